@@ -1,0 +1,52 @@
+"""What every command line shares: the parser's common options, the log, how errors end a run."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from i2crc.files import InputError
+
+log = logging.getLogger("i2crc")
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every stage has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--log", type=Path, help="also write the log to this file")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
+    return parser
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse the command line, set up the log and call `main`.
+
+    An InputError ends the process with status 1 and its message alone; any other exception keeps
+    its traceback. Both reach the log file.
+    """
+    arguments = parser.parse_args()
+    start_log(arguments.log)
+    log.info("%s", " ".join(sys.argv))
+    try:
+        main(arguments)
+    except InputError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("stopped by an unexpected error")
+        sys.exit(1)
+
+
+def start_log(file: Path | None) -> None:
+    """Send the log to stderr and, where given, to `file` (started anew)."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(file, mode="w"))
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S",
+        handlers=handlers, force=True,
+    )  # fmt: skip
