@@ -1,0 +1,58 @@
+# The classifier and its attention maps.
+
+
+rule train_classifier:
+    input:
+        index=f"{RESULTS}/data/train.json",
+        saliency=rules.download_saliency.output.manifest,
+    output:
+        weights=f"{RESULTS}/classifier/weights.safetensors",
+        history=f"{RESULTS}/classifier/history.csv",
+    log:
+        f"{RESULTS}/logs/train_classifier.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_classifier.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    threads: RUNTIME.training_threads
+    resources:
+        gpu=RUNTIME.gpus,
+        runtime_settings=RUNTIME.model_dump_json(),
+    params:
+        settings=section("classifier"),
+        seed=CONFIG.seed,
+        deterministic="--deterministic" if CONFIG.deterministic else "",
+        run=f"{RESULTS}/classifier/run",
+        code=code("train_classifier"),
+    shell:
+        "{PYTHON} {SCRIPTS}/train_classifier.py --settings {params.settings:q}"
+        " --seed {params.seed} {params.deterministic} --index {input.index:q}"
+        " --saliency {input.saliency:q} --run-folder {params.run:q}"
+        " --weights {output.weights:q} --history {output.history:q}"
+        " --runtime {resources.runtime_settings:q} --gpus {resources.gpu}"
+        " --threads {threads} --log {log:q}"
+
+
+rule infer_cam:
+    input:
+        weights=rules.train_classifier.output.weights,
+        index=f"{RESULTS}/data/train/{{shard}}.json",
+    output:
+        manifest=f"{RESULTS}/cams/{{shard}}.json",
+    log:
+        f"{RESULTS}/logs/infer_cam/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/infer_cam/{{shard}}.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    threads: RUNTIME.inference_threads
+    resources:
+        gpu=1,
+    params:
+        settings=section("cam"),
+        folder=f"{RESULTS}/cams/maps",
+        code=code("infer_cam"),
+    shell:
+        "{PYTHON} {SCRIPTS}/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
+        " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"
+        " --gpus {resources.gpu} --threads {threads} --log {log:q}"

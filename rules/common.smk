@@ -1,0 +1,50 @@
+# What all rules share: the validated configuration, code digests, shards. No stage logic.
+import json
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from i2crc.code import code_digest
+from i2crc.config import load_config
+from i2crc.files import InputError
+from snakemake.exceptions import WorkflowError
+
+try:
+    CONFIG = load_config(config, ", ".join(map(str, workflow.configfiles)))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+# Under --sdm conda the environment's own interpreter, else the one that runs Snakemake.
+PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
+RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
+RUNTIME = CONFIG.runtime
+SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]
+IS_DEMO = not CONFIG.dataset.root
+DATA_ROOT = CONFIG.dataset.root or f"{RESULTS}/dataset"
+PSEUDO = CONFIG.segmentation.supervision == "pseudo"
+
+
+wildcard_constraints:
+    shard=r"\d+-of-\d+",
+    split="train|val",
+    round="initial|final|published",
+
+
+def section(name, **changes):
+    """A section of the configuration as the JSON that its script takes."""
+    return json.dumps({**getattr(CONFIG, name).model_dump(), **changes})
+
+
+def code(script):
+    """The digest of what a script runs: a parameter, so that a change of code makes it stale.
+
+    Unlike an input file it does not change with time stamps, comments or formatting.
+    """
+    return code_digest(SCRIPTS / f"{script}.py")
+
+
+def shards(folder):
+    """The manifests of all shards below a folder of the results."""
+    return expand(f"{RESULTS}/{folder}/{{shard}}.json", shard=SHARDS)

@@ -1,0 +1,27 @@
+# Saliency maps: fetched, checked against every training image, laid out.
+
+
+rule download_saliency:
+    input:
+        index=f"{RESULTS}/data/train.json",
+        archive=rules.render_demo.output.archive if IS_DEMO else [],
+    output:
+        manifest=f"{RESULTS}/saliency/manifest.json",
+    log:
+        f"{RESULTS}/logs/download_saliency.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download_saliency.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    threads: RUNTIME.inference_threads
+    params:
+        source=CONFIG.saliency.source or rules.render_demo.output.archive,
+        sha256=CONFIG.saliency.sha256,
+        folder=f"{RESULTS}/saliency/maps",
+        cache=f"{RESULTS}/saliency/cache",
+        code=code("download_saliency"),
+    shell:
+        "{PYTHON} {SCRIPTS}/download_saliency.py --source {params.source:q}"
+        " --sha256 {params.sha256:q} --retries {CONFIG.saliency.retries} --index {input.index:q}"
+        " --cache {params.cache:q} --output {params.folder:q} --manifest {output.manifest:q}"
+        " --threads {threads} --log {log:q}"

@@ -1,0 +1,58 @@
+"""Refine the predictions of one shard with a dense CRF: a label PNG per image."""
+
+import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from i2crc.code import code_digest
+from i2crc.config import Crf
+from i2crc.console import make_parser, run
+from i2crc.dataset import read_index
+from i2crc.dense_crf import dense_crf
+from i2crc.files import digest_value
+from i2crc.images import read_photo, write_label
+from i2crc.manifests import make_shard, read_manifests
+
+
+def refine(
+    settings: Crf, photos: dict[str, Path], logits: dict[str, Path], folder: Path, image_id: str
+) -> list[str]:
+    """Write the CRF's label of one image."""
+    torch.set_num_threads(1)  # the images are what runs in parallel
+    photo = np.asarray(read_photo(photos[image_id]))
+    marginals = dense_crf(photo, np.load(logits[image_id], allow_pickle=False), settings)
+    write_label(folder / f"{image_id}.png", marginals.argmax(axis=0))
+    return [f"{image_id}.png"]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Crf.model_validate_json(arguments.settings)
+    entries = read_index(arguments.index).images
+    predictions = read_manifests([arguments.predictions])
+    common = [code_digest(Path(__file__)), settings.model_dump()]
+    keys = {e.id: digest_value([*common, e.sha256, predictions[f"{e.id}.npy"][1]]) for e in entries}
+    work = partial(
+        refine,
+        settings,
+        {e.id: Path(e.image) for e in entries},
+        {e.id: predictions[f"{e.id}.npy"][0] for e in entries},
+        arguments.folder,
+    )
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.threads, mp_context=spawn) as pool:
+        make_shard(arguments.manifest, "crf", arguments.folder, keys, work, pool)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--settings", default="{}", help="JSON: the section `crf`")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--predictions", type=Path, required=True, help="manifest of the logits")
+    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
+    run(main, parser)

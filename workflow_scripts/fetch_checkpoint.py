@@ -1,0 +1,44 @@
+"""Fetch a published segmentation checkpoint and convert it to this project's weight format."""
+
+import argparse
+from pathlib import Path
+
+from i2crc.config import Segmentation
+from i2crc.console import log, make_parser, run
+from i2crc.dataset import read_index
+from i2crc.download import fetch
+from i2crc.files import digest_value
+from i2crc.preprocessing import CAFFE_BGR, IMAGENET
+from i2crc.segmentation_net import build_segmentation
+from i2crc.weights import Pretrained, load_weights, provenance, save_weights
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Segmentation.model_validate_json(arguments.settings)
+    classes = read_index(arguments.index).classes
+    # The suffix tells the format, and a changed source must not meet the old file.
+    suffix = ".safetensors" if arguments.source.endswith(".safetensors") else ".pth"
+    file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
+    sha256 = fetch(arguments.source, file, arguments.sha256 or None)
+    log.info("%s: SHA-256 %s", arguments.source, sha256)
+    model = build_segmentation(settings, len(classes))
+    load_weights(file, model)
+    preprocessing = CAFFE_BGR if settings.preprocessing == "caffe_bgr" else IMAGENET
+    facts = provenance(
+        Pretrained({}, arguments.source, sha256, preprocessing), preprocessing, classes
+    )
+    metadata = {"stage": "fetch_checkpoint", "settings": settings.model_dump(), **facts}
+    save_weights(arguments.weights, model, metadata)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--source", required=True, help="URL or path of the checkpoint")
+    parser.add_argument("--sha256", default="", help="its SHA-256; empty: not checked")
+    parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
+    parser.add_argument("--index", type=Path, required=True, help="an index, for the class names")
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder of the file, kept to resume a transfer"
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="output: weights")
+    run(main, parser)

@@ -1,0 +1,87 @@
+"""The CAM classifier: VGG16-CAM of METHOD 6, or the same head on any timm backbone."""
+
+import math
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from i2crc.config import Classifier
+from i2crc.files import InputError
+
+
+class CamNet(nn.Module):
+    """A backbone, convolutions and a 1x1 classifier whose raw map is the class activation map.
+
+    State-dict keys are the published ones: `features.*` and `extra_convs.*`.
+    """
+
+    def __init__(
+        self, features: nn.Module, channels: int, classes: int, convs: int, width: int
+    ) -> None:
+        super().__init__()
+        self.features = features
+        layers: list[nn.Module] = []
+        for _ in range(convs):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        layers.append(nn.Conv2d(channels, classes, 1))
+        self.extra_convs = nn.Sequential(*layers)
+        for layer in self.extra_convs:
+            if isinstance(layer, nn.Conv2d):
+                fan_out = layer.kernel_size[0] ** 2 * layer.out_channels
+                nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_out))
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) images to the (N, K, h, w) raw maps, negatives included."""
+        return self.extra_convs(self.features(images))
+
+
+def class_logits(cam: torch.Tensor) -> torch.Tensor:
+    """(N, K, h, w) raw maps to (N, K) logits: the mean over positions (METHOD 7)."""
+    return cam.mean(dim=(2, 3))
+
+
+def build_classifier(settings: Classifier, classes: int) -> CamNet:
+    """The network of `settings` with random weights."""
+    features, channels = build_features(settings.backbone, settings.output_stride)
+    return CamNet(features, channels, classes, settings.head_convs, settings.head_channels)
+
+
+def build_features(backbone: str, output_stride: int) -> tuple[nn.Module, int]:
+    """A feature extractor with random weights and its number of channels.
+
+    `vgg16` is the published one (stride 8 alone); every other name is a timm model.
+    """
+    if backbone == "vgg16":
+        if output_stride != 8:
+            raise InputError(f"output_stride {output_stride}: vgg16 has 8; choose a timm backbone")
+        return vgg16_features(), 512
+    return timm_features(backbone, output_stride)
+
+
+def vgg16_features() -> nn.Sequential:
+    """VGG16 without batch norm at stride 8: pool4 3x3 stride 1, conv5 dilated by 2, no pool5."""
+    layers = list(torchvision.models.vgg16(weights=None).features)[:-1]
+    layers[23] = nn.MaxPool2d(3, stride=1, padding=1)
+    for index in (24, 26, 28):
+        layers[index].dilation = layers[index].padding = (2, 2)
+    return nn.Sequential(*layers)
+
+
+def timm_features(name: str, output_stride: int) -> tuple[nn.Module, int]:
+    """A timm model without pooling and classifier, and its number of channels."""
+    if not timm.is_model(name):
+        near = (
+            ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        )
+        raise InputError(f"backbone {name!r}: not a timm model; for example {near}")
+    try:
+        model = timm.create_model(name, num_classes=0, global_pool="", output_stride=output_stride)
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise InputError(
+            f"backbone {name!r} has no output stride {output_stride}; choose another ({error})"
+        ) from error
+    return model, model.num_features

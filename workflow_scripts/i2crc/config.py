@@ -1,0 +1,367 @@
+"""The one typed description of all settings: defaults, presets, validation, schema, documentation."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from i2crc.files import InputError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+
+
+class Section(BaseModel):
+    """A group of settings; a key that is not described here is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def setting(default: Any, description: str, **constraints: Any) -> Any:
+    """A described setting with its default."""
+    return Field(default, description=description, **constraints)
+
+
+class Demo(Section):
+    """The data set that the pipeline draws itself."""
+
+    train: Positive = setting(240, "training images to draw")
+    val: Positive = setting(80, "validation images to draw")
+    size: Positive = setting(128, "image side in pixels", ge=64)
+
+
+class Dataset(Section):
+    """An image folder, label lists, class names and, to score, a mask folder."""
+
+    root: str = setting("", "data set folder (VOC layout); empty: the embedded demo is drawn")
+    images: str = setting("JPEGImages", "folder of the photographs, below root")
+    image_suffix: str = setting(".jpg", "file name ending of a photograph")
+    masks: str = setting(
+        "SegmentationClassAug", "folder of the ground-truth masks, below root; empty: none"
+    )
+    classes: list[str] = setting(
+        [], "names of the foreground classes, in label order; empty: those in root's classes.txt"
+    )
+    train_list: str = setting(
+        "train_cls.txt", "training images, below root: `id class class ...`, classes 0-based"
+    )
+    val_list: str = setting("val_cls.txt", "validation images, below root: `id` or `id class ...`")
+    labels_from: Literal["list", "masks"] = setting(
+        "list",
+        "where the image-level labels come from: the list, or, declared so, the classes in the masks",
+    )
+    limit: int | None = setting(
+        None, "use only the first N images of each list (to try things out)", ge=1
+    )
+    demo: Demo = Demo()
+
+
+class Saliency(Section):
+    """Where the saliency maps come from."""
+
+    source: str = setting(
+        "", "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: the demo's archive"
+    )
+    sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
+    retries: int = setting(5, "attempts after a failed transfer", ge=0)
+
+
+class Weights(Section):
+    """Where pretrained weights come from."""
+
+    source: Literal["random", "torchvision", "timm", "file", "package"] = setting(
+        "torchvision",
+        "random, torchvision, timm, file (.safetensors or .pth), or a Python package that carries them",
+    )
+    name: str = setting(
+        "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
+    )
+    sha256: Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
+
+
+class Optimizer(Section):
+    """The optimiser and its parameter groups."""
+
+    name: Literal["sgd", "adamw"] = setting("sgd", "sgd or adamw")
+    learning_rate: float = setting(1e-3, "learning rate of the backbone's weights", gt=0)
+    head_factor: float = setting(10.0, "learning rate of the head over the backbone's", gt=0)
+    bias_factor: float = setting(2.0, "learning rate of biases over their weights'", gt=0)
+    momentum: Fraction = setting(0.9, "momentum (sgd)")
+    nesterov: bool = setting(True, "Nesterov momentum (sgd)")
+    weight_decay: float = setting(5e-4, "weight decay of every parameter", ge=0)
+
+
+class Schedule(Section):
+    """The learning rate over the training."""
+
+    name: Literal["step", "poly"] = setting(
+        "step", "step: x gamma at milestones; poly: (1 - n/N)^power"
+    )
+    milestones: list[int] = setting(
+        [5, 10], "epochs (0-based) at whose start step multiplies by gamma"
+    )
+    gamma: float = setting(0.1, "factor at a milestone", gt=0)
+    power: float = setting(0.9, "exponent of poly", gt=0)
+    hold: Positive = setting(1, "poly changes the rate every `hold` iterations")
+
+
+class RelationLosses(Section):
+    """Weights of the inter- and intra-class relation terms (METHOD 8-9); 0 switches a term off."""
+
+    foreground: float = setting(0.01, "compactness of each class within the salient region", ge=0)
+    background: float = setting(0.025, "compactness within the background", ge=0)
+    class_gap: float = setting(0.1, "distance between foreground and background prototypes", ge=0)
+
+
+class Training(Section):
+    """Settings that both trainings share."""
+
+    batch_size: Positive = setting(5, "images of one forward pass, over all processes")
+    accumulate: Positive = setting(1, "forward passes for one optimiser step")
+    batch_norm: Literal["train", "freeze"] = setting(
+        "train", "train, or freeze the running statistics"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
+        "auto", "auto: bf16 where a GPU has it, fp16 on older GPUs, fp32 on the CPU"
+    )
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+
+
+class Classifier(Training):
+    """The classification network and its training (METHOD 2-11)."""
+
+    backbone: str = setting("vgg16", "vgg16 (the published VGG16-CAM) or any timm model")
+    output_stride: Literal[8, 16, 32] = setting(8, "image pixels per CAM pixel")
+    weights: Weights = Weights()
+    head_convs: int = setting(3, "3x3 convolutions before the 1x1 classifier", ge=0)
+    head_channels: Positive = setting(512, "channels of those convolutions")
+    input_size: Positive = setting(256, "images are resized to a square of this side", ge=32)
+    color_jitter: list[float] = setting(
+        [0.3, 0.3, 0.3, 0.1], "brightness, contrast, saturation, hue", min_length=4, max_length=4
+    )
+    flip: bool = setting(False, "mirror half of the images")
+    epochs: Positive = setting(30, "passes over the training list")
+    max_iterations: int | None = setting(None, "stop after this many iterations all the same", ge=1)
+    relation_losses: RelationLosses = RelationLosses()
+
+
+class Cam(Section):
+    """CAM inference (METHOD 12)."""
+
+    flip: bool = setting(False, "average with the mirrored image")
+    scales: list[float] = setting(
+        [1.0], "average over these multiples of the input size", min_length=1
+    )
+
+
+class PseudoLabels(Section):
+    """Thresholds of label generation (METHOD 13-16)."""
+
+    attention_threshold: Fraction = setting(
+        0.3, "attention and background score below this become background"
+    )
+    conflict_threshold: Fraction = setting(0.9, "more than one channel above this: ignore")
+    object_threshold: Fraction = setting(
+        0.5, "background where a class's attention is above this: ignore"
+    )
+    salient_value: int = setting(
+        32, "background where the saliency is at least this: ignore", ge=0, le=255
+    )
+    min_foreground: Fraction = setting(
+        0.01, "less foreground than this share: the whole image is ignored"
+    )
+
+
+class Refinement(Section):
+    """Object-guided label refinement (METHOD 27)."""
+
+    min_foreground: Fraction = setting(
+        0.01, "less foreground than this share: the whole image is ignored"
+    )
+
+
+class Segmentation(Training):
+    """The segmentation network and its trainings (METHOD 17-22)."""
+
+    batch_size: Positive = setting(5, "images of one forward pass, over all processes")
+    accumulate: Positive = setting(2, "forward passes for one optimiser step")
+    optimizer: Optimizer = Optimizer(
+        learning_rate=2.5e-4, head_factor=1.0, bias_factor=1.0, nesterov=False
+    )
+    schedule: Schedule = Schedule(name="poly", hold=10)
+    supervision: Literal["pseudo", "full"] = setting(
+        "pseudo", "pseudo: generated labels; full: ground-truth masks (the ceiling to compare with)"
+    )
+    backbone: str = setting("resnet101", "resnet101 (the published DeepLabV2) or any timm model")
+    output_stride: Literal[8, 16, 32] = setting(8, "image pixels per logit")
+    weights: Weights = Weights()
+    preprocessing: Literal["weights", "caffe_bgr"] = setting(
+        "weights",
+        "weights: what the pretrained weights expect; caffe_bgr: the published BGR minus mean",
+    )
+    aspp_rates: list[int] = setting([6, 12, 18, 24], "dilations of the ASPP branches", min_length=1)
+    scales: list[float] = setting(
+        [1.0, 0.5, 0.75], "input scales of the multi-scale network (MSC), 1.0 first"
+    )
+    crop_size: Positive = setting(321, "side of the training crop", ge=32)
+    scale_jitter: list[float] = setting(
+        [0.5, 0.75, 1.0, 1.25, 1.5], "random image scales", min_length=1
+    )
+    flip: bool = setting(True, "mirror half of the images")
+    iterations: Positive = setting(20_000, "optimiser steps")
+
+
+class Crf(Section):
+    """Dense CRF (METHOD 24-25)."""
+
+    iterations: Positive = setting(10, "mean-field iterations")
+    gaussian_weight: float = setting(3.0, "weight of the smoothness kernel", ge=0)
+    gaussian_xy: float = setting(1.0, "its spatial standard deviation in pixels", gt=0)
+    bilateral_weight: float = setting(4.0, "weight of the appearance kernel", ge=0)
+    bilateral_xy: float = setting(67.0, "its spatial standard deviation in pixels", gt=0)
+    bilateral_rgb: float = setting(3.0, "its colour standard deviation in grey levels", gt=0)
+    image: Literal["real", "legacy"] = setting(
+        "real",
+        "real: the photograph; legacy: the published mean-subtracted BGR image wrapped to uint8",
+    )
+
+
+class Evaluation(Section):
+    """Scoring and pictures."""
+
+    cam_background: Fraction = setting(
+        0.2, "background score that a CAM must exceed to count as its class"
+    )
+    leak_images: int = setting(
+        3, "pseudo labels equal to the ground truth on more images than this: error", ge=0
+    )
+    sheet_images: Positive = setting(12, "images on the contact sheet")
+
+
+class Checkpoint(Section):
+    """A published segmentation checkpoint to evaluate (target evaluate_checkpoint)."""
+
+    source: str = setting(
+        "https://icrc.oss-cn-shanghai.aliyuncs.com/checkpoint_69.3.pth",
+        "URL or file of the checkpoint",
+    )
+    sha256: Sha256 = setting("", "SHA-256 of the file; empty: not checked")
+
+
+class Runtime(Section):
+    """How it runs; nothing here changes a result or makes a stage stale."""
+
+    training_threads: Positive = setting(16, "CPU threads of a training, at most the cores given")
+    inference_threads: Positive = setting(
+        4, "CPU threads of an inference shard, at most the cores given"
+    )
+    gpus: Positive = setting(1, "GPUs of a training, as far as the run has them")
+    workers: int = setting(1, "data-loading processes of a training (0: none)", ge=0)
+    log_seconds: float = setting(15.0, "seconds between two log lines of a training", gt=0)
+    checkpoint_seconds: float = setting(
+        300.0, "seconds between two checkpoints of a training", gt=0
+    )
+
+
+class Config(Section):
+    """Everything a run is told."""
+
+    preset: Literal["default", "paper"] = setting(
+        "default", "default: what we would use; paper: the published computation to the letter"
+    )
+    experiment: str = setting(
+        "demo", "name of the folder below results", pattern=r"^[A-Za-z0-9._-]+$"
+    )
+    results: str = setting("results", "folder of all outputs")
+    seed: int = setting(0, "seed of everything random", ge=0)
+    deterministic: bool = setting(False, "deterministic GPU kernels (slower; the CPU always is)")
+    shards: Positive = setting(4, "parts into which per-image stages are split")
+    dataset: Dataset = Dataset()
+    saliency: Saliency = Saliency()
+    classifier: Classifier = Classifier()
+    cam: Cam = Cam()
+    pseudo_labels: PseudoLabels = PseudoLabels()
+    segmentation: Segmentation = Segmentation()
+    crf: Crf = Crf()
+    refinement: Refinement = Refinement()
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoint = Checkpoint()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _real_data_needs_names(self) -> "Config":
+        if self.dataset.root and not self.saliency.source:
+            raise ValueError("saliency.source: a data set of your own needs an archive or a folder")
+        if self.dataset.labels_from == "masks" and not self.dataset.masks:
+            raise ValueError("dataset.labels_from: masks needs dataset.masks")
+        if self.segmentation.supervision == "full" and not self.dataset.masks:
+            raise ValueError("segmentation.supervision: full needs dataset.masks")
+        return self
+
+
+# What `paper` sets differently from the defaults above; METHOD.md's numbers in comments.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "classifier": {"precision": "fp32"},
+        "segmentation": {"precision": "fp32", "preprocessing": "caffe_bgr"},  # 19
+        "crf": {"image": "legacy"},  # 25
+    },
+}
+
+
+def load_config(values: dict[str, Any], source: str) -> Config:
+    """Validate `values` on top of their preset.
+
+    `source` names the file for the messages. Raises InputError with one line per problem: the key,
+    what is wrong, and for an unknown key the nearest one that exists.
+    """
+    preset = PRESETS.get(str(values.get("preset")), {})
+    # Onto the complete defaults, so that naming one key of a section keeps the section's others.
+    complete = _merge(_merge(Config().model_dump(), preset), values)
+    try:
+        return Config.model_validate(complete)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise InputError(f"{source}: " + f"\n{source}: ".join(lines)) from None
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate one YAML file."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
+    return load_config(values, str(path))
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _explain(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        *parents, key = problem["loc"]
+        near = difflib.get_close_matches(str(key), _keys_at(parents), n=1, cutoff=0)
+        return f"unknown key `{path}`; the nearest valid key is `{'.'.join([*map(str, parents), near[0]])}`"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"`{path}` is {problem['input']!r}: {problem['msg']}"
+
+
+def _keys_at(parents: list[Any]) -> list[str]:
+    model: Any = Config
+    for part in parents:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

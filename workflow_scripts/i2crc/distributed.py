@@ -1,0 +1,104 @@
+"""Processes and devices: CPU, one GPU or several through torchrun, with the same script."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from i2crc.console import log
+
+
+def launch(gpus: int, processes: int) -> None:
+    """Re-execute this script under torchrun where several processes are wanted.
+
+    `gpus` is what the scheduler granted; more than one CUDA device means a process for each.
+    `processes` asks for that many CPU processes instead (0: one). Returns at once in a process
+    that torchrun started, and where one process is enough.
+    """
+    count = max(min(gpus, torch.cuda.device_count()), processes)
+    if count <= 1 or "RANK" in os.environ:
+        return
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        f"--nproc-per-node={count}", *sys.argv,
+    ]  # fmt: skip
+    os.execv(sys.executable, command)
+
+
+def start(gpus: int, threads: int) -> torch.device:
+    """Set the threads, join the process group under torchrun, and choose this process's device."""
+    torch.set_num_threads(max(1, threads // world_size()))
+    device = torch.device("cpu")
+    keep_memory()
+    if gpus and torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if is_main():
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+        log.info("%s, %d processes, %d threads each", name, world_size(), torch.get_num_threads())
+    return device
+
+
+def keep_memory() -> None:
+    """Keep freed memory in the process instead of returning it to the system (glibc alone).
+
+    Large tensors are otherwise mapped and faulted in anew for every operation, which nearly
+    doubles the time of a training step on a CPU (benchmarks/memory.py).
+    """
+    trim_threshold, mmap_max = -1, -4  # the numbers of glibc's malloc.h
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def world_size() -> int:
+    """Number of processes of this training."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return int(os.environ.get("RANK", 0))
+
+
+def is_main() -> bool:
+    """Whether this process writes files and log lines."""
+    return rank() == 0
+
+
+def mean_count(count: torch.Tensor) -> torch.Tensor:
+    """A count, averaged over the processes (see losses.py)."""
+    if dist.is_initialized():
+        count = count.detach().clone()
+        dist.all_reduce(count)
+        count /= world_size()
+    return count
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds in any process."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value)
+
+
+def finish() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory of this process: of the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20

@@ -1,0 +1,270 @@
+"""Fetch one file from a web address or a path: resumed, retried, checked, and whole or absent."""
+
+import logging
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import requests
+import urllib3
+
+from i2crc.files import InputError, digest_file, read_json, write_json
+
+log = logging.getLogger("i2crc")
+
+BLOCK_BYTES = 1 << 18
+MAX_REDIRECTS = 10
+MAX_WAIT_SECONDS = 60.0
+PROGRESS_SECONDS = 10.0
+ELSEWHERE = "give another source"
+HTML = "a page of HTML instead of data (a log-in or download page?)"
+
+
+def fetch(
+    url: str,
+    target: Path,
+    sha256: str | None = None,
+    *,
+    retries: int = 5,
+    backoff: float = 1.0,
+    timeout: tuple[float, float] = (15.0, 60.0),
+    max_bytes: int | None = None,
+) -> str:
+    """Put the file at `url` (http, https, file, or a plain path) at `target`; return its SHA-256.
+
+    A `target` that has the wanted `sha256` already is kept without a transfer. A broken transfer
+    is tried again `retries` times after `backoff` * 1, 2, 4, ... seconds and goes on from
+    `<target>.part` where the server still has the same file; so does a later call. `timeout` is
+    (connect, read) in seconds. A refusal (4xx), too many redirects, a page of HTML, more than
+    `max_bytes`, another digest than `sha256` (64 hexadecimal digits) or a lasting failure is an
+    InputError, and `target` is left as it was.
+    """
+    wanted = _checked_digest(sha256)
+    target = Path(target)
+    if wanted is not None and target.is_file() and digest_file(target) == wanted:
+        log.info("%s: already there with the right SHA-256", target)
+        return wanted
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _Part(url, target)
+    path = local_path(url)
+    if path is None:
+        _download(part, retries, backoff, timeout, max_bytes)
+    else:
+        _copy(path, part, max_bytes)
+    digest = _verified_digest(part, wanted)
+    os.replace(part.file, target)
+    part.discard()
+    log.info("%s: %d bytes, SHA-256 %s", target, target.stat().st_size, digest)
+    return digest
+
+
+def local_path(url: str) -> Path | None:
+    """The path that a plain path or file:// address names; None for http(s), else InputError."""
+    if "://" not in url:
+        return Path(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"{url}: not an address ({error}); {ELSEWHERE}") from error
+    if parts.scheme in ("http", "https"):
+        return None
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(url2pathname(parts.path))
+    raise InputError(f"{url}: only http://, https://, file:/// and plain paths can be fetched")
+
+
+class _BrokenError(Exception):
+    """A transfer that may succeed when it is tried again, after `wait` seconds at the least."""
+
+    def __init__(self, reason: str, wait: float = 0.0):
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _Part:
+    """The partial file beside the target, with a sidecar that says of which version it is."""
+
+    def __init__(self, url: str, target: Path):
+        self.url = url
+        self.file = target.with_name(f"{target.name}.part")
+        self.sidecar = target.with_name(f"{target.name}.part.json")
+
+    def size(self) -> int:
+        return self.file.stat().st_size if self.file.exists() else 0
+
+    def version(self) -> dict:
+        """The served version that a partial file can be continued from; empty if there is none."""
+        if self.size() == 0 or not self.sidecar.exists():
+            return {}
+        try:
+            version = read_json(self.sidecar)
+        except InputError:
+            return {}
+        return version if version["url"] == self.url and version["validator"] else {}
+
+    def start(self, validator: str | None, total: int | None) -> None:
+        """Empty the file, then note the version: never a note beside bytes of another version."""
+        self.discard()
+        self.file.touch()
+        write_json(self.sidecar, {"url": self.url, "validator": validator, "total": total})
+
+    def discard(self) -> None:
+        self.sidecar.unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
+
+    def refuse(self, reason: str, remedy: str = ELSEWHERE) -> InputError:
+        """The error for content that no further transfer would mend; nothing of it is kept."""
+        self.discard()
+        return InputError(f"{self.url}: {reason}; {remedy}")
+
+
+def _checked_digest(sha256: str | None) -> str | None:
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise InputError(f"SHA-256 {sha256!r}: not 64 hexadecimal digits; correct it")
+    return sha256 and sha256.lower()
+
+
+def _copy(path: Path, part: _Part, max_bytes: int | None) -> None:
+    part.discard()
+    if not path.is_file():
+        raise InputError(f"{part.url}: no such file; {ELSEWHERE}")
+    if max_bytes is not None and path.stat().st_size > max_bytes:
+        raise part.refuse(f"{path.stat().st_size} bytes, more than the {max_bytes} allowed")
+    try:
+        shutil.copyfile(path, part.file)
+    except OSError as error:
+        raise part.refuse(f"cannot be copied ({error})", "mend that and run again") from error
+
+
+def _download(
+    part: _Part,
+    retries: int,
+    backoff: float,
+    timeout: tuple[float, float],
+    max_bytes: int | None,
+) -> None:
+    with requests.Session() as session:
+        session.max_redirects = MAX_REDIRECTS
+        for failures in range(retries + 1):
+            try:
+                return _transfer(session, part, timeout, max_bytes)
+            except _BrokenError as error:
+                log.warning("%s: %s (try %d of %d)", part.url, error, failures + 1, retries + 1)
+                if failures == retries:
+                    raise InputError(
+                        f"{part.url}: not fetched in {retries + 1} tries ({error}); "
+                        f"run again to go on from {part.file}, or {ELSEWHERE}"
+                    ) from error
+                time.sleep(min(max(backoff * 2**failures, error.wait), MAX_WAIT_SECONDS))
+
+
+def _transfer(
+    session: requests.Session, part: _Part, timeout: tuple[float, float], max_bytes: int | None
+) -> None:
+    """One try: ask for what is missing and append it to the partial file."""
+    version = part.version()
+    # Any other encoding would make lengths and ranges count other bytes than the file's.
+    headers = {"Accept-Encoding": "identity"}
+    if version:
+        headers |= {"Range": f"bytes={part.size()}-", "If-Range": version["validator"]}
+    try:
+        with session.get(part.url, headers=headers, stream=True, timeout=timeout) as response:
+            if not version or response.status_code not in (206, 416):
+                _check_answer(response, part)
+                version = _served_version(response)
+                part.start(**version)
+            elif not _continues(response, version, part.size()):
+                log.warning("%s: the file there has changed; starting afresh", part.url)
+                part.discard()
+                return _transfer(session, part, timeout, max_bytes)
+            _receive(response, part, version["total"], max_bytes)
+    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
+        raise _BrokenError(str(error)) from error
+    # A malformed address in a redirect comes out of requests as a bare ValueError.
+    except (requests.RequestException, ValueError) as error:
+        raise InputError(f"{part.url}: {error}; {ELSEWHERE}") from error
+
+
+def _check_answer(response: requests.Response, part: _Part) -> None:
+    """Let pass only a whole file's answer (200 with data)."""
+    status = response.status_code
+    if status in (408, 429) or status >= 500:
+        wait = response.headers.get("Retry-After", "")
+        raise _BrokenError(
+            f"status {status} {response.reason}", float(wait) if wait.isdecimal() else 0
+        )
+    if status != 200:
+        raise InputError(f"{part.url}: status {status} {response.reason}; {ELSEWHERE}")
+    if response.headers.get("Content-Type", "").strip().lower().startswith("text/html"):
+        raise InputError(f"{part.url}: {HTML}; {ELSEWHERE}")
+
+
+def _served_version(response: requests.Response) -> dict:
+    """What tells one version of the file from another: `validator` and `total` bytes, or None."""
+    length = response.headers.get("Content-Length", "")
+    return {"validator": _validator(response), "total": int(length) if length.isdecimal() else None}
+
+
+def _validator(response: requests.Response) -> str | None:
+    """A value for If-Range, which allows strong ETags and dates but no weak ETags."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
+
+
+def _continues(response: requests.Response, version: dict, offset: int) -> bool:
+    """Whether the answer is the rest of `version` from `offset` on.
+
+    If-Range should see to this, but servers and caches in between are known to ignore it.
+    """
+    span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if response.status_code != 206 or span is None or int(span[1]) != offset:
+        return False
+    same_total = span[2] == "*" or version["total"] in (None, int(span[2]))
+    return same_total and _validator(response) in (None, version["validator"])
+
+
+def _receive(
+    response: requests.Response, part: _Part, total: int | None, max_bytes: int | None
+) -> None:
+    done = first = part.size()
+    started = reported = time.monotonic()
+    allowed = float("inf") if max_bytes is None else max_bytes
+    if (total or 0) > allowed:
+        raise part.refuse(f"{total} bytes, more than the {max_bytes} allowed")
+    with open(part.file, "ab") as file:
+        for block in response.raw.stream(BLOCK_BYTES, decode_content=False):
+            done += len(block)
+            if done > allowed:
+                raise part.refuse(f"more than the {max_bytes} bytes allowed")
+            file.write(block)
+            now = time.monotonic()
+            if now - reported >= PROGRESS_SECONDS:
+                _log_progress(part.url, done, total, (done - first) / (now - started))
+                reported = now
+    if total is not None and done != total:
+        raise _BrokenError(f"the body ended after {done} of {total} bytes")
+
+
+def _log_progress(url: str, done: int, total: int | None, speed: float) -> None:
+    """Log the state of a transfer at `speed` bytes a second."""
+    rest = "" if total is None else f" of {total}, {(total - done) / max(speed, 1):.0f} s to go"
+    log.info("%s: %d bytes%s, %.2f MB/s", url, done, rest, speed / 1e6)
+
+
+def _verified_digest(part: _Part, wanted: str | None) -> str:
+    """The partial file's SHA-256; HTML or another digest than `wanted` removes it."""
+    with open(part.file, "rb") as file:
+        start = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise part.refuse(HTML)
+    digest = digest_file(part.file)
+    if wanted is not None and digest != wanted:
+        raise part.refuse(
+            f"SHA-256 is {digest}, expected {wanted}",
+            "run again if the transfer was damaged, else correct the digest or " + ELSEWHERE,
+        )
+    return digest

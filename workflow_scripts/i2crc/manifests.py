@@ -1,0 +1,115 @@
+"""Manifests: what a stage (or one shard of it) has made, with the SHA-256 of every file.
+
+A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}, ...}``; `folder`
+is relative to the manifest. It is written when all of its files are there.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from i2crc.console import log
+from i2crc.files import digest_file, digest_value, read_json, write_json
+
+
+def write_manifest(
+    path: Path, stage: str, folder: Path, files: dict[str, str], **facts: Any
+) -> None:
+    """Write the manifest of `files` (name below `folder` -> SHA-256) with further `facts`."""
+    relative = folder.relative_to(path.parent)
+    ordered = dict(sorted(files.items()))
+    content = {"stage": stage, "folder": str(relative), "count": len(files), **facts}
+    write_json(path, {**content, "files": ordered})
+
+
+def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
+    """All files of some manifests: name -> (path, SHA-256)."""
+    found = {}
+    for path in paths:
+        manifest = read_json(path)
+        folder = path.parent / manifest["folder"]
+        found.update((name, (folder / name, sha)) for name, sha in manifest["files"].items())
+    return found
+
+
+def manifests_digest(paths: Iterable[Path]) -> str:
+    """A digest of the content behind manifests, the same for any number of shards."""
+    return digest_value({name: sha for name, (_, sha) in read_manifests(paths).items()})
+
+
+class Journal:
+    """What an unfinished shard has made so far: one JSON line per image, beside its files.
+
+    It survives a kill, so that the next run makes only what is missing or out of date.
+    """
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path, self.folder = path, folder
+        self.done: dict[str, dict[str, Any]] = {}
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # the line that a kill cut short
+                self.done[entry["id"]] = entry
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def files(self, image_id: str, key: str) -> dict[str, str] | None:
+        """The files made of an image under `key`, if all are there unchanged."""
+        entry = self.done.get(image_id)
+        if entry is None or entry["key"] != key:
+            return None
+        for name, sha in entry["files"].items():
+            path = self.folder / name
+            if not path.is_file() or digest_file(path) != sha:
+                return None
+        return entry["files"]
+
+    def add(self, image_id: str, key: str, names: Sequence[str]) -> dict[str, str]:
+        """Record that `names` were made of an image; returns them with their digests."""
+        files = {name: digest_file(self.folder / name) for name in names}
+        line = json.dumps({"id": image_id, "key": key, "files": files})
+        with open(self.path, "a") as file:
+            file.write(line + "\n")
+        return files
+
+
+def make_shard(
+    manifest: Path,
+    stage: str,
+    folder: Path,
+    keys: dict[str, str],
+    work: Callable[[str], list[str]],
+    pool: Executor | None = None,
+) -> None:
+    """Make the files of every image of a shard, skip those already made, write the manifest.
+
+    keys: image id -> digest of everything that its files depend on. `work(id)` writes an image's
+    files into `folder` by atomic rename and returns their names; it runs in `pool`, or here. All
+    that is finished before an error is kept.
+    """
+    journal = Journal(manifest.with_suffix(".journal"), folder)
+    files: dict[str, str] = {}
+    pending = []
+    for image_id, key in keys.items():
+        made = journal.files(image_id, key)
+        if made is None:
+            pending.append(image_id)
+        else:
+            files.update(made)
+    if files:
+        log.info("%d of %d images were already made", len(keys) - len(pending), len(keys))
+    folder.mkdir(parents=True, exist_ok=True)
+    results = pool.map(work, pending) if pool else map(work, pending)
+    for image_id, names in zip(pending, results, strict=True):
+        files.update(journal.add(image_id, keys[image_id], names))
+    write_manifest(manifest, stage, folder, files)
+    log.info("%s: %d images, %d files", stage, len(keys), len(files))
+
+
+def threads(count: int) -> ThreadPoolExecutor:
+    """A pool for work that leaves the interpreter (decoding, numpy)."""
+    return ThreadPoolExecutor(count)

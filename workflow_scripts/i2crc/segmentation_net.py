@@ -1,0 +1,103 @@
+"""DeepLabV2 with multi-scale inputs: ResNet-101 of METHOD 17-18, or the same head on timm."""
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from i2crc.classifier_net import timm_features
+from i2crc.config import Segmentation
+from i2crc.files import InputError
+
+
+class Aspp(nn.Module):
+    """Parallel dilated 3x3 convolutions to the classes, summed (METHOD 17)."""
+
+    def __init__(self, channels: int, classes: int, rates: list[int]) -> None:
+        super().__init__()
+        self.conv2d_list = nn.ModuleList(
+            nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for conv in self.conv2d_list:
+            nn.init.normal_(conv.weight, std=0.01)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) features to (N, K+1, h, w) logits."""
+        return sum(conv(features) for conv in self.conv2d_list)
+
+
+class DeepLab(nn.Module):
+    """A backbone and its ASPP head."""
+
+    def __init__(self, features: nn.Module, classifier: Aspp) -> None:
+        super().__init__()
+        self.features = features
+        self.classifier = classifier
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) images to (N, K+1, h, w) logits."""
+        return self.classifier(self.features(images))
+
+
+class MultiScale(nn.Module):
+    """One network on several input scales (MSC, METHOD 18). Keys: `base.features.*`, ..."""
+
+    def __init__(self, base: DeepLab, scales: list[float]) -> None:
+        super().__init__()
+        self.base = base
+        self.scales = scales
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
+        """(N, 3, H, W) images to logits.
+
+        Training: one (N, K+1, h, w) tensor per scale, and, of several, their maximum at the size
+        of the first. Evaluation: that maximum alone.
+        """
+        logits = [self.base(images)]
+        for scale in self.scales[1:]:
+            smaller = F.interpolate(
+                images, scale_factor=scale, mode="bilinear", align_corners=False
+            )
+            logits.append(self.base(smaller))
+        size = logits[0].shape[2:]
+        maximum = logits[0]
+        for other in logits[1:]:
+            resized = F.interpolate(other, size=size, mode="bilinear", align_corners=False)
+            maximum = torch.maximum(maximum, resized)
+        if not self.training:
+            return maximum
+        return [*logits, maximum] if len(logits) > 1 else logits
+
+
+def build_segmentation(settings: Segmentation, classes: int) -> MultiScale:
+    """The network of `settings` for `classes` foreground classes, with random weights."""
+    if settings.scales[0] != 1.0:
+        raise InputError(f"segmentation.scales {settings.scales}: the first must be 1.0")
+    if settings.backbone == "resnet101":
+        if settings.output_stride != 8:
+            raise InputError(
+                f"segmentation.output_stride {settings.output_stride}: resnet101 has 8; "
+                "choose a timm backbone"
+            )
+        features, channels = resnet101_features(), 2048
+    else:
+        features, channels = timm_features(settings.backbone, settings.output_stride)
+    base = DeepLab(features, Aspp(channels, classes + 1, settings.aspp_rates))
+    return MultiScale(base, settings.scales)
+
+
+def resnet101_features() -> nn.Module:
+    """Torchvision's ResNet-101 at stride 8, dilated from the second block of layer3 and layer4 on.
+
+    Torchvision's own `replace_stride_with_dilation` would also dilate layer4's first block.
+    """
+    net = torchvision.models.resnet101(weights=None)
+    for layer, dilation in ((net.layer3, 2), (net.layer4, 4)):
+        layer[0].conv2.stride = layer[0].downsample[0].stride = (1, 1)
+        for block in layer[1:]:
+            block.conv2.dilation = block.conv2.padding = (dilation, dilation)
+    stages = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    features = nn.Sequential()
+    for stage in stages:
+        features.add_module(stage, getattr(net, stage))
+    return features

@@ -1,0 +1,70 @@
+"""Predict one shard: per image the label PNG, and the low-resolution logits as float16."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from i2crc import distributed
+from i2crc.code import code_digest
+from i2crc.config import Segmentation
+from i2crc.console import make_parser, run
+from i2crc.dataset import read_index
+from i2crc.dense_crf import upsample
+from i2crc.files import atomic_path, digest_file, digest_value
+from i2crc.images import read_photo, write_label
+from i2crc.manifests import make_shard, threads
+from i2crc.preprocessing import Preprocessing
+from i2crc.segmentation_net import MultiScale, build_segmentation
+from i2crc.weights import load_weights, metadata_preprocessing, read_metadata
+
+
+def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Preprocessing]:
+    """The network of a weight file, ready for inference, and its preprocessing."""
+    metadata = read_metadata(path)
+    settings = Segmentation.model_validate(metadata["settings"])
+    model = build_segmentation(settings, len(metadata["classes"]))
+    load_weights(path, model)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    return model, metadata_preprocessing(metadata)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing
+) -> np.ndarray:
+    """(H, W, 3) uint8 photograph to (K+1, h, w) float32 logits at the network's stride."""
+    image = preprocessing(photo)[None].to(next(model.parameters()).device)
+    return model(image)[0].float().cpu().numpy()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    # One thread an image, `threads` images at a time: faster than the reverse.
+    device = distributed.start(arguments.gpus, 1)
+    model, preprocessing = load_segmentation(arguments.weights, device)
+    entries = {entry.id: entry for entry in read_index(arguments.index).images}
+    common = [code_digest(Path(__file__)), digest_file(arguments.weights)]
+    keys = {entry.id: digest_value([*common, entry.sha256]) for entry in entries.values()}
+
+    def work(image_id: str) -> list[str]:
+        photo = np.asarray(read_photo(Path(entries[image_id].image)))
+        logits = predict_logits(model, photo, preprocessing)
+        with atomic_path(arguments.folder / f"{image_id}.npy") as temporary:
+            np.save(temporary, logits.astype(np.float16))
+        label = upsample(logits, photo.shape[:2]).argmax(axis=0)
+        write_label(arguments.folder / f"{image_id}.png", label)
+        return [f"{image_id}.npy", f"{image_id}.png"]
+
+    with threads(arguments.threads) as pool:
+        make_shard(arguments.manifest, "predict", arguments.folder, keys, work, pool)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help="trained segmentation network")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--folder", type=Path, required=True, help="output: labels and logits")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
+    parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
+    run(main, parser)
