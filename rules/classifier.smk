@@ -25,7 +25,7 @@ rule train_classifier:
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
     shell:
-        "{PYTHON} {SCRIPTS}/train_classifier.py --settings {params.settings:q}"
+        "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
         " --saliency {input.saliency:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
@@ -53,6 +53,6 @@ rule infer_cam:
         folder=f"{RESULTS}/cams/maps",
         code=code("infer_cam"),
     shell:
-        "{PYTHON} {SCRIPTS}/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
+        "python workflow_scripts/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"
         " --gpus {resources.gpu} --threads {threads} --log {log:q}"

@@ -12,28 +12,20 @@ rule render_demo:
     conda:
         "../envs/i2crc.yaml"
     params:
-        root=DATA_ROOT,
+        root=lambda wildcards, output: str(Path(output.manifest).parent),
         train=CONFIG.dataset.demo.train,
         val=CONFIG.dataset.demo.val,
         size=CONFIG.dataset.demo.size,
         code=code("render_demo"),
     shell:
-        "{PYTHON} {SCRIPTS}/render_demo.py --output {params.root:q} --archive {output.archive:q}"
+        "python workflow_scripts/render_demo.py --output {params.root:q} --archive {output.archive:q}"
         " --train {params.train} --val {params.val} --size {params.size}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 
-def data_sources(wildcards):
-    """What the index of a split is made of."""
-    if IS_DEMO:
-        return rules.render_demo.output.manifest
-    file = getattr(CONFIG.dataset, f"{wildcards.split}_list")
-    return f"{DATA_ROOT}/{file}"
-
-
 rule prepare_data:
     input:
-        data_sources,
+        rules.render_demo.output.manifest if IS_DEMO else [],
     output:
         index=f"{RESULTS}/data/{{split}}.json",
         shards=expand(f"{RESULTS}/data/{{{{split}}}}/{{shard}}.json", shard=SHARDS),
@@ -47,8 +39,9 @@ rule prepare_data:
     params:
         root=DATA_ROOT,
         settings=section("dataset", demo={}),
+        list=lambda wildcards: list_digest(wildcards.split),
         code=code("prepare_data"),
     shell:
-        "{PYTHON} {SCRIPTS}/prepare_data.py --split {wildcards.split} --root {params.root:q}"
+        "python workflow_scripts/prepare_data.py --split {wildcards.split} --root {params.root:q}"
         " --settings {params.settings:q} --output {output.index:q} --shards {output.shards:q}"
         " --threads {threads} --log {log:q}"

@@ -44,7 +44,7 @@ rule score:
         ),
         code=code("score"),
     shell:
-        "{PYTHON} {SCRIPTS}/score.py --stage {wildcards.stage} --index {input.index:q}"
+        "python workflow_scripts/score.py --stage {wildcards.stage} --index {input.index:q}"
         " --manifests {input.manifests:q} {params.attention} --output {output:q}"
         " --threads {threads} --log {log:q}"
 
@@ -61,7 +61,7 @@ rule score_table:
     params:
         code=code("score_table"),
     shell:
-        "{PYTHON} {SCRIPTS}/score_table.py --scores {input:q} --output {output:q} --log {log:q}"
+        "python workflow_scripts/score_table.py --scores {input:q} --output {output:q} --log {log:q}"
 
 
 rule contact_sheet:
@@ -87,7 +87,7 @@ rule contact_sheet:
         images=CONFIG.evaluation.sheet_images,
         code=code("contact_sheet"),
     shell:
-        "{PYTHON} {SCRIPTS}/contact_sheet.py --index {input.index:q} --saliency {input.saliency:q}"
+        "python workflow_scripts/contact_sheet.py --index {input.index:q} --saliency {input.saliency:q}"
         " --cams {input.cams:q} --initial {input.initial:q} --refined {input.refined:q}"
         " --weights {input.weights:q} --images {params.images} --output {output:q}"
         " --gpus {resources.gpu} --threads {threads} --log {log:q}"
@@ -111,15 +111,6 @@ rule fetch_checkpoint:
         cache=f"{RESULTS}/segmentation/published/cache",
         code=code("fetch_checkpoint"),
     shell:
-        "{PYTHON} {SCRIPTS}/fetch_checkpoint.py --source {params.source:q} --sha256 {params.sha256:q}"
+        "python workflow_scripts/fetch_checkpoint.py --source {params.source:q} --sha256={params.sha256:q}"
         " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"
         " --weights {output.weights:q} --log {log:q}"
-
-
-def print_summary():
-    """Show the table of scores, and say where the pictures are."""
-    for name, place in (("Scores", "scores/table.md"), ("Pictures", "contact_sheet.png")):
-        path = Path(RESULTS) / place
-        if path.is_file():
-            print(f"{name}: {path}")
-            print(path.read_text() if path.suffix == ".md" else "")

@@ -20,7 +20,7 @@ rule gen_gt:
         folder=f"{RESULTS}/labels/initial/images",
         code=code("gen_gt"),
     shell:
-        "{PYTHON} {SCRIPTS}/gen_gt.py --settings {params.settings:q} --index {input.index:q}"
+        "python workflow_scripts/gen_gt.py --settings {params.settings:q} --index {input.index:q}"
         " --cams {input.cams:q} --saliency {input.saliency:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
 
@@ -44,7 +44,7 @@ rule refine_labels:
         folder=f"{RESULTS}/labels/refined/images",
         code=code("refine_labels"),
     shell:
-        "{PYTHON} {SCRIPTS}/refine_labels.py --settings {params.settings:q} --index {input.index:q}"
+        "python workflow_scripts/refine_labels.py --settings {params.settings:q} --index {input.index:q}"
         " --predictions {input.predictions:q} --initial {input.initial:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --threads {threads} --log {log:q}"

@@ -14,14 +14,18 @@ rule download_saliency:
     conda:
         "../envs/i2crc.yaml"
     threads: RUNTIME.inference_threads
+    resources:
+        retries=CONFIG.saliency.retries,
     params:
-        source=CONFIG.saliency.source or rules.render_demo.output.archive,
+        source=lambda wildcards, input: (
+            CONFIG.saliency.source or input.archive or f"{DATA_ROOT}/saliency"
+        ),
         sha256=CONFIG.saliency.sha256,
         folder=f"{RESULTS}/saliency/maps",
         cache=f"{RESULTS}/saliency/cache",
         code=code("download_saliency"),
     shell:
-        "{PYTHON} {SCRIPTS}/download_saliency.py --source {params.source:q}"
-        " --sha256 {params.sha256:q} --retries {CONFIG.saliency.retries} --index {input.index:q}"
+        "python workflow_scripts/download_saliency.py --source {params.source:q}"
+        " --sha256={params.sha256:q} --retries {resources.retries} --index {input.index:q}"
         " --cache {params.cache:q} --output {params.folder:q} --manifest {output.manifest:q}"
         " --threads {threads} --log {log:q}"

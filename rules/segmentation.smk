@@ -32,7 +32,7 @@ rule train_segmentation:
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
     shell:
-        "{PYTHON} {SCRIPTS}/train_segmentation.py --settings {params.settings:q}"
+        "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
         " --labels {input.labels:q} --leak-images {params.leak_images}"
         " --run-folder {params.run:q}"
@@ -60,7 +60,7 @@ rule predict:
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
         code=code("predict"),
     shell:
-        "{PYTHON} {SCRIPTS}/predict.py --weights {input.weights:q} --index {input.index:q}"
+        "python workflow_scripts/predict.py --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --gpus {resources.gpu} --threads {threads} --log {log:q}"
 
@@ -83,6 +83,6 @@ rule crf:
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
         code=code("crf"),
     shell:
-        "{PYTHON} {SCRIPTS}/crf.py --settings {params.settings:q} --index {input.index:q}"
+        "python workflow_scripts/crf.py --settings {params.settings:q} --index {input.index:q}"
         " --predictions {input.predictions:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"

@@ -5,22 +5,27 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from predict import load_segmentation, predict_logits
 
 from i2crc import distributed
 from i2crc.console import make_parser, run
 from i2crc.dataset import Entry, read_index
-from i2crc.dense_crf import upsample
 from i2crc.files import atomic_path
 from i2crc.images import read_gray, read_label, read_photo, voc_palette
 from i2crc.manifests import read_manifests
+from i2crc.prediction import load_segmentation, predict_logits, upsample
 
 TILE = 160
 GAP = 4
 HEADER = 24
 COLUMNS = (
-    "image", "saliency", "CAM", "initial label", "refined label", "final prediction", "ground truth",
-)  # fmt: skip
+    "image",
+    "saliency",
+    "CAM",
+    "initial label",
+    "refined label",
+    "final prediction",
+    "ground truth",
+)
 
 
 def heat(values: np.ndarray, photo: np.ndarray) -> np.ndarray:

@@ -4,39 +4,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from i2crc import distributed
 from i2crc.code import code_digest
-from i2crc.config import Segmentation
 from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
-from i2crc.dense_crf import upsample
 from i2crc.files import atomic_path, digest_file, digest_value
 from i2crc.images import read_photo, write_label
 from i2crc.manifests import make_shard, threads
-from i2crc.preprocessing import Preprocessing
-from i2crc.segmentation_net import MultiScale, build_segmentation
-from i2crc.weights import load_weights, metadata_preprocessing, read_metadata
-
-
-def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Preprocessing]:
-    """The network of a weight file, ready for inference, and its preprocessing."""
-    metadata = read_metadata(path)
-    settings = Segmentation.model_validate(metadata["settings"])
-    model = build_segmentation(settings, len(metadata["classes"]))
-    load_weights(path, model)
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    return model, metadata_preprocessing(metadata)
-
-
-@torch.inference_mode()
-def predict_logits(
-    model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing
-) -> np.ndarray:
-    """(H, W, 3) uint8 photograph to (K+1, h, w) float32 logits at the network's stride."""
-    image = preprocessing(photo)[None].to(next(model.parameters()).device)
-    return model(image)[0].float().cpu().numpy()
+from i2crc.prediction import load_segmentation, predict_logits, upsample
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -18,20 +18,20 @@ class CamNet(nn.Module):
     """
 
     def __init__(
-        self, features: nn.Module, channels: int, classes: int, convs: int, width: int
+        self, features: nn.Module, channels: int, classes: int, settings: Classifier
     ) -> None:
         super().__init__()
         self.features = features
         layers: list[nn.Module] = []
-        for _ in range(convs):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-            channels = width
+        for _ in range(settings.head_convs):
+            layers += [nn.Conv2d(channels, settings.head_channels, 3, padding=1), nn.ReLU()]
+            channels = settings.head_channels
         layers.append(nn.Conv2d(channels, classes, 1))
         self.extra_convs = nn.Sequential(*layers)
         for layer in self.extra_convs:
             if isinstance(layer, nn.Conv2d):
                 fan_out = layer.kernel_size[0] ** 2 * layer.out_channels
-                nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_out))
+                nn.init.normal_(layer.weight, std=settings.head_std or math.sqrt(2 / fan_out))
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def class_logits(cam: torch.Tensor) -> torch.Tensor:
 def build_classifier(settings: Classifier, classes: int) -> CamNet:
     """The network of `settings` with random weights."""
     features, channels = build_features(settings.backbone, settings.output_stride)
-    return CamNet(features, channels, classes, settings.head_convs, settings.head_channels)
+    return CamNet(features, channels, classes, settings)
 
 
 def build_features(backbone: str, output_stride: int) -> tuple[nn.Module, int]:

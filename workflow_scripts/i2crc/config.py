@@ -1,4 +1,4 @@
-"""The one typed description of all settings: defaults, presets, validation, schema, documentation."""
+"""The one typed description of all settings: defaults, presets, validation, documentation."""
 
 import difflib
 from pathlib import Path
@@ -51,7 +51,7 @@ class Dataset(Section):
     val_list: str = setting("val_cls.txt", "validation images, below root: `id` or `id class ...`")
     labels_from: Literal["list", "masks"] = setting(
         "list",
-        "where the image-level labels come from: the list, or, declared so, the classes in the masks",
+        "where image-level labels come from: the list, or, declared so, the classes in the masks",
     )
     limit: int | None = setting(
         None, "use only the first N images of each list (to try things out)", ge=1
@@ -63,7 +63,9 @@ class Saliency(Section):
     """Where the saliency maps come from."""
 
     source: str = setting(
-        "", "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: the demo's archive"
+        "",
+        "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
+        "dataset.root (the demo: its archive)",
     )
     sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
     retries: int = setting(5, "attempts after a failed transfer", ge=0)
@@ -74,7 +76,7 @@ class Weights(Section):
 
     source: Literal["random", "torchvision", "timm", "file", "package"] = setting(
         "torchvision",
-        "random, torchvision, timm, file (.safetensors or .pth), or a Python package that carries them",
+        "random, torchvision, timm, file (.safetensors, .pth), or a package that carries them",
     )
     name: str = setting(
         "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
@@ -139,6 +141,9 @@ class Classifier(Training):
     weights: Weights = Weights()
     head_convs: int = setting(3, "3x3 convolutions before the 1x1 classifier", ge=0)
     head_channels: Positive = setting(512, "channels of those convolutions")
+    head_std: float | None = setting(
+        None, "initial standard deviation of the head; null: sqrt(2 / (k*k*out)) (METHOD 6)", gt=0
+    )
     input_size: Positive = setting(256, "images are resized to a square of this side", ge=32)
     color_jitter: list[float] = setting(
         [0.3, 0.3, 0.3, 0.1], "brightness, contrast, saturation, hue", min_length=4, max_length=4
@@ -293,9 +298,7 @@ class Config(Section):
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
-    def _real_data_needs_names(self) -> "Config":
-        if self.dataset.root and not self.saliency.source:
-            raise ValueError("saliency.source: a data set of your own needs an archive or a folder")
+    def _masks_where_needed(self) -> "Config":
         if self.dataset.labels_from == "masks" and not self.dataset.masks:
             raise ValueError("dataset.labels_from: masks needs dataset.masks")
         if self.segmentation.supervision == "full" and not self.dataset.masks:
@@ -354,7 +357,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         *parents, key = problem["loc"]
         near = difflib.get_close_matches(str(key), _keys_at(parents), n=1, cutoff=0)
-        return f"unknown key `{path}`; the nearest valid key is `{'.'.join([*map(str, parents), near[0]])}`"
+        nearest = ".".join([*map(str, parents), near[0]])
+        return f"unknown key `{path}`; the nearest valid key is `{nearest}`"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     return f"`{path}` is {problem['input']!r}: {problem['msg']}"

@@ -2,17 +2,11 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydensecrf.densecrf import DenseCRF2D
 
 from i2crc.config import Crf
+from i2crc.prediction import upsample
 from i2crc.preprocessing import CAFFE_BGR
-
-
-def upsample(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(L, h, w) logits to (L, H, W) float32, bilinear, align_corners false (METHOD 23)."""
-    values = torch.from_numpy(logits.astype(np.float32))[None]
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)[0].numpy()
 
 
 def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarray:

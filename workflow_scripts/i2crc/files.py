@@ -15,7 +15,7 @@ class InputError(Exception):
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` when the block ends without error."""
+    """Yield a temporary name beside `path`, renamed to `path` when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last because image and archive writers choose the format by it.

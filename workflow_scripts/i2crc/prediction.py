@@ -1,0 +1,37 @@
+"""Predicting with a trained segmentation network (METHOD 23)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from i2crc.config import Segmentation
+from i2crc.preprocessing import Preprocessing
+from i2crc.segmentation_net import MultiScale, build_segmentation
+from i2crc.weights import load_weights, metadata_preprocessing, read_metadata
+
+
+def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Preprocessing]:
+    """The network of a weight file, ready for inference, and its preprocessing."""
+    metadata = read_metadata(path)
+    settings = Segmentation.model_validate(metadata["settings"])
+    model = build_segmentation(settings, len(metadata["classes"]))
+    load_weights(path, model)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    return model, metadata_preprocessing(metadata)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing
+) -> np.ndarray:
+    """(H, W, 3) uint8 photograph to (K+1, h, w) float32 logits at the network's stride."""
+    image = preprocessing(photo)[None].to(next(model.parameters()).device)
+    return model(image)[0].float().cpu().numpy()
+
+
+def upsample(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(L, h, w) logits to (L, H, W) float32, bilinear, align_corners false."""
+    values = torch.from_numpy(logits.astype(np.float32))[None]
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)[0].numpy()
