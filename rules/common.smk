@@ -13,7 +13,11 @@ from i2crc.files import InputError, digest_file
 from snakemake.exceptions import WorkflowError
 
 try:
-    CONFIG = load_config(config, ", ".join(map(str, workflow.configfiles)))
+    sources = [
+        *map(str, workflow.configfiles),
+        *(["--config"] if workflow.config_settings.config else []),
+    ]
+    CONFIG = load_config(config, " + ".join(sources))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -12,7 +12,8 @@ from i2crc.dataset import Entry, read_index
 from i2crc.files import atomic_path
 from i2crc.images import read_gray, read_label, read_photo, voc_palette
 from i2crc.manifests import read_manifests
-from i2crc.prediction import load_segmentation, predict_logits, upsample
+from i2crc.prediction import load_segmentation, predict_logits
+from i2crc.upsampling import upsample
 
 TILE = 160
 GAP = 4

@@ -12,7 +12,8 @@ from i2crc.dataset import read_index
 from i2crc.files import atomic_path, digest_file, digest_value
 from i2crc.images import read_photo, write_label
 from i2crc.manifests import make_shard, threads
-from i2crc.prediction import load_segmentation, predict_logits, upsample
+from i2crc.prediction import load_segmentation, predict_logits
+from i2crc.upsampling import upsample
 
 
 def main(arguments: argparse.Namespace) -> None:

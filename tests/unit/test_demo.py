@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from i2crc.config import Dataset
+from i2crc.dataset import class_names
 from i2crc.demo import (
     BUILDERS,
     CLASS_NAMES,
@@ -17,10 +19,10 @@ from i2crc.demo import (
     outline,
     render_split,
     schedule,
-    voc_palette,
     write_demo,
 )
 from i2crc.files import InputError, digest_file, read_json
+from i2crc.images import voc_palette
 
 COUNTS = {"train": 12, "val": 6}
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "render_demo.py"
@@ -67,7 +69,7 @@ def test_layout(demo):
     root, manifest = demo
     labels = read_labels(root)
     assert manifest["count"] == len(labels) == 18
-    expected = {f"{split}_cls.txt" for split in COUNTS}
+    expected = {"classes.txt", *(f"{split}_cls.txt" for split in COUNTS)}
     for name in labels:
         expected |= {f"JPEGImages/{name}.jpg", f"SegmentationClassAug/{name}.png"}
         with Image.open(root / "data" / "JPEGImages" / f"{name}.jpg") as image:
@@ -85,17 +87,15 @@ def test_labels_are_the_classes_of_the_mask(demo):
     for name, classes in read_labels(root).items():
         with Image.open(root / "data" / "SegmentationClassAug" / f"{name}.png") as mask:
             assert mask.mode == "P"
-            assert mask.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+            assert mask.getpalette() == voc_palette().ravel().tolist()
             values = np.unique(np.asarray(mask)).tolist()
         assert classes == sorted(classes)
         assert values == [0, *(label + 1 for label in classes), 255]
 
 
-def test_palette_is_the_voc_colour_map():
-    palette = np.array(voc_palette()).reshape(256, 3)
-    assert palette[15].tolist() == [192, 128, 128]
-    assert palette[20].tolist() == [0, 64, 128]
-    assert palette[255].tolist() == [224, 224, 192]
+def test_classes_are_named(demo):
+    root, _ = demo
+    assert class_names(root / "data", Dataset()) == list(CLASS_NAMES)
 
 
 def test_archive_holds_a_map_for_every_image(demo):

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2crc.files import InputError
+from i2crc.dataset import Entry
+from i2crc.files import InputError, digest_file
 from i2crc.saliency import collect
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "download_saliency.py"
@@ -31,6 +32,7 @@ class Place:
         self.source = root / "source"
         self.destination = root / "saliency" / "maps"
         self.report = root / "saliency" / "problems.txt"
+        self.manifest = root / "saliency" / "manifest.json"
         self.images: list[dict] = []
         (self.source / "top").mkdir(parents=True)
 
@@ -39,7 +41,8 @@ class Place:
         exif = Image.Exif()
         exif[0x0112] = orientation
         Image.new("RGB", size).save(path, exif=exif)
-        self.images.append({"id": name, "image": str(path), "labels": [1]})
+        entry = Entry(name, str(path), None, [1], *size, digest_file(path))
+        self.images.append(vars(entry))
 
     def map(self, name: str, image: Image.Image | None = None, folder: str = "top", **save) -> Path:
         path = self.source / folder / f"{name}.png"
@@ -206,14 +209,14 @@ def stage(place, monkeypatch):
         place.photograph(name)
         place.map(name)
     indexes = [place.root / "one.json", place.root / "two.json"]
-    indexes[0].write_text(json.dumps({"images": place.images[:2]}))
-    indexes[1].write_text(json.dumps({"images": place.images[2:]}))
+    for path, images in zip(indexes, (place.images[:2], place.images[2:]), strict=True):
+        path.write_text(json.dumps({"split": "train", "classes": ["cat"], "images": images}))
 
     def run(*arguments) -> subprocess.CompletedProcess:
         paths = {
             "--cache": place.root / "cache",
             "--output": place.destination,
-            "--manifest": place.root / "manifest.json",
+            "--manifest": place.manifest,
         }
         options = [text for pair in paths.items() for text in pair]
         command = [sys.executable, SCRIPT, *options, "--index", *indexes, *arguments]
@@ -223,16 +226,18 @@ def stage(place, monkeypatch):
 
 
 def manifest(place: Place) -> dict:
-    return json.loads((place.root / "manifest.json").read_text())
+    return json.loads(place.manifest.read_text())
 
 
 def test_stage_from_a_folder(place, stage):
     done = stage("--source", place.source, "--threads", 2)
     assert done.returncode == 0, done.stderr
     told = manifest(place)
-    assert list(told) == ["stage", "source", "sha256", "count", "files"]
+    assert list(told) == ["stage", "folder", "count", "source", "archive_sha256", "files"]
     assert (told["stage"], told["source"]) == ("download_saliency", str(place.source))
-    assert (told["sha256"], told["count"], list(told["files"])) == (None, 3, ["a", "b", "c"])
+    assert (told["folder"], told["count"], told["archive_sha256"]) == ("maps", 3, None)
+    files = {name: digest_file(place.destination / name) for name in ("a.png", "b.png", "c.png")}
+    assert told["files"] == files
 
 
 def test_stage_from_the_web(place, stage):
@@ -247,10 +252,10 @@ def test_stage_from_the_web(place, stage):
         done = stage("--source", url, "--sha256", digest)
         http.shutdown()
     assert done.returncode == 0, done.stderr
-    assert (manifest(place)["sha256"], manifest(place)["count"]) == (digest, 3)
+    assert (manifest(place)["archive_sha256"], manifest(place)["count"]) == (digest, 3)
     # The cache holds the archive alone, which serves a second run without the server.
     assert len(list((place.root / "cache").iterdir())) == 1
-    (place.root / "manifest.json").unlink()
+    place.manifest.unlink()
     assert stage("--source", url, "--sha256", digest).returncode == 0
     assert manifest(place)["count"] == 3
 
@@ -265,7 +270,7 @@ def test_stage_from_a_zip_with_a_map_too_few(place, stage):
     assert "1 problem with the saliency maps of 3 images" in done.stderr
     assert "c: c.png: missing" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (place.root / "manifest.json").exists()
+    assert not place.manifest.exists()
     assert not (place.root / "cache" / "unpacked").exists()
 
 
@@ -275,11 +280,8 @@ def test_stage_errors(place, stage):
     for arguments, message in [
         (["--source", place.root / "none.zip"], "none.zip: no such file; give another source"),
         (["--source", place.source, "--sha256", "0" * 64], "a folder has no --sha256"),
-        (
-            ["--source", "x", "--index", place.root / "empty.json"],
-            'empty.json: no list of "images"',
-        ),
-        (["--source", "x", "--index", place.root / "bad.json"], "bad.json: images[0] lacks"),
+        (["--source", "x", "--index", place.root / "empty.json"], "empty.json: "),
+        (["--source", "x", "--index", place.root / "bad.json"], "bad.json: "),
         (["--source", "x", "--index", place.root / "no.json"], "no.json: missing"),
         (["--source", place.root / "one.json"], "neither a tar nor a zip archive"),
     ]:
@@ -287,4 +289,4 @@ def test_stage_errors(place, stage):
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
-    assert not (place.root / "manifest.json").exists()
+    assert not place.manifest.exists()

@@ -46,20 +46,18 @@ def class_logits(cam: torch.Tensor) -> torch.Tensor:
 
 def build_classifier(settings: Classifier, classes: int) -> CamNet:
     """The network of `settings` with random weights."""
-    features, channels = build_features(settings.backbone, settings.output_stride)
+    if settings.backbone != "vgg16":
+        features, channels = timm_features(
+            settings.backbone, settings.output_stride, settings.backbone_stage
+        )
+    elif settings.output_stride == 8:
+        features, channels = vgg16_features(), 512
+    else:
+        raise InputError(
+            f"classifier.output_stride {settings.output_stride}: vgg16 has 8; "
+            "choose a timm backbone"
+        )
     return CamNet(features, channels, classes, settings)
-
-
-def build_features(backbone: str, output_stride: int) -> tuple[nn.Module, int]:
-    """A feature extractor with random weights and its number of channels.
-
-    `vgg16` is the published one (stride 8 alone); every other name is a timm model.
-    """
-    if backbone == "vgg16":
-        if output_stride != 8:
-            raise InputError(f"output_stride {output_stride}: vgg16 has 8; choose a timm backbone")
-        return vgg16_features(), 512
-    return timm_features(backbone, output_stride)
 
 
 def vgg16_features() -> nn.Sequential:
@@ -71,17 +69,29 @@ def vgg16_features() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def timm_features(name: str, output_stride: int) -> tuple[nn.Module, int]:
-    """A timm model without pooling and classifier, and its number of channels."""
+def timm_features(name: str, output_stride: int, stage: int | None) -> tuple[nn.Module, int]:
+    """A timm model without pooling and classifier, and its number of channels.
+
+    `stage` cuts it off after that feature map (0: stride 2, 1: stride 4, ...); None keeps it whole.
+    """
     if not timm.is_model(name):
         near = (
             ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
         )
         raise InputError(f"backbone {name!r}: not a timm model; for example {near}")
+    whole = {"num_classes": 0, "global_pool": ""}
+    cut = {"features_only": True, "out_indices": (stage,)}
     try:
-        model = timm.create_model(name, num_classes=0, global_pool="", output_stride=output_stride)
-    except (TypeError, NotImplementedError, AssertionError) as error:
+        model = timm.create_model(
+            name, output_stride=output_stride, **(whole if stage is None else cut)
+        )
+    except (TypeError, NotImplementedError, AssertionError, IndexError) as error:
         raise InputError(
-            f"backbone {name!r} has no output stride {output_stride}; choose another ({error})"
+            f"backbone {name!r} has no output stride {output_stride} with stage {stage}; choose "
+            f"others ({error})"
         ) from error
-    return model, model.num_features
+    if stage is None:
+        return model, model.num_features
+    # Of the one feature map in a list, the map; a wrapping module would rename the weights.
+    model.register_forward_hook(lambda module, inputs, output: output[0])
+    return model, model.feature_info.channels()[0]

@@ -30,7 +30,7 @@ class Demo(Section):
 
     train: Positive = setting(240, "training images to draw")
     val: Positive = setting(80, "validation images to draw")
-    size: Positive = setting(128, "image side in pixels", ge=64)
+    size: int = setting(128, "image side in pixels", ge=64)
 
 
 class Dataset(Section):
@@ -138,13 +138,16 @@ class Classifier(Training):
 
     backbone: str = setting("vgg16", "vgg16 (the published VGG16-CAM) or any timm model")
     output_stride: Literal[8, 16, 32] = setting(8, "image pixels per CAM pixel")
+    backbone_stage: int | None = setting(
+        None, "cut a timm backbone off after this feature map (0: stride 2); null: whole", ge=0
+    )
     weights: Weights = Weights()
     head_convs: int = setting(3, "3x3 convolutions before the 1x1 classifier", ge=0)
     head_channels: Positive = setting(512, "channels of those convolutions")
     head_std: float | None = setting(
         None, "initial standard deviation of the head; null: sqrt(2 / (k*k*out)) (METHOD 6)", gt=0
     )
-    input_size: Positive = setting(256, "images are resized to a square of this side", ge=32)
+    input_size: int = setting(256, "images are resized to a square of this side", ge=32)
     color_jitter: list[float] = setting(
         [0.3, 0.3, 0.3, 0.1], "brightness, contrast, saturation, hue", min_length=4, max_length=4
     )
@@ -203,6 +206,9 @@ class Segmentation(Training):
     )
     backbone: str = setting("resnet101", "resnet101 (the published DeepLabV2) or any timm model")
     output_stride: Literal[8, 16, 32] = setting(8, "image pixels per logit")
+    backbone_stage: int | None = setting(
+        None, "cut a timm backbone off after this feature map (0: stride 2); null: whole", ge=0
+    )
     weights: Weights = Weights()
     preprocessing: Literal["weights", "caffe_bgr"] = setting(
         "weights",
@@ -210,9 +216,9 @@ class Segmentation(Training):
     )
     aspp_rates: list[int] = setting([6, 12, 18, 24], "dilations of the ASPP branches", min_length=1)
     scales: list[float] = setting(
-        [1.0, 0.5, 0.75], "input scales of the multi-scale network (MSC), 1.0 first"
+        [1.0, 0.5, 0.75], "input scales of the multi-scale network (MSC), 1.0 first", min_length=1
     )
-    crop_size: Positive = setting(321, "side of the training crop", ge=32)
+    crop_size: int = setting(321, "side of the training crop", ge=32)
     scale_jitter: list[float] = setting(
         [0.5, 0.75, 1.0, 1.25, 1.5], "random image scales", min_length=1
     )
@@ -348,7 +354,8 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        # Snakemake hands a `null` of --config over as text.
+        merged[key] = _merge(merged[key], value) if both else None if value == "null" else value
     return merged
 
 

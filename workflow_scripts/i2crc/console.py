@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     """
     arguments = parser.parse_args()
     start_log(arguments.log)
-    log.info("%s", " ".join(sys.argv))
+    log.info("python %s", shlex.join(sys.argv))
     try:
         main(arguments)
     except InputError as error:
@@ -42,11 +43,15 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
 def start_log(file: Path | None) -> None:
     """Send the log to stderr and, where given, to `file` (started anew)."""
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    log.setLevel(logging.INFO)
+    log.handlers.clear()
+    log_to(logging.StreamHandler())
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file, mode="w"))
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S",
-        handlers=handlers, force=True,
-    )  # fmt: skip
+        log_to(logging.FileHandler(file, mode="w"))
+
+
+def log_to(handler: logging.Handler) -> None:
+    """Send the log to one more place."""
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)

@@ -5,8 +5,8 @@ import torch
 from pydensecrf.densecrf import DenseCRF2D
 
 from i2crc.config import Crf
-from i2crc.prediction import upsample
 from i2crc.preprocessing import CAFFE_BGR
+from i2crc.upsampling import upsample
 
 
 def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarray:

@@ -8,6 +8,7 @@ change nothing: a resumed run ends as one that was never interrupted.
 import argparse
 import contextlib
 import csv
+import logging
 import os
 import random
 import shutil
@@ -29,7 +30,7 @@ from tqdm import tqdm
 from i2crc import distributed
 from i2crc.code import code_digest
 from i2crc.config import Optimizer, Runtime, Schedule, Training
-from i2crc.console import log
+from i2crc.console import log, log_to
 from i2crc.files import atomic_path, digest_value
 from i2crc.losses import MeanCount
 from i2crc.weights import read_state, save_weights
@@ -198,6 +199,10 @@ def train(
         log.info("already trained: %s", plan.weights)
         return
     plan.folder.mkdir(parents=True, exist_ok=True)
+    if distributed.is_main():
+        # The workflow keeps the log of the last attempt alone.
+        attempt = len(list(plan.folder.glob("attempt-*.log"))) + 1
+        log_to(logging.FileHandler(plan.folder / f"attempt-{attempt}.log"))
     run = _Run(plan, model, groups, samples, loss)
     run.resume()
     run.loop()

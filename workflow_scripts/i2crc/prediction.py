@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from i2crc.config import Segmentation
 from i2crc.preprocessing import Preprocessing
@@ -29,9 +28,3 @@ def predict_logits(
     """(H, W, 3) uint8 photograph to (K+1, h, w) float32 logits at the network's stride."""
     image = preprocessing(photo)[None].to(next(model.parameters()).device)
     return model(image)[0].float().cpu().numpy()
-
-
-def upsample(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(L, h, w) logits to (L, H, W) float32, bilinear, align_corners false."""
-    values = torch.from_numpy(logits.astype(np.float32))[None]
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)[0].numpy()

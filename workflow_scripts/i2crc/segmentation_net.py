@@ -81,7 +81,9 @@ def build_segmentation(settings: Segmentation, classes: int) -> MultiScale:
             )
         features, channels = resnet101_features(), 2048
     else:
-        features, channels = timm_features(settings.backbone, settings.output_stride)
+        features, channels = timm_features(
+            settings.backbone, settings.output_stride, settings.backbone_stage
+        )
     base = DeepLab(features, Aspp(channels, classes + 1, settings.aspp_rates))
     return MultiScale(base, settings.scales)
 

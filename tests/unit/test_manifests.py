@@ -1,0 +1,168 @@
+"""Manifests and shards: what is made again and what is not."""
+
+import time
+
+import pytest
+
+from i2crc.files import digest_file, read_json
+from i2crc.manifests import make_shard, manifests_digest, read_manifests, threads, write_manifest
+
+KEYS = {"a": "1", "b": "1", "c": "1"}
+
+
+class Stage:
+    """A shard of a stage that writes two files per image and remembers for which it was asked."""
+
+    def __init__(self, root):
+        self.folder = root / "maps"
+        self.manifest = root / "shard.json"
+        self.journal = root / "shard.journal"
+        self.fails_at = None
+
+    def make(self, keys=KEYS, pool=None) -> list[str]:
+        """The images that were made."""
+        self.made = []
+        make_shard(self.manifest, "stage", self.folder, keys, self.work, pool)
+        return sorted(self.made)
+
+    def work(self, image_id: str) -> list[str]:
+        if image_id == self.fails_at:
+            raise RuntimeError(image_id)
+        names = [f"{image_id}_{part}.txt" for part in range(2)]
+        for name in names:
+            (self.folder / name).write_text(name)
+        self.made.append(image_id)
+        return names
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return Stage(tmp_path)
+
+
+def test_manifest_tells_every_file(stage):
+    assert stage.make() == ["a", "b", "c"]
+    manifest = read_json(stage.manifest)
+    assert list(manifest) == ["stage", "folder", "count", "files"]
+    assert (manifest["stage"], manifest["folder"], manifest["count"]) == ("stage", "maps", 6)
+    assert list(manifest["files"]) == sorted(path.name for path in stage.folder.iterdir())
+    for name, (path, sha) in read_manifests([stage.manifest]).items():
+        assert path == stage.folder / name
+        assert sha == digest_file(path)
+
+
+def test_pool_makes_the_same(stage, tmp_path):
+    stage.make()
+    (tmp_path / "other").mkdir()
+    other = Stage(tmp_path / "other")
+    with threads(2) as pool:
+        assert other.make(pool=pool) == ["a", "b", "c"]
+    assert other.manifest.read_bytes() == stage.manifest.read_bytes()
+
+
+def test_unchanged_images_are_skipped(stage):
+    stage.make()
+    before = stage.manifest.read_bytes()
+    assert stage.make() == []
+    assert stage.manifest.read_bytes() == before
+
+
+def test_lost_manifest_costs_nothing(stage):
+    stage.make()
+    stage.manifest.unlink()
+    assert stage.make() == []
+    assert read_json(stage.manifest)["count"] == 6
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.write_text("edited"), lambda path: path.unlink()],
+    ids=["edited", "deleted"],
+)
+def test_damaged_files_are_remade(stage, damage):
+    stage.make()
+    before = stage.manifest.read_bytes()
+    damage(stage.folder / "b_1.txt")
+    assert stage.make() == ["b"]
+    assert stage.manifest.read_bytes() == before
+    assert stage.make() == []
+
+
+def test_changed_key_remakes_its_image(stage):
+    stage.make()
+    assert stage.make(KEYS | {"c": "2"}) == ["c"]
+    assert stage.make(KEYS | {"c": "2"}) == []
+    assert stage.make() == ["c"]
+
+
+def test_dropped_and_added_images(stage):
+    stage.make()
+    assert stage.make({"a": "1", "d": "1"}) == ["d"]
+    assert set(read_json(stage.manifest)["files"]) == {
+        "a_0.txt", "a_1.txt", "d_0.txt", "d_1.txt",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_finished_work_survives_an_error(stage, workers):
+    stage.fails_at = "c"
+    pool = threads(workers) if workers else None
+    with pytest.raises(RuntimeError, match="c"):
+        stage.make(pool=pool)
+    assert not stage.manifest.exists()
+    stage.fails_at = None
+    assert stage.make() == ["c"]
+
+
+def test_work_finished_before_the_error_survives_it_in_any_order(stage):
+    def work(image_id: str) -> list[str]:
+        if image_id == "a":
+            while len(stage.made) < 2:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            raise RuntimeError(image_id)
+        return Stage.work(stage, image_id)
+
+    stage.work = work
+    with threads(3) as pool, pytest.raises(RuntimeError, match="a"):
+        stage.make(pool=pool)
+    del stage.work
+    assert stage.make() == ["a"]
+
+
+def test_cut_journal_line_costs_one_image_once(stage):
+    stage.make()
+    stage.journal.write_text(stage.journal.read_text()[:-20])
+    assert stage.make() == ["c"]
+    assert stage.make() == []
+    assert read_json(stage.manifest)["count"] == 6
+
+
+def test_empty_shard(stage):
+    assert stage.make({}) == []
+    assert read_json(stage.manifest)["count"] == 0
+    assert read_manifests([stage.manifest]) == {}
+
+
+def test_facts_stand_before_the_files(tmp_path):
+    write_manifest(
+        tmp_path / "m.json", "stage", tmp_path / "maps", {"b": "2", "a": "1"}, source="x"
+    )
+    manifest = read_json(tmp_path / "m.json")
+    assert list(manifest) == ["stage", "folder", "count", "source", "files"]
+    assert list(manifest["files"]) == ["a", "b"]
+
+
+def test_digest_is_independent_of_sharding(tmp_path):
+    files = {f"{number}.png": f"sha{number}" for number in range(7)}
+
+    def digest(shards: int, files: dict[str, str] = files) -> str:
+        paths = [tmp_path / f"{shards}_{number}.json" for number in range(shards)]
+        for number, path in enumerate(paths):
+            part = dict(list(files.items())[number::shards])
+            write_manifest(path, "stage", tmp_path / f"maps{shards}", part)
+        return manifests_digest(reversed(paths))
+
+    assert digest(1) == digest(3) == digest(9)
+    assert digest(1) != digest(1, files | {"3.png": "other"})
+    assert digest(1) != digest(1, files | {"8.png": "more"})
