@@ -22,7 +22,8 @@ class Stage:
     def make(self, keys=KEYS, pool=None) -> list[str]:
         """The images that were made."""
         self.made = []
-        make_shard(self.manifest, "stage", self.folder, keys, self.work, pool)
+        with pool or threads(1) as pool:
+            make_shard(self.manifest, "stage", self.folder, keys, self.work, pool)
         return sorted(self.made)
 
     def work(self, image_id: str) -> list[str]:

@@ -98,7 +98,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_package_weights_enter_by_position(package):
-    model, _ = timm_features("efficientnet_lite0", 8)
+    model, _ = timm_features("efficientnet_lite0", 8, None)
     insert(model, package)
     state = model.state_dict()
     packaged = list(package.state.items())[: len(state)]
@@ -110,7 +110,7 @@ def test_package_weights_enter_by_position(package):
 
 
 def test_package_weights_see_the_image(package):
-    model, channels = timm_features("efficientnet_lite0", 16)
+    model, channels = timm_features("efficientnet_lite0", 16, None)
     insert(model, package)
     model.eval()
     with torch.no_grad():

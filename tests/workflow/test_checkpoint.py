@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torch
-from golden.formula import insert_formula_weights
 
+from golden.formula import insert_formula_weights
 from i2crc.config import Segmentation
 from i2crc.prediction import load_segmentation
 from i2crc.segmentation_net import build_segmentation

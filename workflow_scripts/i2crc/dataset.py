@@ -43,8 +43,11 @@ class Index:
 def read_index(path: Path) -> Index:
     """Read an index file."""
     content = read_json(path)
-    entries = [Entry(**entry) for entry in content["images"]]
-    return Index(content["split"], content["classes"], entries)
+    try:
+        entries = [Entry(**entry) for entry in content["images"]]
+        return Index(content["split"], content["classes"], entries)
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{path}: not an index ({error!r}); run prepare_data again") from error
 
 
 def index_json(index: Index) -> dict[str, Any]:
@@ -63,9 +66,10 @@ def class_names(root: Path, dataset: Dataset) -> list[str]:
     file = root / "classes.txt"
     if not file.is_file():
         raise InputError(f"{file}: missing; write it, a class a line, or set dataset.classes")
-    return [
-        line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()
-    ]
+    names = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"{file}: needs class names, each once; found {names}")
+    return names
 
 
 def build_index(
@@ -95,12 +99,7 @@ def build_index(
 
 def read_label_list(path: Path, num_classes: int) -> list[tuple[str, list[int] | None]]:
     """Read lines `id` or `id class class ...` (0-based); all bad lines are one InputError."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check dataset.root"
-        ) from error
+    lines = read_text(path).splitlines()
     rows: dict[str, list[int] | None] = {}
     problems = []
     for number, line in enumerate(lines, 1):
@@ -121,6 +120,18 @@ def read_label_list(path: Path, num_classes: int) -> list[tuple[str, list[int] |
     if not rows:
         raise InputError(f"{path}: lists no image")
     return list(rows.items())
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file, with or without byte-order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check dataset.root"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:

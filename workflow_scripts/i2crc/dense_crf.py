@@ -22,7 +22,7 @@ def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarra
     crf.addPairwiseBilateral(
         sxy=settings.bilateral_xy,
         srgb=settings.bilateral_rgb,
-        rgbim=np.ascontiguousarray(image),
+        rgbim=np.array(image, order="C"),  # a copy: pydensecrf wants it writable
         compat=settings.bilateral_weight,
     )
     marginals = crf.inference(settings.iterations)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from i2crc.files import InputError, atomic_path
 
 IGNORE = 255
+# What Pillow raises on damaged or oversized files.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_photo(path: Path) -> Image.Image:
@@ -64,6 +66,6 @@ def _open(path: Path) -> Image.Image:
         image.load()
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing") from error
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be decoded ({error}); replace the file") from error
     return image

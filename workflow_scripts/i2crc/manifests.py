@@ -5,8 +5,9 @@ is relative to the manifest. It is written when all of its files are there.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,12 @@ class Journal:
         """Record that `names` were made of an image; returns them with their digests."""
         files = {name: digest_file(self.folder / name) for name in names}
         line = json.dumps({"id": image_id, "key": key, "files": files})
-        with open(self.path, "a") as file:
-            file.write(line + "\n")
+        with open(self.path, "ab+") as file:
+            # A kill may have cut the last line short; keep this one apart from it.
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(f"{line}\n".encode())
         return files
 
 
@@ -83,13 +88,13 @@ def make_shard(
     folder: Path,
     keys: dict[str, str],
     work: Callable[[str], list[str]],
-    pool: Executor | None = None,
+    pool: Executor,
 ) -> None:
     """Make the files of every image of a shard, skip those already made, write the manifest.
 
     keys: image id -> digest of everything that its files depend on. `work(id)` writes an image's
-    files into `folder` by atomic rename and returns their names; it runs in `pool`, or here. All
-    that is finished before an error is kept.
+    files into `folder` by atomic rename and returns their names; it runs in `pool`. All that is
+    finished when an image fails is kept; then the first error is raised.
     """
     journal = Journal(manifest.with_suffix(".journal"), folder)
     files: dict[str, str] = {}
@@ -103,9 +108,19 @@ def make_shard(
     if files:
         log.info("%d of %d images were already made", len(keys) - len(pending), len(keys))
     folder.mkdir(parents=True, exist_ok=True)
-    results = pool.map(work, pending) if pool else map(work, pending)
-    for image_id, names in zip(pending, results, strict=True):
-        files.update(journal.add(image_id, keys[image_id], names))
+    futures = {pool.submit(work, image_id): image_id for image_id in pending}
+    errors = []
+    for future in as_completed(futures):
+        image_id = futures[future]
+        if future.cancelled():
+            continue
+        if error := future.exception():
+            errors.append(error)
+            pool.shutdown(wait=False, cancel_futures=True)
+        else:
+            files.update(journal.add(image_id, keys[image_id], future.result()))
+    if errors:
+        raise errors[0]
     write_manifest(manifest, stage, folder, files)
     log.info("%s: %d images, %d files", stage, len(keys), len(files))
 

@@ -18,10 +18,10 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.
     counted = truth != IGNORE
     rows = truth[counted].astype(np.int64)
     columns = prediction[counted].astype(np.int64)
-    columns[columns == IGNORE] = num_labels
-    for name, values, limit in (("truth", rows, num_labels), ("label", columns, num_labels + 1)):
-        if values.size and values.max() >= limit:
+    for name, values in (("truth", rows), ("label", columns[columns != IGNORE])):
+        if values.size and values.max() >= num_labels:
             raise ValueError(f"{name} value {values.max()}, but there are {num_labels} labels")
+    columns[columns == IGNORE] = num_labels
     counts = np.bincount(rows * (num_labels + 1) + columns, minlength=num_labels * (num_labels + 1))
     return counts.reshape(num_labels, num_labels + 1)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageChops
 
 from i2crc.files import InputError, digest_bytes, write_bytes
+from i2crc.images import UNREADABLE
 
 log = logging.getLogger("i2crc")
 
@@ -16,8 +17,6 @@ SHOWN_PROBLEMS = 50
 TRANSPOSED = (5, 6, 7, 8)
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "LA")
 GREY_MODES = ("L", "1")
-# What pillow raises on files that are no whole image.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class _MapError(Exception):

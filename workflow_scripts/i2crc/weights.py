@@ -6,6 +6,7 @@ Nothing here unpickles code: `.pth` files load with `weights_only=True`, others 
 import importlib.util
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,19 @@ from i2crc.preprocessing import (
 )
 
 State = Mapping[str, torch.Tensor]
+# What torch and safetensors raise on damaged or hostile files.
+UNREADABLE = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    struct.error,
+)
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 PACKAGE_PREPROCESSING = {"efficientnet-lite": LITE}
 
@@ -96,9 +110,10 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
                 metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
                 return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError, ValueError) as error:
+    except UNREADABLE as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
-            f"{path}: refused: not a plain file of tensors ({str(error).splitlines()[0]}). If you "
+            f"{path}: refused: not a plain file of tensors ({reason}). If you "
             "trust it, convert it once where it was made: "
             "`safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
         ) from error
