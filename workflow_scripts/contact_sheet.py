@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from i2crc import distributed
 from i2crc.console import make_parser, run
@@ -62,8 +62,7 @@ def sheet(rows: list[list[np.ndarray | None]], legend: list[tuple[str, np.ndarra
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             if picture is not None:
-                tile = Image.fromarray(picture)
-                tile.thumbnail((TILE, TILE))
+                tile = ImageOps.contain(Image.fromarray(picture), (TILE, TILE))
                 canvas.paste(tile, (GAP + column * step, HEADER + row * step))
     for number, (name, color) in enumerate(legend):
         x, y = GAP + number % per_line * 150, body + number // per_line * HEADER

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from i2crc.console import log, make_parser, run
+from i2crc.console import make_parser, run
 from i2crc.files import read_json, write_bytes
 
 COLUMNS = {
@@ -38,9 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
     results = [read_json(path) for path in arguments.scores]
     rows = [list(COLUMNS.values())]
     rows += [[cell(result[key]) for key in COLUMNS] for result in results]
-    text = table(rows)
-    write_bytes(arguments.output, text.encode())
-    log.info("\n%s", text)
+    write_bytes(arguments.output, table(rows).encode())
 
 
 if __name__ == "__main__":

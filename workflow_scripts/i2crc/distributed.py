@@ -47,8 +47,8 @@ def start(gpus: int, threads: int) -> torch.device:
 def keep_memory() -> None:
     """Keep freed memory in the process instead of returning it to the system (glibc alone).
 
-    Large tensors are otherwise mapped and faulted in anew for every operation, which nearly
-    doubles the time of a training step on a CPU (benchmarks/memory.py).
+    Large tensors are otherwise mapped and faulted in anew for every operation; what that costs
+    a training step on a CPU, benchmarks/memory.py shows.
     """
     trim_threshold, mmap_max = -1, -4  # the numbers of glibc's malloc.h
     libc = ctypes.CDLL(None)

@@ -31,7 +31,7 @@ from i2crc import distributed
 from i2crc.code import code_digest
 from i2crc.config import Optimizer, Runtime, Schedule, Training
 from i2crc.console import log, log_to
-from i2crc.files import atomic_path, digest_value
+from i2crc.files import InputError, atomic_path, digest_value
 from i2crc.losses import MeanCount
 from i2crc.weights import read_state, save_weights
 
@@ -40,7 +40,7 @@ Terms = dict[str, torch.Tensor]
 LossFunction = Callable[[nn.Module, Batch, MeanCount], Terms]
 
 
-class TrainingError(Exception):
+class TrainingError(InputError):
     """The training cannot go on; the message says where and why."""
 
 
@@ -302,14 +302,16 @@ class _Run:
         _train_mode(self.model, self.settings.batch_norm)
         network = _wrap(self.model, self.settings.batch_norm, self.device)
         batches = iter(self._loader())
-        board = SummaryWriter(plan.folder / "tensorboard", purge_step=self.iteration)
+        board = None
+        if distributed.is_main():
+            board = SummaryWriter(plan.folder / "tensorboard", purge_step=self.iteration)
         progress = _Progress(plan, self.iteration)
         saved = time.monotonic()
-        with _signals(self), contextlib.closing(board):
+        with _signals(self), contextlib.closing(board) if board else contextlib.nullcontext():
             while self.iteration < plan.iterations:
                 row = self._step(network, batches)
                 self.history.append(row)
-                for name in row.keys() - {"iteration"}:
+                for name in row.keys() - {"iteration"} if board else ():
                     board.add_scalar(name, row[name], self.iteration)
                 progress.show(self.iteration, row)
                 stop = distributed.any_process(bool(self.stop_signal), self.device)
