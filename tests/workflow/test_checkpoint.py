@@ -36,9 +36,9 @@ def publish(path, classes: int, salt: float) -> None:
     torch.save(model.state_dict(), path)
 
 
-def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, golden_dir):
+def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, golden):
     folder, address = server
-    facts = json.loads((golden_dir / "segmentation.json").read_text())
+    facts = json.loads((golden / "segmentation.json").read_text())
     classes = dict(facts["keys"])["base.classifier.conv2d_list.0.bias"][0] - 1
     publish(folder / "checkpoint.pth", classes, facts["salt"])
     names = [f"class{number}" for number in range(classes)]
@@ -58,10 +58,10 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
     assert done.returncode == 0, done.stderr
     model, preprocessing = load_segmentation(weights, torch.device("cpu"))
     assert preprocessing.order == "bgr"
-    golden = np.load(golden_dir / "segmentation.npz")
+    vectors = np.load(golden / "segmentation.npz")
     with torch.inference_mode():
-        logits = model.double()(torch.from_numpy(golden["image"])).numpy()
-    expected = golden["logits"]
+        logits = model.double()(torch.from_numpy(vectors["image"])).numpy()
+    expected = vectors["logits"]
     assert np.abs(logits - expected).max() <= 1e-6 * np.abs(expected).max()
 
 

@@ -11,7 +11,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    beside = Path(__file__).resolve().parents[3] / "shared" / "golden"
+    beside = Path(__file__).resolve().parents[2] / "shared" / "golden"
     folder = Path(os.environ.get("GOLDEN_DIR") or beside)
     if not folder.is_dir():
         pytest.skip(f"no golden vectors: {folder} is no folder; set GOLDEN_DIR to theirs")
