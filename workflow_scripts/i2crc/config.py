@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from i2crc.files import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+# Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
@@ -67,7 +69,9 @@ class Saliency(Section):
         "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
         "dataset.root (the demo: its archive)",
     )
-    sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
+    sha256: # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
+Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
     retries: int = setting(5, "attempts after a failed transfer", ge=0)
 
 
@@ -81,7 +85,9 @@ class Weights(Section):
     name: str = setting(
         "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
     )
-    sha256: Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
+    sha256: # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
+Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
 
 
 class Optimizer(Section):
@@ -137,7 +143,7 @@ class Classifier(Training):
     """The classification network and its training (METHOD 2-11)."""
 
     backbone: str = setting("vgg16", "vgg16 (the published VGG16-CAM) or any timm model")
-    output_stride: Literal[8, 16, 32] = setting(8, "image pixels per CAM pixel")
+    output_stride: OutputStride = setting(8, "image pixels per CAM pixel")
     backbone_stage: int | None = setting(
         None, "cut a timm backbone off after this feature map (0: stride 2); null: whole", ge=0
     )
@@ -205,7 +211,7 @@ class Segmentation(Training):
         "pseudo", "pseudo: generated labels; full: ground-truth masks (the ceiling to compare with)"
     )
     backbone: str = setting("resnet101", "resnet101 (the published DeepLabV2) or any timm model")
-    output_stride: Literal[8, 16, 32] = setting(8, "image pixels per logit")
+    output_stride: OutputStride = setting(8, "image pixels per logit")
     backbone_stage: int | None = setting(
         None, "cut a timm backbone off after this feature map (0: stride 2); null: whole", ge=0
     )
@@ -260,7 +266,9 @@ class Checkpoint(Section):
         "https://icrc.oss-cn-shanghai.aliyuncs.com/checkpoint_69.3.pth",
         "URL or file of the checkpoint",
     )
-    sha256: Sha256 = setting("", "SHA-256 of the file; empty: not checked")
+    sha256: # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
+Sha256 = setting("", "SHA-256 of the file; empty: not checked")
 
 
 class Runtime(Section):
