@@ -69,9 +69,7 @@ class Saliency(Section):
         "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
         "dataset.root (the demo: its archive)",
     )
-    sha256: # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
-OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
-Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
+    sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
     retries: int = setting(5, "attempts after a failed transfer", ge=0)
 
 
@@ -85,9 +83,7 @@ class Weights(Section):
     name: str = setting(
         "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
     )
-    sha256: # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
-OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
-Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
+    sha256: Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
 
 
 class Optimizer(Section):
@@ -266,9 +262,7 @@ class Checkpoint(Section):
         "https://icrc.oss-cn-shanghai.aliyuncs.com/checkpoint_69.3.pth",
         "URL or file of the checkpoint",
     )
-    sha256: # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
-OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
-Sha256 = setting("", "SHA-256 of the file; empty: not checked")
+    sha256: Sha256 = setting("", "SHA-256 of the file; empty: not checked")
 
 
 class Runtime(Section):
