@@ -15,7 +15,7 @@ $(VENV)/installed: requirements.txt
 demo: venv
 	$(VENV)/bin/snakemake --cores $(CORES)
 
-test: venv
+test: lint
 	$(VENV)/bin/python -m pytest
 
 lint: venv

@@ -20,6 +20,7 @@ rule train_classifier:
         runtime_settings=RUNTIME.model_dump_json(),
     params:
         settings=section("classifier"),
+        weight_file=weight_file(CONFIG.classifier.weights),
         seed=CONFIG.seed,
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/classifier/run",

@@ -9,7 +9,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from i2crc.code import code_digest
 from i2crc.config import load_config
-from i2crc.files import InputError, digest_file
+from i2crc.files import InputError, digest_file, digest_value
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -39,7 +39,8 @@ wildcard_constraints:
 
 def section(name, **changes):
     """A section of the configuration as the JSON that its script takes."""
-    return json.dumps({**getattr(CONFIG, name).model_dump(), **changes})
+    text = json.dumps({**getattr(CONFIG, name).model_dump(), **changes})
+    return lambda wildcards: text  # in a plain text Snakemake would look for wildcards
 
 
 def code(script):
@@ -50,10 +51,27 @@ def code(script):
     return code_digest(SCRIPTS / f"{script}.py")
 
 
-def list_digest(split):
-    """The digest of a split's image list; none where the data set is not there yet."""
-    file = Path(DATA_ROOT) / getattr(CONFIG.dataset, f"{split}_list")
-    return digest_file(file) if file.is_file() and not IS_DEMO else ""
+def outside(*paths):
+    """A digest of the names and sizes of files outside the results, and of files in folders.
+
+    A parameter like `code`: new time stamps alone change nothing. What is not there counts too.
+    """
+    found = []
+    for path in map(Path, paths):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [(str(file), file.stat().st_size) for file in files if file.is_file()]
+    return digest_value(found)
+
+
+def dataset(*keys):
+    """The digest of the parts of the user's data set that the settings `keys` name."""
+    parts = [getattr(CONFIG.dataset, key) for key in keys]
+    return "" if IS_DEMO else outside(*(Path(DATA_ROOT) / part for part in parts if part))
+
+
+def weight_file(weights):
+    """The digest of a pretrained weight file of the user's."""
+    return outside(weights.name) if weights.source == "file" else ""
 
 
 def shards(folder):

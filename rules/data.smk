@@ -37,9 +37,13 @@ rule prepare_data:
         "../envs/i2crc.yaml"
     threads: RUNTIME.inference_threads
     params:
-        root=DATA_ROOT,
+        root=lambda wildcards: DATA_ROOT,
         settings=section("dataset", demo={}),
-        list=lambda wildcards: list_digest(wildcards.split),
+        outside=lambda wildcards: (
+            dataset("images", f"{wildcards.split}_list"),
+            dataset("masks") if CONFIG.dataset.labels_from == "masks" else "",
+            outside(Path(DATA_ROOT) / "classes.txt"),
+        ),
         code=code("prepare_data"),
     shell:
         "python workflow_scripts/prepare_data.py --split {wildcards.split} --root {params.root:q}"

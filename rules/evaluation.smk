@@ -42,6 +42,7 @@ rule score:
             if wildcards.stage == "cam"
             else ""
         ),
+        masks=dataset("masks"),
         code=code("score"),
     shell:
         "python workflow_scripts/score.py --stage {wildcards.stage} --index {input.index:q}"
@@ -106,6 +107,7 @@ rule fetch_checkpoint:
         "../envs/i2crc.yaml"
     params:
         source=CONFIG.checkpoint.source,
+        outside=outside(CONFIG.checkpoint.source),
         sha256=CONFIG.checkpoint.sha256,
         settings=section("segmentation"),
         cache=f"{RESULTS}/segmentation/published/cache",

@@ -20,6 +20,7 @@ rule download_saliency:
         source=lambda wildcards, input: (
             CONFIG.saliency.source or input.archive or f"{DATA_ROOT}/saliency"
         ),
+        outside="" if IS_DEMO else outside(CONFIG.saliency.source or f"{DATA_ROOT}/saliency"),
         sha256=CONFIG.saliency.sha256,
         folder=f"{RESULTS}/saliency/maps",
         cache=f"{RESULTS}/saliency/cache",

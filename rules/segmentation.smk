@@ -26,6 +26,8 @@ rule train_segmentation:
         runtime_settings=RUNTIME.model_dump_json(),
     params:
         settings=section("segmentation"),
+        weight_file=weight_file(CONFIG.segmentation.weights),
+        masks="" if PSEUDO else dataset("masks"),
         leak_images=CONFIG.evaluation.leak_images,
         seed=CONFIG.seed,
         deterministic="--deterministic" if CONFIG.deterministic else "",

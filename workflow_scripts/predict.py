@@ -1,4 +1,4 @@
-"""Predict one shard: per image the label PNG, and the low-resolution logits as float16."""
+"""Predict one shard: per image the label PNG, and the low-resolution logits."""
 
 import argparse
 from pathlib import Path
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
         photo = np.asarray(read_photo(Path(entries[image_id].image)))
         logits = predict_logits(model, photo, preprocessing)
         with atomic_path(arguments.folder / f"{image_id}.npy") as temporary:
-            np.save(temporary, logits.astype(np.float16))
+            np.save(temporary, logits)
         label = upsample(logits, photo.shape[:2]).argmax(axis=0)
         write_label(arguments.folder / f"{image_id}.png", label)
         return [f"{image_id}.npy", f"{image_id}.png"]

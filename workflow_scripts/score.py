@@ -28,8 +28,6 @@ def main(arguments: argparse.Namespace) -> None:
     labels = ["background", *index.classes]
     scored = [entry for entry in index.images if entry.mask]
     unscored = [entry.id for entry in index.images if not entry.mask]
-    if not scored:
-        raise InputError(f"{arguments.index}: no image has a mask; set dataset.masks")
     if unscored:
         log.info("%d images without a mask are not scored: %s", len(unscored), " ".join(unscored))
 
@@ -47,9 +45,12 @@ def main(arguments: argparse.Namespace) -> None:
         counts = sum(pool.map(count, scored), np.zeros((len(labels), len(labels) + 1), np.int64))
     result = {"stage": arguments.stage, "split": index.split, "images": len(scored)}
     result.update(scores(counts, labels))
+    if not scored:
+        # Nothing was measured, which a zero would not say.
+        result.update({name: None for name, value in result.items() if isinstance(value, float)})
     result["images_without_mask"] = unscored
     write_json(arguments.output, result)
-    log.info("%s on %s: mIoU %.4f", arguments.stage, index.split, result["miou"])
+    log.info("%s on %s: mIoU %s", arguments.stage, index.split, result["miou"])
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(value: str | int | float) -> str:
-    """Fractions with four digits, everything else as it is."""
+def cell(value: str | int | float | None) -> str:
+    """Fractions with four digits, - for what was not measured, everything else as it is."""
+    if value is None:
+        return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

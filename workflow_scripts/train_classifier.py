@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from torch import nn
-
 from i2crc import distributed, engine
 from i2crc.classifier_data import ClassifierSamples
 from i2crc.classifier_net import build_classifier, class_logits
@@ -21,7 +19,7 @@ def make_loss(settings: Classifier) -> engine.LossFunction:
     """Classification plus the weighted relation terms (METHOD 9)."""
     weights = settings.relation_losses
 
-    def loss(network: nn.Module, batch: engine.Batch, mean_count: MeanCount) -> engine.Terms:
+    def loss(network: engine.Forward, batch: engine.Batch, mean_count: MeanCount) -> engine.Terms:
         cam = network(batch["image"]).float()
         terms = {
             "classification": classification_loss(class_logits(cam), batch["labels"], mean_count),
@@ -34,9 +32,9 @@ def make_loss(settings: Classifier) -> engine.LossFunction:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    distributed.launch(arguments.gpus, arguments.processes)
-    device = distributed.start(arguments.gpus, arguments.threads)
     settings = Classifier.model_validate_json(arguments.settings)
+    distributed.launch(arguments.gpus, arguments.processes, settings.batch_size)
+    device = distributed.start(arguments.gpus, arguments.threads)
     index = read_index(arguments.index)
     pretrained = load_pretrained(settings.weights, settings.backbone)
 

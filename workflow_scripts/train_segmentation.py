@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from i2crc import distributed, engine
 from i2crc.config import Segmentation
@@ -21,13 +20,13 @@ from i2crc.segmentation_net import build_segmentation
 from i2crc.weights import insert, load_pretrained, provenance
 
 
-def loss(network: nn.Module, batch: engine.Batch, mean_count: MeanCount) -> engine.Terms:
+def loss(network: engine.Forward, batch: engine.Batch, mean_count: MeanCount) -> engine.Terms:
     logits = [scale.float() for scale in network(batch["image"])]
     return {"loss": segmentation_loss(logits, batch["label"], mean_count)}
 
 
 def refuse_ground_truth(index: Index, labels: dict[str, Path], allowed: int, threads: int) -> None:
-    """InputError where more than `allowed` pseudo labels equal the image's mask."""
+    """InputError where more than `allowed`, or all, pseudo labels equal the image's mask."""
 
     def equal(entry) -> bool:
         truth, label = read_label(Path(entry.mask)), read_label(labels[entry.id])
@@ -37,7 +36,7 @@ def refuse_ground_truth(index: Index, labels: dict[str, Path], allowed: int, thr
     masked = [entry for entry in index.images if entry.mask]
     with ThreadPoolExecutor(threads) as pool:
         leaks = [e.id for e, same in zip(masked, pool.map(equal, masked), strict=True) if same]
-    if len(leaks) > allowed:
+    if leaks and (len(leaks) > allowed or len(leaks) == len(masked)):
         raise InputError(
             f"segmentation.supervision is pseudo, but {len(leaks)} of {len(masked)} labels equal "
             f"the ground truth (first: {labels[leaks[0]]}); give generated labels, or declare "
@@ -46,9 +45,9 @@ def refuse_ground_truth(index: Index, labels: dict[str, Path], allowed: int, thr
 
 
 def main(arguments: argparse.Namespace) -> None:
-    distributed.launch(arguments.gpus, arguments.processes)
-    device = distributed.start(arguments.gpus, arguments.threads)
     settings = Segmentation.model_validate_json(arguments.settings)
+    distributed.launch(arguments.gpus, arguments.processes, settings.batch_size)
+    device = distributed.start(arguments.gpus, arguments.threads)
     index = read_index(arguments.index)
     labels, labels_digest = training_labels(index, settings, arguments)
     pretrained = load_pretrained(settings.weights, settings.backbone)

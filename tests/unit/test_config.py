@@ -141,7 +141,7 @@ def test_missing_file(tmp_path):
 
 def test_numbers_given_as_text_are_taken_as_numbers():
     """Snakemake's --config hands every number of a section over as text."""
-    text = {"output_stride": "16", "crop_size": "64", "flip": "false"}
+    text = {"backbone": "resnet18", "output_stride": "16", "crop_size": "64", "flip": "false"}
     segmentation = load_config({"segmentation": text}, "--config").segmentation
     assert (segmentation.output_stride, segmentation.crop_size) == (16, 64)
     assert segmentation.flip is False

@@ -46,16 +46,11 @@ def class_logits(cam: torch.Tensor) -> torch.Tensor:
 
 def build_classifier(settings: Classifier, classes: int) -> CamNet:
     """The network of `settings` with random weights."""
-    if settings.backbone != "vgg16":
-        features, channels = timm_features(
-            settings.backbone, settings.output_stride, settings.backbone_stage
-        )
-    elif settings.output_stride == 8:
+    if settings.backbone == "vgg16":
         features, channels = vgg16_features(), 512
     else:
-        raise InputError(
-            f"classifier.output_stride {settings.output_stride}: vgg16 has 8; "
-            "choose a timm backbone"
+        features, channels = timm_features(
+            settings.backbone, settings.output_stride, settings.backbone_stage
         )
     return CamNet(features, channels, classes, settings)
 
@@ -80,7 +75,7 @@ def timm_features(name: str, output_stride: int, stage: int | None) -> tuple[nn.
         )
         raise InputError(f"backbone {name!r}: not a timm model; for example {near}")
     whole = {"num_classes": 0, "global_pool": ""}
-    cut = {"features_only": True, "out_indices": (stage,)}
+    cut = {"features_only": True, "out_indices": (stage,), "feature_cls": "getter"}
     try:
         model = timm.create_model(
             name, output_stride=output_stride, **(whole if stage is None else cut)

@@ -13,6 +13,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
+# Snakemake would take braces in a path for a wildcard.
+NO_BRACES = r"^[^{}]*$"
+Scale = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
@@ -38,7 +41,9 @@ class Demo(Section):
 class Dataset(Section):
     """An image folder, label lists, class names and, to score, a mask folder."""
 
-    root: str = setting("", "data set folder (VOC layout); empty: the embedded demo is drawn")
+    root: str = setting(
+        "", "data set folder (VOC layout); empty: the embedded demo is drawn", pattern=NO_BRACES
+    )
     images: str = setting("JPEGImages", "folder of the photographs, below root")
     image_suffix: str = setting(".jpg", "file name ending of a photograph")
     masks: str = setting(
@@ -158,12 +163,21 @@ class Classifier(Training):
     max_iterations: int | None = setting(None, "stop after this many iterations all the same", ge=1)
     relation_losses: RelationLosses = RelationLosses()
 
+    @model_validator(mode="after")
+    def _vgg16_has_one_stride(self) -> "Classifier":
+        if self.backbone == "vgg16" and self.output_stride != 8:
+            raise ValueError(
+                f"classifier.output_stride is {self.output_stride}: vgg16 has 8; "
+                "choose a timm backbone"
+            )
+        return self
+
 
 class Cam(Section):
     """CAM inference (METHOD 12)."""
 
     flip: bool = setting(False, "average with the mirrored image")
-    scales: list[float] = setting(
+    scales: list[Scale] = setting(
         [1.0], "average over these multiples of the input size", min_length=1
     )
 
@@ -217,15 +231,26 @@ class Segmentation(Training):
         "weights: what the pretrained weights expect; caffe_bgr: the published BGR minus mean",
     )
     aspp_rates: list[int] = setting([6, 12, 18, 24], "dilations of the ASPP branches", min_length=1)
-    scales: list[float] = setting(
+    scales: list[Scale] = setting(
         [1.0, 0.5, 0.75], "input scales of the multi-scale network (MSC), 1.0 first", min_length=1
     )
     crop_size: int = setting(321, "side of the training crop", ge=32)
-    scale_jitter: list[float] = setting(
+    scale_jitter: list[Scale] = setting(
         [0.5, 0.75, 1.0, 1.25, 1.5], "random image scales", min_length=1
     )
     flip: bool = setting(True, "mirror half of the images")
     iterations: Positive = setting(20_000, "optimiser steps")
+
+    @model_validator(mode="after")
+    def _buildable(self) -> "Segmentation":
+        if self.backbone == "resnet101" and self.output_stride != 8:
+            raise ValueError(
+                f"segmentation.output_stride is {self.output_stride}: resnet101 has 8; "
+                "choose a timm backbone"
+            )
+        if self.scales[0] != 1:
+            raise ValueError(f"segmentation.scales is {self.scales}: the first must be 1.0")
+        return self
 
 
 class Crf(Section):
@@ -289,7 +314,7 @@ class Config(Section):
     experiment: str = setting(
         "demo", "name of the folder below results", pattern=r"^[A-Za-z0-9._-]+$"
     )
-    results: str = setting("results", "folder of all outputs")
+    results: str = setting("results", "folder of all outputs", pattern=NO_BRACES)
     seed: int = setting(0, "seed of everything random", ge=0)
     deterministic: bool = setting(False, "deterministic GPU kernels (slower; the CPU always is)")
     shards: Positive = setting(4, "parts into which per-image stages are split")

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -46,7 +47,8 @@ def start_log(file: Path | None) -> None:
     log.setLevel(logging.INFO)
     log.handlers.clear()
     log_to(logging.StreamHandler())
-    if file is not None:
+    # Of a training on several processes, the first one alone writes the file.
+    if file is not None and os.environ.get("RANK", "0") == "0":
         file.parent.mkdir(parents=True, exist_ok=True)
         log_to(logging.FileHandler(file, mode="w"))
 

@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -11,14 +12,14 @@ import torch.distributed as dist
 from i2crc.console import log
 
 
-def launch(gpus: int, processes: int) -> None:
+def launch(gpus: int, processes: int, batch_size: int) -> None:
     """Re-execute this script under torchrun where several processes are wanted.
 
     `gpus` is what the scheduler granted; more than one CUDA device means a process for each.
-    `processes` asks for that many CPU processes instead (0: one). Returns at once in a process
-    that torchrun started, and where one process is enough.
+    `processes` asks for that many CPU processes instead (0: one). No process is without an image
+    of a batch. Returns at once in a process that torchrun started, and where one is enough.
     """
-    count = max(min(gpus, torch.cuda.device_count()), processes)
+    count = min(max(min(gpus, torch.cuda.device_count()), processes), batch_size)
     if count <= 1 or "RANK" in os.environ:
         return
     command = [
@@ -33,6 +34,7 @@ def start(gpus: int, threads: int) -> torch.device:
     torch.set_num_threads(max(1, threads // world_size()))
     device = torch.device("cpu")
     keep_memory()
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     if gpus and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
@@ -79,6 +81,15 @@ def mean_count(count: torch.Tensor) -> torch.Tensor:
         dist.all_reduce(count)
         count /= world_size()
     return count
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all processes, in the order of their ranks."""
+    if not dist.is_initialized():
+        return items
+    lists: list[Any] = [None] * world_size()
+    dist.all_gather_object(lists, items)
+    return [item for part in lists for item in part]
 
 
 def any_process(flag: bool, device: torch.device) -> bool:

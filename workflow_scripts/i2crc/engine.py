@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
@@ -37,7 +38,8 @@ from i2crc.weights import read_state, save_weights
 
 Batch = dict[str, Any]
 Terms = dict[str, torch.Tensor]
-LossFunction = Callable[[nn.Module, Batch, MeanCount], Terms]
+Forward = Callable[[torch.Tensor], Any]
+LossFunction = Callable[[Forward, Batch, MeanCount], Terms]
 
 
 class TrainingError(InputError):
@@ -112,6 +114,7 @@ def make_plan(
         "stage": script.stem,
         "settings": settings.model_dump(),
         "seed": arguments.seed,
+        "deterministic": arguments.deterministic,
         **facts,
     }
     fingerprint = digest_value({"code": code_digest(script), "inputs": inputs, **metadata})
@@ -261,7 +264,8 @@ class _Run:
             return
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
+        if saved["scaler"]:  # empty where the run was not in fp16 so far
+            self.scaler.load_state_dict(saved["scaler"])
         self.iteration = saved["iteration"]
         self.history = saved["history"]
         random_states = saved["random"][distributed.rank() : distributed.rank() + 1]
@@ -348,18 +352,23 @@ class _Run:
     def _backward(self, network: nn.Module, batch: Batch, synchronise: bool) -> dict[str, float]:
         batch = {name: _to_device(value, self.device) for name, value in batch.items()}
         deferred = not synchronise and isinstance(network, nn.parallel.DistributedDataParallel)
-        with network.no_sync() if deferred else contextlib.nullcontext():
+
+        def forward(images: torch.Tensor) -> Any:
+            # The network alone: sums over whole images overflow in half precision.
             autocast = torch.autocast(
                 self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None
             )
             with autocast:
-                terms = self.loss(network, batch, distributed.mean_count)
+                return network(images)
+
+        with network.no_sync() if deferred else contextlib.nullcontext():
+            terms = self.loss(forward, batch, distributed.mean_count)
             values = {name: distributed.mean_count(v.detach()).item() for name, v in terms.items()}
             if not np.isfinite(values["loss"]):
+                images = ", ".join(distributed.gather(batch["id"]))
                 raise TrainingError(
                     f"the loss is {values['loss']} at iteration {self.iteration + 1}, images "
-                    f"{', '.join(batch['id'])} (terms: {values}); look at these images, or lower "
-                    "the learning rate"
+                    f"{images} (terms: {values}); look at these images, or lower the learning rate"
                 )
             self.scaler.scale(terms["loss"] / self.settings.accumulate).backward()
         return values
@@ -483,7 +492,7 @@ def _wrap(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
     if distributed.world_size() == 1:
         return model
     if batch_norm == "train" and device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = convert_sync_batchnorm(model)  # torch's own would drop timm's activations
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
@@ -499,8 +508,4 @@ def _gather_random_states(device: torch.device) -> list[dict[str, torch.Tensor]]
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
-    if not torch.distributed.is_initialized():
-        return [state]
-    states: list[Any] = [None] * distributed.world_size()
-    torch.distributed.all_gather_object(states, state)
-    return states
+    return distributed.gather([state])

@@ -95,8 +95,9 @@ def segmentation_loss(
     for scale in logits:
         target = resize_labels(labels, scale.shape[2:]).long()
         counted = mean_count((target != IGNORE).sum().to(scale)).clamp(min=1)
-        entropy = F.cross_entropy(scale, target, ignore_index=IGNORE, reduction="sum")
-        total = total + entropy / counted
+        # Unreduced: torch's own sum has no deterministic kernel.
+        entropy = F.cross_entropy(scale, target, ignore_index=IGNORE, reduction="none")
+        total = total + entropy.sum() / counted
     return total
 
 

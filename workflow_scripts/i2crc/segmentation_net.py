@@ -7,7 +7,6 @@ from torch import nn
 
 from i2crc.classifier_net import timm_features
 from i2crc.config import Segmentation
-from i2crc.files import InputError
 
 
 class Aspp(nn.Module):
@@ -71,14 +70,7 @@ class MultiScale(nn.Module):
 
 def build_segmentation(settings: Segmentation, classes: int) -> MultiScale:
     """The network of `settings` for `classes` foreground classes, with random weights."""
-    if settings.scales[0] != 1.0:
-        raise InputError(f"segmentation.scales {settings.scales}: the first must be 1.0")
     if settings.backbone == "resnet101":
-        if settings.output_stride != 8:
-            raise InputError(
-                f"segmentation.output_stride {settings.output_stride}: resnet101 has 8; "
-                "choose a timm backbone"
-            )
         features, channels = resnet101_features(), 2048
     else:
         features, channels = timm_features(
