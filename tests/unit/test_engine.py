@@ -1,0 +1,79 @@
+"""The training loop on a network of one layer: precision, schedule, history."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from i2crc import engine
+from i2crc.config import Runtime, Training
+from i2crc.weights import read_state
+
+
+class Pixels:
+    """Eight constant images."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict:
+        return {"id": str(index), "image": torch.full((3, 4, 4), float(index))}
+
+
+def plan(folder, **settings) -> engine.Plan:
+    return engine.Plan(
+        settings=Training(batch_size=2, **settings),
+        iterations=5,
+        seed=0,
+        deterministic=False,
+        fingerprint="fingerprint",
+        folder=folder,
+        runtime=Runtime(workers=0),
+        device=torch.device("cpu"),
+    )
+
+
+def train(plan: engine.Plan, loss) -> None:
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 1, 1)
+    groups = engine.parameter_groups(model, "head", plan.settings.optimizer)
+    engine.train(plan, model, groups, Pixels(), loss)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_is_of_the_network_alone(tmp_path, precision, dtype):
+    """The losses sum over whole images, which half precision cannot."""
+    seen = []
+
+    def loss(network, batch, mean_count):
+        output = network(batch["image"])
+        seen.append((output.dtype, torch.is_autocast_enabled("cpu")))
+        return {"loss": output.float().square().mean()}
+
+    train(plan(tmp_path, precision=precision), loss)
+    assert set(seen) == {(dtype, False)}
+
+
+def test_history_has_every_iteration_and_the_weights_their_fingerprint(tmp_path):
+    done = plan(tmp_path, schedule={"name": "poly", "power": 1})
+    train(
+        done, lambda network, batch, mean_count: {"loss": network(batch["image"]).square().mean()}
+    )
+    with open(done.history) as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["iteration"]) for row in rows] == [1, 2, 3, 4, 5]
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert rates == pytest.approx([1e-3 * (1 - n / 5) for n in range(5)])
+    assert read_state(done.weights)[1]["fingerprint"] == "fingerprint"
+
+
+def test_a_loss_that_is_not_finite_names_the_images(tmp_path):
+    def loss(network, batch, mean_count):
+        return {"loss": network(batch["image"]).sum() * float("nan")}
+
+    with pytest.raises(engine.TrainingError, match=r"iteration 1, images \d, \d"):
+        train(plan(tmp_path), loss)
