@@ -12,7 +12,10 @@ from i2crc.files import InputError, write_json
 def main(arguments: argparse.Namespace) -> None:
     dataset = Dataset.model_validate_json(arguments.settings)
     if not arguments.root.is_dir():
-        raise InputError(f"dataset.root is {arguments.root}: no such folder")
+        raise InputError(
+            f"dataset.root is {arguments.root}: no such folder; give yours with "
+            "--config dataset='{root: FOLDER}'"
+        )
     classes = class_names(arguments.root, dataset)
     index = build_index(arguments.split, arguments.root, dataset, classes, arguments.threads)
     for number, file in enumerate(arguments.shards):
