@@ -16,6 +16,7 @@ OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(v
 # Snakemake would take braces in a path for a wildcard.
 NO_BRACES = r"^[^{}]*$"
 Scale = Annotated[float, Field(gt=0)]
+Grey = Annotated[int, Field(ge=0, le=255)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
@@ -41,6 +42,9 @@ class Demo(Section):
 class Dataset(Section):
     """An image folder, label lists, class names and, to score, a mask folder."""
 
+    name: str = setting(
+        "", "the data set's name; weights that have seen masks of a set of this name are refused"
+    )
     root: str = setting(
         "", "data set folder (VOC layout); empty: the embedded demo is drawn", pattern=NO_BRACES
     )
@@ -56,6 +60,9 @@ class Dataset(Section):
         "train_cls.txt", "training images, below root: `id class class ...`, classes 0-based"
     )
     val_list: str = setting("val_cls.txt", "validation images, below root: `id` or `id class ...`")
+    test_list: str = setting(
+        "", "images to predict for a test server, below root: an `id` a line; empty: none"
+    )
     labels_from: Literal["list", "masks"] = setting(
         "list",
         "where image-level labels come from: the list, or, declared so, the classes in the masks",
@@ -89,6 +96,9 @@ class Weights(Section):
         "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
     )
     sha256: Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
+    masks_seen: list[str] = setting(
+        [], "names of the data sets whose ground-truth masks these weights were trained on"
+    )
 
 
 class Optimizer(Section):
@@ -192,9 +202,7 @@ class PseudoLabels(Section):
     object_threshold: Fraction = setting(
         0.5, "background where a class's attention is above this: ignore"
     )
-    salient_value: int = setting(
-        32, "background where the saliency is at least this: ignore", ge=0, le=255
-    )
+    salient_value: Grey = setting(32, "background where the saliency is at least this: ignore")
     min_foreground: Fraction = setting(
         0.01, "less foreground than this share: the whole image is ignored"
     )
@@ -268,16 +276,58 @@ class Crf(Section):
     )
 
 
+class Sweeps(Section):
+    """Values that the threshold sweeps try on the training images, beside the configured one."""
+
+    cam_background: list[Fraction] = setting(
+        [round(0.05 * n, 2) for n in range(1, 17)], "background score of a CAM"
+    )
+    attention_threshold: list[Fraction] = setting(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], "pseudo_labels.attention_threshold"
+    )
+    conflict_threshold: list[Fraction] = setting(
+        [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0], "pseudo_labels.conflict_threshold"
+    )
+    object_threshold: list[Fraction] = setting(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "pseudo_labels.object_threshold"
+    )
+    salient_value: list[Grey] = setting(
+        [8, 16, 32, 64, 96, 128, 192, 255], "pseudo_labels.salient_value"
+    )
+
+
 class Evaluation(Section):
-    """Scoring and pictures."""
+    """Scoring, sweeps and pictures."""
 
     cam_background: Fraction = setting(
         0.2, "background score that a CAM must exceed to count as its class"
     )
+    boundary_width: float = setting(
+        0.02, "width of the band of boundary IoU, as a share of the image's diagonal", gt=0, le=1
+    )
+    bootstrap: Positive = setting(1000, "bootstrap replicates of a confidence interval")
+    saliency_threshold: Fraction = setting(
+        0.5, "saliency from which a pixel counts as foreground when the maps are scored"
+    )
+    sweeps: Sweeps = Sweeps()
     leak_images: int = setting(
         3, "pseudo labels equal to the ground truth on more images than this: error", ge=0
     )
-    sheet_images: Positive = setting(12, "images on the contact sheet")
+    allow_leaks: bool = setting(
+        False, "go on where ground truth leaks into training, with a banner over every table"
+    )
+    sheet_images: Positive = setting(4, "images of each kind (best, median, worst) in the report")
+    submission: Literal["crf", "prediction"] = setting(
+        "crf", "what goes to the test server: predictions after or before the CRF"
+    )
+
+
+class Compare(Section):
+    """Experiments to compare (target compare)."""
+
+    experiments: list[str] = setting(
+        [], "folders of the results to compare; the first is what the others are compared with"
+    )
 
 
 class Checkpoint(Section):
@@ -303,6 +353,9 @@ class Runtime(Section):
     checkpoint_seconds: float = setting(
         300.0, "seconds between two checkpoints of a training", gt=0
     )
+    picture_iterations: Positive = setting(
+        200, "iterations between two sample predictions in TensorBoard"
+    )
 
 
 class Config(Section):
@@ -327,6 +380,7 @@ class Config(Section):
     crf: Crf = Crf()
     refinement: Refinement = Refinement()
     evaluation: Evaluation = Evaluation()
+    compare: Compare = Compare()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
 

@@ -5,12 +5,14 @@ import logging
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from i2crc.files import InputError
 
 log = logging.getLogger("i2crc")
+STARTED = time.time()
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

@@ -1,0 +1,152 @@
+"""How an artifact was made: the facts that every manifest, score and checkpoint carries.
+
+JSON artifacts hold them under "provenance"; any other file has them beside it, in
+`NAME.provenance`, as JSON of the same form (see `Origin.describe`).
+"""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from i2crc.code import LIBRARY, code_digest
+from i2crc.config import Section
+from i2crc.console import STARTED
+from i2crc.files import digest_file, digest_value, read_json, write_json
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2", "snakemake")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a script makes something of.
+
+    `settings` is the section of the configuration (or the JSON value) that it was given, `inputs`
+    the files that it reads; `seed` and `precision` where it draws or computes with a network;
+    `device` as torch names it.
+    """
+
+    script: Path
+    inputs: Sequence[Path]
+    settings: Any = None
+    seed: int | None = None
+    precision: str | None = None
+    device: str = "cpu"
+
+    @property
+    def stage(self) -> str:
+        """The stage's name, which is its script's."""
+        return Path(self.script).stem
+
+    def key(self) -> list[Any]:
+        """What, beside the inputs, determines the result: code and settings."""
+        return [code_digest(Path(self.script)), self.values()]
+
+    def values(self) -> Any:
+        """The settings as a JSON value."""
+        return self.settings.model_dump() if isinstance(self.settings, Section) else self.settings
+
+    def describe(self, output: Path) -> dict[str, Any]:
+        """The provenance of `output`, finished now: all that `lasting` says, and the time taken.
+
+        "start" is ISO 8601 in UTC, "seconds" the duration of this process.
+        """
+        start = datetime.fromtimestamp(STARTED, UTC).isoformat(timespec="seconds")
+        return {
+            **self.lasting(output),
+            "start": start,
+            "seconds": round(time.time() - STARTED, 3),
+        }
+
+    def lasting(self, output: Path) -> dict[str, Any]:
+        """What is the same whenever `output` is made anew on this machine and revision.
+
+        "inputs" maps paths relative to the output's folder to SHA-256 digests; "git" is the
+        revision and whether tracked files differ from it, or null outside a repository.
+        """
+        folder = Path(output).parent
+        settings = self.values()
+        return {
+            "script": self.stage,
+            "settings": settings,
+            "settings_sha256": digest_value(settings),
+            "code_sha256": code_digest(Path(self.script)),
+            "inputs": {os.path.relpath(path, folder): digest_file(path) for path in self.inputs},
+            "seed": self.seed,
+            "precision": self.precision,
+            "device": device_name(self.device),
+            "versions": versions(),
+            "git": git_revision(),
+        }
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """The provenance of an artifact, or None where it has none."""
+    beside = provenance_file(path)
+    if beside.is_file():
+        return read_json(beside)
+    content = read_json(path) if path.suffix == ".json" else None
+    return content.get("provenance") if isinstance(content, dict) else None
+
+
+def write_beside(output: Path, facts: dict[str, Any]) -> None:
+    """Write the provenance of a file that cannot hold it itself."""
+    write_json(provenance_file(output), facts)
+
+
+def provenance_file(path: Path) -> Path:
+    """Where the provenance of a file is that is no JSON."""
+    return path.with_name(f"{path.name}.provenance")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on, as far as installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name(device: str) -> str:
+    """`cpu` or `cuda:N` with the name of the model."""
+    if device.startswith("cuda"):
+        import torch  # stages without a network do not load it
+
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({cpu_model()})"
+
+
+def cpu_model() -> str:
+    """The processor's name as the kernel knows it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def git_revision() -> dict[str, Any] | None:
+    """The revision of this code, and whether tracked files were changed since."""
+    revision = _git("rev-parse", "HEAD")
+    if revision is None:
+        return None
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {"revision": revision, "changed": bool(status)}
+
+
+def _git(*arguments: str) -> str | None:
+    # Without locks: a status must never be in the way of the user's own git.
+    command = ["git", "--no-optional-locks", "-C", str(LIBRARY), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
