@@ -14,6 +14,7 @@ $(VENV)/installed: requirements.txt
 
 demo: venv
 	$(VENV)/bin/snakemake --cores $(CORES)
+	$(VENV)/bin/snakemake --report results/demo/report.html
 
 test: lint
 	$(VENV)/bin/python -m pytest

@@ -11,6 +11,9 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+report: "rules/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/saliency.smk"
@@ -18,6 +21,7 @@ include: "rules/classifier.smk"
 include: "rules/pseudo_labels.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
+include: "rules/report.smk"
 
 
 localrules:
@@ -28,14 +32,20 @@ localrules:
     refined_labels,
     final_segmentation,
     scores,
+    report,
     evaluate_checkpoint,
 
 
 rule all:
     default_target: True
     input:
-        rules.score_table.output,
-        rules.contact_sheet.output if PSEUDO else [],
+        f"{RESULTS}/scores/table.md",
+        REPORT,
+
+
+rule report:
+    input:
+        REPORT,
 
 
 rule cams:
@@ -65,7 +75,7 @@ rule final_segmentation:
 
 rule scores:
     input:
-        rules.score_table.output,
+        rules.score_table.output.markdown,
 
 
 rule evaluate_checkpoint:

@@ -29,17 +29,24 @@ SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 
 IS_DEMO = not CONFIG.dataset.root
 DATA_ROOT = CONFIG.dataset.root or f"{RESULTS}/dataset"
 PSEUDO = CONFIG.segmentation.supervision == "pseudo"
+# The text on the first page of the report looks its table up here.
+config["landing_table"] = f"{RESULTS}/report/landing.html"
 
 
 wildcard_constraints:
     shard=r"\d+-of-\d+",
-    split="train|val",
+    split="train|val|test",
     round="initial|final|published",
 
 
 def section(name, **changes):
     """A section of the configuration as the JSON that its script takes."""
-    text = json.dumps({**getattr(CONFIG, name).model_dump(), **changes})
+    return as_json({**getattr(CONFIG, name).model_dump(), **changes})
+
+
+def as_json(value):
+    """A value as JSON for a script."""
+    text = json.dumps(value)
     return lambda wildcards: text  # in a plain text Snakemake would look for wildcards
 
 
@@ -79,10 +86,21 @@ def shards(folder):
     return expand(f"{RESULTS}/{folder}/{{shard}}.json", shard=SHARDS)
 
 
+def compared_scores():
+    """The scores of the experiments to compare: this one's to come, the others' as they are."""
+    found = []
+    for folder in CONFIG.compare.experiments:
+        if Path(folder) == Path(RESULTS):
+            found += [f"{folder}/scores/{stage}.json" for stage in PIPELINE_STAGES]
+        else:
+            found += sorted(map(str, Path(folder).glob("scores/*.json")))
+    return found
+
+
 def print_summary():
     """Show the table of scores, and say where the pictures are."""
-    for name, place in (("Scores", "scores/table.md"), ("Pictures", "contact_sheet.png")):
+    for name, place in (("Scores", "scores/table.md"), ("Pictures", "report/sheets")):
         path = Path(RESULTS) / place
-        if path.is_file():
+        if path.exists():
             print(f"{name}: {path}")
             print(path.read_text() if path.suffix == ".md" else "")

@@ -1,4 +1,7 @@
-# The data set: drawn for the demo, indexed, dealt out to shards.
+# The data set: drawn for the demo, indexed, dealt out to shards, checked for leaks.
+
+NETWORKS = ("classifier", "segmentation")
+INITIAL_WEIGHTS = as_json({name: getattr(CONFIG, name).weights.model_dump() for name in NETWORKS})
 
 
 rule render_demo:
@@ -49,3 +52,27 @@ rule prepare_data:
         "python workflow_scripts/prepare_data.py --split {wildcards.split} --root {params.root:q}"
         " --settings {params.settings:q} --output {output.index:q} --shards {output.shards:q}"
         " --threads {threads} --log {log:q}"
+
+
+rule check_leaks:
+    input:
+        train=f"{RESULTS}/data/train.json",
+        val=f"{RESULTS}/data/val.json" if CONFIG.dataset.val_list else [],
+    output:
+        f"{RESULTS}/data/leaks.json",
+    log:
+        f"{RESULTS}/logs/check_leaks.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/check_leaks.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    params:
+        weights=INITIAL_WEIGHTS,
+        weight_files=[weight_file(getattr(CONFIG, name).weights) for name in NETWORKS],
+        dataset_name=CONFIG.dataset.name,
+        allow="--allow" if CONFIG.evaluation.allow_leaks else "",
+        code=code("check_leaks"),
+    shell:
+        "python workflow_scripts/check_leaks.py --train {input.train:q} --val {input.val:q}"
+        " --weights {params.weights:q} --dataset-name={params.dataset_name:q} {params.allow}"
+        " --output {output:q} --log {log:q}"

@@ -1,4 +1,5 @@
-# Scores of every stage that makes pixels, pictures, and the published checkpoint.
+# Scores of every stage that makes pixels, threshold sweeps, what saliency and classifier are worth,
+# the published checkpoint, comparison of experiments, the test server.
 # Scored stage -> (split, folder of its manifests).
 SCORED_STAGES = {
     "cam": ("train", "cams"),
@@ -19,6 +20,9 @@ PIPELINE_STAGES = [
     *(["refined_labels"] if PSEUDO else []),
     *["val_prediction", "val_crf"],
 ]
+# Swept threshold -> the values to try.
+SWEEPS = CONFIG.evaluation.sweeps.model_dump()
+SUBMITTED = {"crf": "crf", "prediction": "predictions"}[CONFIG.evaluation.submission]
 
 
 rule score:
@@ -26,7 +30,8 @@ rule score:
         index=lambda wildcards: f"{RESULTS}/data/{SCORED_STAGES[wildcards.stage][0]}.json",
         manifests=lambda wildcards: shards(SCORED_STAGES[wildcards.stage][1]),
     output:
-        f"{RESULTS}/scores/{{stage}}.json",
+        scores=f"{RESULTS}/scores/{{stage}}.json",
+        images=f"{RESULTS}/scores/{{stage}}.images.csv",
     log:
         f"{RESULTS}/logs/score/{{stage}}.log",
     benchmark:
@@ -42,19 +47,34 @@ rule score:
             if wildcards.stage == "cam"
             else ""
         ),
+        bootstrap=CONFIG.evaluation.bootstrap,
+        boundary_width=CONFIG.evaluation.boundary_width,
         masks=dataset("masks"),
         code=code("score"),
     shell:
         "python workflow_scripts/score.py --stage {wildcards.stage} --index {input.index:q}"
-        " --manifests {input.manifests:q} {params.attention} --output {output:q}"
-        " --threads {threads} --log {log:q}"
+        " --manifests {input.manifests:q} {params.attention} --bootstrap {params.bootstrap}"
+        " --boundary-width {params.boundary_width} --output {output.scores:q}"
+        " --images-csv {output.images:q} --threads {threads} --log {log:q}"
 
 
 rule score_table:
     input:
-        expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
+        scores=expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
+        leaks=rules.check_leaks.output,
+        weights=expand(
+            f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
+            round=["initial", "final"] if PSEUDO else ["final"],
+        ),
     output:
-        f"{RESULTS}/scores/table.md",
+        markdown=f"{RESULTS}/scores/table.md",
+        html=report(
+            f"{RESULTS}/scores/table.html",
+            category="1 Scores",
+            caption="report/scores.rst",
+            labels={"figure": "1 Table of all stages"},
+        ),
+        fragment=f"{RESULTS}/report/landing.html",
     log:
         f"{RESULTS}/logs/score_table.log",
     conda:
@@ -62,36 +82,139 @@ rule score_table:
     params:
         code=code("score_table"),
     shell:
-        "python workflow_scripts/score_table.py --scores {input:q} --output {output:q} --log {log:q}"
+        "python workflow_scripts/score_table.py --scores {input.scores:q} --leaks {input.leaks:q}"
+        " --weights {input.weights:q} --output {output.markdown:q} --html {output.html:q}"
+        " --fragment {output.fragment:q} --log {log:q}"
 
 
-rule contact_sheet:
+rule sweep:
+    input:
+        index=f"{RESULTS}/data/train.json",
+        cams=shards("cams"),
+        saliency=lambda wildcards: (
+            []
+            if wildcards.parameter == "cam_background"
+            else rules.download_saliency.output.manifest
+        ),
+    output:
+        f"{RESULTS}/sweeps/{{parameter}}.json",
+    log:
+        f"{RESULTS}/logs/sweep/{{parameter}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sweep/{{parameter}}.tsv"
+    wildcard_constraints:
+        parameter="|".join(SWEEPS),
+    conda:
+        "../envs/i2crc.yaml"
+    threads: RUNTIME.inference_threads
+    params:
+        values=lambda wildcards: SWEEPS[wildcards.parameter],
+        # A sweep of the one is not stale when the others change.
+        settings=lambda wildcards: (
+            "{}"
+            if wildcards.parameter == "cam_background"
+            else CONFIG.pseudo_labels.model_dump_json()
+        ),
+        cam_background=lambda wildcards: (
+            CONFIG.evaluation.cam_background if wildcards.parameter == "cam_background" else 0
+        ),
+        masks=dataset("masks"),
+        code=code("sweep"),
+    shell:
+        "python workflow_scripts/sweep.py --parameter {wildcards.parameter} --values {params.values}"
+        " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
+        " --settings {params.settings:q} --cam-background {params.cam_background}"
+        " --output {output:q} --threads {threads} --log {log:q}"
+
+
+rule saliency_quality:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
-        cams=shards("cams"),
-        initial=shards("labels/initial"),
-        refined=shards("labels/refined"),
-        weights=f"{RESULTS}/segmentation/final/weights.safetensors",
     output:
-        f"{RESULTS}/contact_sheet.png",
+        f"{RESULTS}/quality/saliency.json",
     log:
-        f"{RESULTS}/logs/contact_sheet.log",
+        f"{RESULTS}/logs/saliency_quality.log",
     benchmark:
-        f"{RESULTS}/benchmarks/contact_sheet.tsv"
+        f"{RESULTS}/benchmarks/saliency_quality.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    threads: RUNTIME.inference_threads
+    params:
+        threshold=CONFIG.evaluation.saliency_threshold,
+        masks=dataset("masks"),
+        code=code("saliency_quality"),
+    shell:
+        "python workflow_scripts/saliency_quality.py --index {input.index:q}"
+        " --saliency {input.saliency:q} --threshold {params.threshold} --output {output:q}"
+        " --threads {threads} --log {log:q}"
+
+
+rule classifier_quality:
+    input:
+        weights=rules.train_classifier.output.weights,
+        index=f"{RESULTS}/data/val.json",
+    output:
+        f"{RESULTS}/quality/classifier.json",
+    log:
+        f"{RESULTS}/logs/classifier_quality.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/classifier_quality.tsv"
     conda:
         "../envs/i2crc.yaml"
     threads: RUNTIME.inference_threads
     resources:
         gpu=1,
     params:
-        images=CONFIG.evaluation.sheet_images,
-        code=code("contact_sheet"),
+        masks=dataset("masks"),
+        code=code("classifier_quality"),
     shell:
-        "python workflow_scripts/contact_sheet.py --index {input.index:q} --saliency {input.saliency:q}"
-        " --cams {input.cams:q} --initial {input.initial:q} --refined {input.refined:q}"
-        " --weights {input.weights:q} --images {params.images} --output {output:q}"
-        " --gpus {resources.gpu} --threads {threads} --log {log:q}"
+        "python workflow_scripts/classifier_quality.py --weights {input.weights:q}"
+        " --index {input.index:q} --output {output:q} --gpus {resources.gpu}"
+        " --threads {threads} --log {log:q}"
+
+
+rule voc_submission:
+    input:
+        index=f"{RESULTS}/data/test.json",
+        manifests=shards(f"{SUBMITTED}/final/test"),
+    output:
+        f"{RESULTS}/voc_submission.zip",
+    log:
+        f"{RESULTS}/logs/voc_submission.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/voc_submission.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    params:
+        code=code("voc_submission"),
+    shell:
+        "python workflow_scripts/voc_submission.py --index {input.index:q}"
+        " --manifests {input.manifests:q} --output {output:q} --log {log:q}"
+
+
+rule compare:
+    input:
+        lambda wildcards: compared_scores(),
+    output:
+        json=f"{RESULTS}/compare/compare.json",
+        table=f"{RESULTS}/compare/table.md",
+        html=f"{RESULTS}/compare/compare.html",
+        figure=f"{RESULTS}/compare/compare.svg",
+    log:
+        f"{RESULTS}/logs/compare.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    params:
+        experiments=CONFIG.compare.experiments,
+        bootstrap=CONFIG.evaluation.bootstrap,
+        code=code("compare"),
+    shell:
+        "python workflow_scripts/compare.py --experiments {params.experiments:q}"
+        " --bootstrap {params.bootstrap} --output-json {output.json:q} --table {output.table:q}"
+        " --html {output.html:q} --figure {output.figure:q} --log {log:q}"
 
 
 rule fetch_checkpoint:

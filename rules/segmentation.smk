@@ -9,6 +9,8 @@ rule train_segmentation:
     input:
         index=f"{RESULTS}/data/train.json",
         labels=lambda wildcards: shards(LABELS_OF_ROUND[wildcards.round]) if PSEUDO else [],
+        # Only to be there first: what it says changes no training.
+        leaks=ancient(rules.check_leaks.output),
     output:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         history=f"{RESULTS}/segmentation/{{round}}/history.csv",
@@ -29,6 +31,8 @@ rule train_segmentation:
         weight_file=weight_file(CONFIG.segmentation.weights),
         masks="" if PSEUDO else dataset("masks"),
         leak_images=CONFIG.evaluation.leak_images,
+        allow_leaks="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
+        dataset_name=CONFIG.dataset.name,
         seed=CONFIG.seed,
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/segmentation/{{round}}/run",
@@ -36,8 +40,8 @@ rule train_segmentation:
     shell:
         "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
-        " --labels {input.labels:q} --leak-images {params.leak_images}"
-        " --run-folder {params.run:q}"
+        " --labels {input.labels:q} --leak-images {params.leak_images} {params.allow_leaks}"
+        " --dataset-name={params.dataset_name:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
         " --runtime {resources.runtime_settings:q} --gpus {resources.gpu}"
         " --threads {threads} --log {log:q}"

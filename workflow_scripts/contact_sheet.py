@@ -1,45 +1,64 @@
-"""Draw a contact sheet: for some training images, what every stage made of them."""
+"""Draw a contact sheet: for some images of a split, what every stage made of them."""
 
 import argparse
+import csv
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 
-from i2crc import distributed
-from i2crc.console import make_parser, run
+from i2crc.console import log, make_parser, run
 from i2crc.dataset import Entry, read_index
-from i2crc.files import atomic_path
-from i2crc.images import read_gray, read_label, read_photo, voc_palette
+from i2crc.files import InputError, atomic_path
+from i2crc.images import read_gray, read_label, read_photo
 from i2crc.manifests import read_manifests
-from i2crc.prediction import load_segmentation, predict_logits
-from i2crc.upsampling import upsample
+from i2crc.provenance import Origin, write_beside
+from i2crc.sheets import Row, draw_sheet, gray_tile, heat_tile, label_tile, photo_tile
 
-TILE = 160
-GAP = 4
-HEADER = 24
-COLUMNS = (
-    "image",
-    "saliency",
-    "CAM",
-    "initial label",
-    "refined label",
-    "final prediction",
-    "ground truth",
-)
+KINDS = ("best", "median", "worst", "sample")
+Column = Callable[[Entry, np.ndarray], Image.Image | None]
 
 
-def heat(values: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """(H, W) values in 0..255 as a blue-green-red overlay on an (H, W, 3) uint8 photograph."""
-    x = values[..., None] / 255 * 4 - np.array([3, 2, 1])
-    colors = np.clip(1.5 - np.abs(x), 0, 1) * 255
-    return (0.5 * photo + 0.5 * colors).astype(np.uint8)
+def parse_column(text: str) -> tuple[str, list[Path]]:
+    """Title and manifests of `NAME=MANIFEST[,MANIFEST...]`."""
+    name, _, paths = text.partition("=")
+    if not name or not paths:
+        raise argparse.ArgumentTypeError(f"`{text}` is not NAME=MANIFEST[,MANIFEST...]")
+    return name, [Path(path) for path in paths.split(",")]
+
+
+def read_miou(path: Path) -> dict[str, float]:
+    """Image id -> mIoU from the scores per image; images without one are left out."""
+    try:
+        with open(path, newline="") as file:
+            return {row["id"]: float(row["miou"]) for row in csv.DictReader(file) if row["miou"]}
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: no table of scores ({error!r}); run score again") from error
+
+
+def choose(entries: list[Entry], miou: dict[str, float], kind: str, count: int) -> list[Entry]:
+    """The `count` entries of a kind, in order of their rank, ties by id.
+
+    best, worst and median (the nearest to it) are of the images with a mIoU; `sample`, and every
+    kind where no image has one, is a `spread` of all.
+    """
+    ranked = [entry for entry in entries if entry.id in miou]
+    if kind == "sample" or not ranked:
+        return spread(entries, count)
+    median = statistics.median(miou.values())
+    rank = {"best": lambda v: -v, "worst": lambda v: v, "median": lambda v: abs(v - median)}[kind]
+    return sorted(ranked, key=lambda entry: (rank(miou[entry.id]), entry.id))[:count]
 
 
 def spread(entries: list[Entry], count: int) -> list[Entry]:
-    """`count` entries at equal distances, those with several classes and with one in turn."""
-    several = [e for e in entries if len(e.classes) > 1]
-    single = [e for e in entries if len(e.classes) == 1]
+    """`count` entries at equal distances, half of them with several classes where there are such.
+
+    They are sorted by id; an entry of unknown classes counts as one of a single class.
+    """
+    several = [e for e in entries if len(e.classes or []) > 1]
+    single = [e for e in entries if len(e.classes or []) <= 1]
     count = min(count, len(entries))
     share = min(len(several), max(count // 2, count - len(single)))
     chosen = []
@@ -48,74 +67,76 @@ def spread(entries: list[Entry], count: int) -> list[Entry]:
     return sorted(chosen, key=lambda entry: entry.id)
 
 
-def sheet(rows: list[list[np.ndarray | None]], legend: list[tuple[str, np.ndarray]]) -> Image.Image:
-    """Rows of (H, W, 3) uint8 pictures (None: an empty tile) under a header, above a legend."""
-    step = TILE + GAP
-    width, body = len(COLUMNS) * step + GAP, HEADER + len(rows) * step
-    font = ImageFont.load_default(14)
-    per_line = max(1, width // 150)
-    lines = -(-len(legend) // per_line)
-    canvas = Image.new("RGB", (width, body + lines * HEADER + GAP), "white")
-    draw = ImageDraw.Draw(canvas)
-    for column, title in enumerate(COLUMNS):
-        draw.text((GAP + column * step, 4), title, "black", font)
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            if picture is not None:
-                tile = ImageOps.contain(Image.fromarray(picture), (TILE, TILE))
-                canvas.paste(tile, (GAP + column * step, HEADER + row * step))
-    for number, (name, color) in enumerate(legend):
-        x, y = GAP + number % per_line * 150, body + number // per_line * HEADER
-        draw.rectangle((x, y + 3, x + 16, y + 19), tuple(map(int, color)), "black")
-        draw.text((x + 22, y + 3), name, "black", font)
-    return canvas
+def make_column(name: str, manifests: list[Path]) -> Column:
+    """How the tile of a column is made of an image: by what the column's files hold."""
+    files = {file: path for file, (path, _) in read_manifests(manifests).items()}
+
+    def path_of(file: str) -> Path:
+        if file not in files:
+            named = ", ".join(map(str, manifests))
+            raise InputError(f"{named}: no {file}; run the stage that makes it again")
+        return files[file]
+
+    def saliency(entry: Entry, photo: np.ndarray) -> Image.Image:
+        return gray_tile(read_gray(path_of(f"{entry.id}.png")))
+
+    def cam(entry: Entry, photo: np.ndarray) -> Image.Image | None:
+        if not entry.classes:
+            return None
+        maps = [read_gray(path_of(f"{entry.id}_{c}.png")) for c in entry.classes]
+        return heat_tile(np.max(maps, axis=0), photo)
+
+    def label(entry: Entry, photo: np.ndarray) -> Image.Image:
+        return label_tile(read_label(path_of(f"{entry.id}.png")))
+
+    return {"saliency": saliency, "cam": cam}.get(name, label)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    device = distributed.start(arguments.gpus, arguments.threads)
     index = read_index(arguments.index)
-    model, preprocessing = load_segmentation(arguments.weights, device)
-    saliency, cams, initial, refined = (
-        {name: path for name, (path, _) in read_manifests(manifests).items()}
-        for manifests in (
-            [arguments.saliency], arguments.cams, arguments.initial, arguments.refined,
-        )
-    )  # fmt: skip
-    palette = voc_palette()
+    tables = [arguments.images_csv] if arguments.images_csv else []
+    miou = read_miou(arguments.images_csv) if tables else {}
+    if arguments.kind != "sample" and not miou:
+        log.info("no image has a score: a sample is drawn instead of the %s", arguments.kind)
+    columns = [make_column(*column) for column in arguments.column]
 
-    def row(entry: Entry) -> list[np.ndarray | None]:
+    def row(entry: Entry) -> Row:
         photo = np.asarray(read_photo(Path(entry.image)))
-        attention = [read_gray(cams[f"{entry.id}_{c}.png"]) for c in entry.classes]
-        name = f"{entry.id}.png"
-        logits = predict_logits(model, photo, preprocessing)
-        prediction = upsample(logits, photo.shape[:2]).argmax(axis=0)
-        return [
-            photo,
-            np.repeat(read_gray(saliency[name])[..., None], 3, axis=2),
-            heat(np.max(attention, axis=0), photo),
-            palette[read_label(initial[name])],
-            palette[read_label(refined[name])],
-            palette[prediction],
-            palette[read_label(Path(entry.mask))] if entry.mask else None,
-        ]
+        truth = label_tile(read_label(Path(entry.mask))) if entry.mask else None
+        note = f"IoU {miou[entry.id]:.2f}" if entry.id in miou else ""
+        tiles = [photo_tile(photo), *(column(entry, photo) for column in columns), truth]
+        return Row(entry.id, note, tiles)
 
-    rows = [row(entry) for entry in spread(index.images, arguments.images)]
-    labels = ["background", *index.classes]
-    legend = [*zip(labels, palette, strict=False), ("ignored", palette[255])]
+    rows = [row(entry) for entry in choose(index.images, miou, arguments.kind, arguments.count)]
+    titles = ["image", *(name for name, _ in arguments.column), "ground truth"]
     with atomic_path(arguments.output) as temporary:
-        sheet(rows, legend).save(temporary)
+        draw_sheet(titles, rows, ["background", *index.classes]).save(temporary)
+    origin = Origin(
+        Path(__file__),
+        inputs=[
+            arguments.index,
+            *tables,
+            *(path for _, paths in arguments.column for path in paths),
+        ],
+        settings={"kind": arguments.kind, "count": arguments.count},
+    )
+    write_beside(arguments.output, origin.describe(arguments.output))
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True, help="training index")
+    parser.add_argument("--index", type=Path, required=True, help="index of the split")
+    parser.add_argument("--images-csv", type=Path, help="scores per image, to rank by their miou")
+    parser.add_argument("--kind", choices=KINDS, default="sample", help="which images to show")
+    parser.add_argument("--count", type=int, default=4, help="rows of the sheet")
     parser.add_argument(
-        "--saliency", type=Path, required=True, help="manifest of the saliency maps"
+        "--column",
+        type=parse_column,
+        action="append",
+        default=[],
+        metavar="NAME=MANIFEST[,MANIFEST...]",
+        help="a column, in display order: saliency (grey maps), cam (attention maps), or any other "
+        "title with label images",
     )
-    for stage in ("cams", "initial", "refined"):
-        parser.add_argument(f"--{stage}", type=Path, nargs="+", required=True, help="manifests")
-    parser.add_argument("--weights", type=Path, required=True, help="final segmentation network")
-    parser.add_argument("--images", type=int, default=12, help="rows of the sheet")
     parser.add_argument("--output", type=Path, required=True, help="output: PNG")
-    parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
     run(main, parser)

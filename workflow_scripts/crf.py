@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from i2crc.code import code_digest
 from i2crc.config import Crf
 from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
 from i2crc.dense_crf import dense_crf
-from i2crc.files import digest_value
 from i2crc.images import read_photo, write_label
 from i2crc.manifests import make_shard, read_manifests
+from i2crc.provenance import Origin
 
 
 def refine(
@@ -34,8 +33,8 @@ def main(arguments: argparse.Namespace) -> None:
     settings = Crf.model_validate_json(arguments.settings)
     entries = read_index(arguments.index).images
     predictions = read_manifests([arguments.predictions])
-    common = [code_digest(Path(__file__)), settings.model_dump()]
-    keys = {e.id: digest_value([*common, e.sha256, predictions[f"{e.id}.npy"][1]]) for e in entries}
+    origin = Origin(Path(__file__), [arguments.index, arguments.predictions], settings)
+    keys = {e.id: [e.sha256, predictions[f"{e.id}.npy"][1]] for e in entries}
     work = partial(
         refine,
         settings,
@@ -45,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.threads, mp_context=spawn) as pool:
-        make_shard(arguments.manifest, "crf", arguments.folder, keys, work, pool)
+        make_shard(arguments.manifest, origin, arguments.folder, keys, work, pool)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from i2crc import archives, console, download, saliency
 from i2crc.dataset import read_index
 from i2crc.files import InputError, digest_value
 from i2crc.manifests import write_manifest
+from i2crc.provenance import Origin
 
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
@@ -50,9 +51,10 @@ def main(arguments: argparse.Namespace) -> None:
             max_bytes=MAX_ARCHIVE_BYTES,
         )
         files = collect_from_archive(archive, images, arguments)
+    settings = {"source": arguments.source, "sha256": arguments.sha256}
     write_manifest(
         arguments.manifest,
-        "download_saliency",
+        Origin(Path(__file__), arguments.index, settings),
         arguments.output,
         {f"{image_id}.png": sha for image_id, sha in files.items()},
         source=arguments.source,

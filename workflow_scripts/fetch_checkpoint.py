@@ -9,6 +9,7 @@ from i2crc.dataset import read_index
 from i2crc.download import fetch
 from i2crc.files import digest_value
 from i2crc.preprocessing import CAFFE_BGR, IMAGENET
+from i2crc.provenance import Origin, write_beside
 from i2crc.segmentation_net import build_segmentation
 from i2crc.weights import Pretrained, load_weights, provenance, save_weights
 
@@ -27,8 +28,11 @@ def main(arguments: argparse.Namespace) -> None:
     facts = provenance(
         Pretrained({}, arguments.source, sha256, preprocessing), preprocessing, classes
     )
-    metadata = {"stage": "fetch_checkpoint", "settings": settings.model_dump(), **facts}
+    origin = Origin(Path(__file__), [arguments.index], settings)
+    metadata = {"stage": origin.stage, "settings": settings.model_dump(), **facts}
+    metadata["provenance"] = origin.lasting(arguments.weights)
     save_weights(arguments.weights, model, metadata)
+    write_beside(arguments.weights, origin.describe(arguments.weights))
 
 
 if __name__ == "__main__":

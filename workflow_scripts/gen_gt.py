@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-from i2crc.code import code_digest
 from i2crc.config import PseudoLabels
 from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
-from i2crc.files import digest_value
 from i2crc.images import read_gray, write_label
 from i2crc.manifests import make_shard, read_manifests, threads
+from i2crc.provenance import Origin
 from i2crc.pseudo_labels import initial_label
 
 
@@ -19,21 +18,21 @@ def main(arguments: argparse.Namespace) -> None:
     entries = {entry.id: entry for entry in index.images}
     attention = read_manifests([arguments.cams])
     saliency = read_manifests([arguments.saliency])
-    common = [code_digest(Path(__file__)), settings.model_dump(), len(index.classes)]
+    inputs = [arguments.index, arguments.cams, arguments.saliency]
+    origin = Origin(Path(__file__), inputs, settings)
 
     def maps_of(image_id: str) -> dict[int, str]:
         return {c: f"{image_id}_{c}.png" for c in entries[image_id].classes}
 
-    def key(image_id: str) -> str:
+    def key(image_id: str) -> list:
         shas = [attention[name][1] for name in maps_of(image_id).values()]
-        return digest_value([*common, shas, saliency[f"{image_id}.png"][1]])
+        return [len(index.classes), shas, saliency[f"{image_id}.png"][1]]
 
     def work(image_id: str) -> list[str]:
         label = initial_label(
             {c: read_gray(attention[name][0]) for c, name in maps_of(image_id).items()},
             read_gray(saliency[f"{image_id}.png"][0]),
             entries[image_id].classes,
-            len(index.classes),
             settings,
         )
         write_label(arguments.folder / f"{image_id}.png", label)
@@ -41,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     keys = {image_id: key(image_id) for image_id in entries}
     with threads(arguments.threads) as pool:
-        make_shard(arguments.manifest, "gen_gt", arguments.folder, keys, work, pool)
+        make_shard(arguments.manifest, origin, arguments.folder, keys, work, pool)
 
 
 if __name__ == "__main__":

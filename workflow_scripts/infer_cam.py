@@ -10,26 +10,16 @@ import torch.nn.functional as F
 from i2crc import distributed
 from i2crc.attention import attention_maps
 from i2crc.classifier_data import resize_photo
-from i2crc.classifier_net import CamNet, build_classifier
-from i2crc.code import code_digest
-from i2crc.config import Cam, Classifier
+from i2crc.classifier_inference import load_classifier
+from i2crc.classifier_net import CamNet
+from i2crc.config import Cam
 from i2crc.console import make_parser, run
 from i2crc.dataset import Entry, read_index
-from i2crc.files import digest_file, digest_value
+from i2crc.files import digest_file
 from i2crc.images import read_photo, write_gray
 from i2crc.manifests import make_shard, threads
 from i2crc.preprocessing import Preprocessing
-from i2crc.weights import load_weights, metadata_preprocessing, read_metadata
-
-
-def load_classifier(path: Path, device: torch.device) -> tuple[CamNet, Classifier, Preprocessing]:
-    """The network of a weight file, ready for inference, with its settings and preprocessing."""
-    metadata = read_metadata(path)
-    settings = Classifier.model_validate(metadata["settings"])
-    model = build_classifier(settings, len(metadata["classes"]))
-    load_weights(path, model)
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    return model, settings, metadata_preprocessing(metadata)
+from i2crc.provenance import Origin
 
 
 @torch.inference_mode()
@@ -59,8 +49,10 @@ def main(arguments: argparse.Namespace) -> None:
     settings = Cam.model_validate_json(arguments.settings)
     model, classifier, preprocessing = load_classifier(arguments.weights, device)
     entries = {entry.id: entry for entry in read_index(arguments.index).images}
-    common = [code_digest(Path(__file__)), settings.model_dump(), digest_file(arguments.weights)]
-    keys = {e.id: digest_value([*common, e.sha256, e.classes]) for e in entries.values()}
+    inputs = [arguments.index, arguments.weights]
+    origin = Origin(Path(__file__), inputs, settings, precision="fp32", device=str(device))
+    weights = digest_file(arguments.weights)
+    keys = {entry.id: [weights, entry.sha256, entry.classes] for entry in entries.values()}
 
     def work(image_id: str) -> list[str]:
         entry = entries[image_id]
@@ -72,7 +64,7 @@ def main(arguments: argparse.Namespace) -> None:
         return names
 
     with threads(arguments.threads) as pool:
-        make_shard(arguments.manifest, "infer_cam", arguments.folder, keys, work, pool)
+        make_shard(arguments.manifest, origin, arguments.folder, keys, work, pool)
 
 
 if __name__ == "__main__":

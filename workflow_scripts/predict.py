@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from i2crc import distributed
-from i2crc.code import code_digest
 from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
-from i2crc.files import atomic_path, digest_file, digest_value
+from i2crc.files import atomic_path, digest_file
 from i2crc.images import read_photo, write_label
 from i2crc.manifests import make_shard, threads
 from i2crc.prediction import load_segmentation, predict_logits
+from i2crc.provenance import Origin
 from i2crc.upsampling import upsample
 
 
@@ -21,8 +21,10 @@ def main(arguments: argparse.Namespace) -> None:
     device = distributed.start(arguments.gpus, 1)
     model, preprocessing = load_segmentation(arguments.weights, device)
     entries = {entry.id: entry for entry in read_index(arguments.index).images}
-    common = [code_digest(Path(__file__)), digest_file(arguments.weights)]
-    keys = {entry.id: digest_value([*common, entry.sha256]) for entry in entries.values()}
+    inputs = [arguments.index, arguments.weights]
+    origin = Origin(Path(__file__), inputs, precision="fp32", device=str(device))
+    weights = digest_file(arguments.weights)
+    keys = {entry.id: [weights, entry.sha256] for entry in entries.values()}
 
     def work(image_id: str) -> list[str]:
         photo = np.asarray(read_photo(Path(entries[image_id].image)))
@@ -34,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         return [f"{image_id}.npy", f"{image_id}.png"]
 
     with threads(arguments.threads) as pool:
-        make_shard(arguments.manifest, "predict", arguments.folder, keys, work, pool)
+        make_shard(arguments.manifest, origin, arguments.folder, keys, work, pool)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-from i2crc.code import code_digest
 from i2crc.config import Refinement
 from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
-from i2crc.files import digest_value
 from i2crc.images import read_label, write_label
 from i2crc.manifests import make_shard, read_manifests, threads
+from i2crc.provenance import Origin
 from i2crc.pseudo_labels import refine_label
 
 
@@ -18,12 +17,12 @@ def main(arguments: argparse.Namespace) -> None:
     entries = {entry.id: entry for entry in read_index(arguments.index).images}
     predictions = read_manifests([arguments.predictions])
     initial = read_manifests([arguments.initial])
-    common = [code_digest(Path(__file__)), settings.model_dump()]
+    inputs = [arguments.index, arguments.predictions, arguments.initial]
+    origin = Origin(Path(__file__), inputs, settings)
 
-    def key(image_id: str) -> str:
+    def key(image_id: str) -> list:
         name = f"{image_id}.png"
-        inputs = [predictions[name][1], initial[name][1], entries[image_id].classes]
-        return digest_value([*common, *inputs])
+        return [predictions[name][1], initial[name][1], entries[image_id].classes]
 
     def work(image_id: str) -> list[str]:
         name = f"{image_id}.png"
@@ -38,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     keys = {image_id: key(image_id) for image_id in entries}
     with threads(arguments.threads) as pool:
-        make_shard(arguments.manifest, "refine_labels", arguments.folder, keys, work, pool)
+        make_shard(arguments.manifest, origin, arguments.folder, keys, work, pool)
 
 
 if __name__ == "__main__":

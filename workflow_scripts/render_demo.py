@@ -6,6 +6,7 @@ from pathlib import Path
 from i2crc.console import make_parser, run
 from i2crc.demo import write_demo
 from i2crc.files import write_json
+from i2crc.provenance import Origin
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -13,7 +14,9 @@ def main(arguments: argparse.Namespace) -> None:
     manifest = write_demo(
         arguments.output, arguments.archive, counts, arguments.size, arguments.seed
     )
-    write_json(arguments.manifest, manifest)
+    settings = {**counts, "size": arguments.size}
+    origin = Origin(Path(__file__), [], settings, seed=arguments.seed)
+    write_json(arguments.manifest, {**manifest, "provenance": origin.describe(arguments.manifest)})
 
 
 def parser() -> argparse.ArgumentParser:

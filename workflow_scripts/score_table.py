@@ -1,50 +1,96 @@
 """Put the scores of all stages into one table, in the order they are given."""
 
 import argparse
+from html import escape
 from pathlib import Path
+from typing import Any
 
 from i2crc.console import make_parser, run
 from i2crc.files import read_json, write_bytes
+from i2crc.pages import Cell, banner, html_table, markdown_table, page
+from i2crc.provenance import Origin, write_beside
+from i2crc.weights import read_metadata
 
 COLUMNS = {
     "stage": "Stage",
     "split": "Split",
     "images": "Images",
     "miou": "mIoU",
+    "miou_interval": "95 % interval",
     "miou_255_as_background": "255 as background",
     "miou_255_as_wrong": "255 as wrong",
+    "boundary_iou": "Boundary IoU",
     "coverage": "Coverage",
     "pixel_accuracy": "Pixel accuracy",
 }
+CEILING = "trained on ground-truth masks: a ceiling, not weak supervision"
+READING = (
+    "A pixel predicted 255 has no class: mIoU leaves such pixels out, the two columns beside it "
+    "take them as background, or as a miss of the true class; coverage is the share of pixels "
+    "that have a predicted class. The interval says how far the mIoU depends on which images were "
+    "drawn (bootstrap over the images); what another training would change is not in it. Boundary "
+    "IoU compares narrow bands along the objects' contours alone."
+)
 
 
-def table(rows: list[list[str]]) -> str:
-    """A Markdown table whose columns line up; the first row is the header."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
+def row(result: dict[str, Any]) -> list[Cell]:
+    """The cells of one stage."""
+    span = result["miou_interval"]
+    between = None if span is None else f"{span[0]:.4f} to {span[1]:.4f}"
+    return [between if key == "miou_interval" else result[key] for key in COLUMNS]
+
+
+def warnings(leaks: Path | None, weights: list[Path]) -> list[str]:
+    """What a reader must know first: ground truth in the training, each finding once."""
+    found = read_json(leaks)["findings"] if leaks else []
+    for path in weights:
+        metadata = read_metadata(path)
+        found += metadata.get("leaks", [])
+        if metadata.get("settings", {}).get("supervision") == "full":
+            found.append(CEILING)
+    return list(dict.fromkeys(found))
+
+
+def notes(results: list[dict[str, Any]]) -> list[str]:
+    """How to read the table, and which stages have images that were not scored."""
+    left_out = [
+        f"{result['stage']}: {len(result['images_without_mask'])} images without a mask were left "
+        "out."
+        for result in results
+        if result["images_without_mask"]
     ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines) + "\n"
-
-
-def cell(value: str | int | float | None) -> str:
-    """Fractions with four digits, - for what was not measured, everything else as it is."""
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return [READING, *left_out]
 
 
 def main(arguments: argparse.Namespace) -> None:
     results = [read_json(path) for path in arguments.scores]
-    rows = [list(COLUMNS.values())]
-    rows += [[cell(result[key]) for key in COLUMNS] for result in results]
-    write_bytes(arguments.output, table(rows).encode())
+    header, rows = list(COLUMNS.values()), [row(result) for result in results]
+    messages = warnings(arguments.leaks, arguments.weights)
+    fragment = "\n".join([*map(banner, messages), html_table(header, rows)]) + "\n"
+    paragraphs = [f"<p>{escape(text)}</p>" for text in notes(results)]
+    bold = [f"**{message}**" for message in messages]
+    markdown = [*bold, markdown_table(header, rows).rstrip(), *notes(results)]
+    leaks = [arguments.leaks] if arguments.leaks else []
+    origin = Origin(Path(__file__), [*arguments.scores, *leaks, *arguments.weights])
+    for path, content in (
+        (arguments.output, "\n\n".join(markdown) + "\n"),
+        (arguments.html, page("Scores", fragment, *paragraphs)),
+        (arguments.fragment, fragment),
+    ):
+        write_bytes(path, content.encode())
+        write_beside(path, origin.describe(path))
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--scores", type=Path, nargs="+", required=True, help="scores as JSON")
+    parser.add_argument("--leaks", type=Path, help="findings of check_leaks")
+    parser.add_argument(
+        "--weights", type=Path, nargs="*", default=[], help="weights of the scored networks"
+    )
     parser.add_argument("--output", type=Path, required=True, help="output: table as Markdown")
+    parser.add_argument("--html", type=Path, required=True, help="output: the same as a page")
+    parser.add_argument(
+        "--fragment", type=Path, required=True, help="output: banners and table as HTML, no page"
+    )
     run(main, parser)

@@ -1,6 +1,7 @@
 """Train the CAM classifier on image-level labels and saliency maps."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from i2crc import distributed, engine
@@ -9,9 +10,10 @@ from i2crc.classifier_net import build_classifier, class_logits
 from i2crc.config import Classifier
 from i2crc.console import log, make_parser, run
 from i2crc.dataset import read_index
-from i2crc.files import digest_file
 from i2crc.losses import MeanCount, classification_loss, relation_losses
 from i2crc.manifests import manifests_digest, read_manifests
+from i2crc.provenance import content_digest
+from i2crc.training_pictures import cam_pictures
 from i2crc.weights import insert, load_pretrained, provenance
 
 
@@ -49,8 +51,9 @@ def main(arguments: argparse.Namespace) -> None:
         settings,
         min(iterations, settings.max_iterations or iterations),
         device,
+        files=[arguments.index, arguments.saliency],
         inputs={
-            "index": digest_file(arguments.index),
+            "index": content_digest(arguments.index),
             "saliency": manifests_digest([arguments.saliency]),
         },
         facts=provenance(pretrained, pretrained.preprocessing, index.classes),
@@ -59,7 +62,8 @@ def main(arguments: argparse.Namespace) -> None:
     samples = ClassifierSamples(index, saliency, settings, pretrained.preprocessing)
     groups = engine.parameter_groups(model, "extra_convs", settings.optimizer)
     log.info("%d images, weights from %s", len(samples), pretrained.source)
-    engine.train(plan, model, groups, samples, make_loss(settings))
+    pictures = partial(cam_pictures, preprocessing=pretrained.preprocessing)
+    engine.train(plan, model, groups, samples, make_loss(settings), pictures)
     engine.publish(plan, arguments.weights, arguments.history)
 
 

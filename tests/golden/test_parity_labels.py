@@ -27,7 +27,6 @@ def test_initial_labels(golden):
     folder = golden / "gen_gt"
     cases = read_json(folder / "cases.json")
     assert cases
-    num_classes = 1 + max(c for case in cases for c in case["labels"])
     wrong = []
     for case in cases:
         if case["saliency"] is None:
@@ -38,7 +37,6 @@ def test_initial_labels(golden):
             {int(c): read_gray(folder / name) for c, name in case["attention"].items()},
             read_gray(folder / case["saliency"]),
             case["labels"],
-            num_classes,
             PseudoLabels(),
         )
         if not np.array_equal(label, read_label(folder / case["expected"])):

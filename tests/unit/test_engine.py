@@ -1,14 +1,18 @@
 """The training loop on a network of one layer: precision, schedule, history."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from i2crc import engine
 from i2crc.config import Runtime, Training
+from i2crc.provenance import Origin
 from i2crc.weights import read_state
 
 
@@ -28,6 +32,7 @@ def plan(folder, **settings) -> engine.Plan:
         iterations=5,
         seed=0,
         deterministic=False,
+        origin=Origin(Path(__file__), []),
         fingerprint="fingerprint",
         folder=folder,
         runtime=Runtime(workers=0),
@@ -35,11 +40,16 @@ def plan(folder, **settings) -> engine.Plan:
     )
 
 
+def pictures(model: nn.Module, batch: dict) -> torch.Tensor:
+    assert not model.training
+    return batch["image"].clamp(0, 1)
+
+
 def train(plan: engine.Plan, loss) -> None:
     torch.manual_seed(0)
     model = nn.Conv2d(3, 1, 1)
     groups = engine.parameter_groups(model, "head", plan.settings.optimizer)
-    engine.train(plan, model, groups, Pixels(), loss)
+    engine.train(plan, model, groups, Pixels(), loss, pictures)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +79,16 @@ def test_history_has_every_iteration_and_the_weights_their_fingerprint(tmp_path)
     rates = [float(row["learning_rate"]) for row in rows]
     assert rates == pytest.approx([1e-3 * (1 - n / 5) for n in range(5)])
     assert read_state(done.weights)[1]["fingerprint"] == "fingerprint"
+
+
+def test_tensorboard_has_pictures_at_their_interval_and_at_the_end(tmp_path):
+    done = plan(tmp_path)
+    done = replace(done, runtime=Runtime(workers=0, picture_iterations=2))
+    train(
+        done, lambda network, batch, mean_count: {"loss": network(batch["image"]).square().mean()}
+    )
+    board = EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0}).Reload()
+    assert [event.step for event in board.Images("samples")] == [2, 4, 5]
 
 
 def test_a_loss_that_is_not_finite_names_the_images(tmp_path):

@@ -1,13 +1,17 @@
 """Manifests and shards: what is made again and what is not."""
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from i2crc.files import digest_file, read_json
 from i2crc.manifests import make_shard, manifests_digest, read_manifests, threads, write_manifest
+from i2crc.provenance import Origin, content_digest
 
-KEYS = {"a": "1", "b": "1", "c": "1"}
+KEYS = {"a": ["1"], "b": ["1"], "c": ["1"]}
+ORIGIN = Origin(Path(__file__), [], {"threshold": 0.5})
 
 
 class Stage:
@@ -23,7 +27,7 @@ class Stage:
         """The images that were made."""
         self.made = []
         with pool or threads(1) as pool:
-            make_shard(self.manifest, "stage", self.folder, keys, self.work, pool)
+            make_shard(self.manifest, ORIGIN, self.folder, keys, self.work, pool)
         return sorted(self.made)
 
     def work(self, image_id: str) -> list[str]:
@@ -44,8 +48,13 @@ def stage(tmp_path):
 def test_manifest_tells_every_file(stage):
     assert stage.make() == ["a", "b", "c"]
     manifest = read_json(stage.manifest)
-    assert list(manifest) == ["stage", "folder", "count", "files"]
-    assert (manifest["stage"], manifest["folder"], manifest["count"]) == ("stage", "maps", 6)
+    assert list(manifest) == ["stage", "folder", "count", "files", "provenance"]
+    assert (manifest["stage"], manifest["folder"], manifest["count"]) == (
+        "test_manifests",
+        "maps",
+        6,
+    )
+    assert manifest["provenance"]["settings"] == {"threshold": 0.5}
     assert list(manifest["files"]) == sorted(path.name for path in stage.folder.iterdir())
     for name, (path, sha) in read_manifests([stage.manifest]).items():
         assert path == stage.folder / name
@@ -58,14 +67,14 @@ def test_pool_makes_the_same(stage, tmp_path):
     other = Stage(tmp_path / "other")
     with threads(2) as pool:
         assert other.make(pool=pool) == ["a", "b", "c"]
-    assert other.manifest.read_bytes() == stage.manifest.read_bytes()
+    assert content_digest(other.manifest) == content_digest(stage.manifest)
 
 
 def test_unchanged_images_are_skipped(stage):
     stage.make()
-    before = stage.manifest.read_bytes()
+    before = content_digest(stage.manifest)
     assert stage.make() == []
-    assert stage.manifest.read_bytes() == before
+    assert content_digest(stage.manifest) == before
 
 
 def test_lost_manifest_costs_nothing(stage):
@@ -82,23 +91,32 @@ def test_lost_manifest_costs_nothing(stage):
 )
 def test_damaged_files_are_remade(stage, damage):
     stage.make()
-    before = stage.manifest.read_bytes()
+    before = content_digest(stage.manifest)
     damage(stage.folder / "b_1.txt")
     assert stage.make() == ["b"]
-    assert stage.manifest.read_bytes() == before
+    assert content_digest(stage.manifest) == before
     assert stage.make() == []
 
 
 def test_changed_key_remakes_its_image(stage):
     stage.make()
-    assert stage.make(KEYS | {"c": "2"}) == ["c"]
-    assert stage.make(KEYS | {"c": "2"}) == []
+    assert stage.make(KEYS | {"c": ["2"]}) == ["c"]
+    assert stage.make(KEYS | {"c": ["2"]}) == []
     assert stage.make() == ["c"]
+
+
+def test_other_settings_and_other_code_remake_all(stage, tmp_path, monkeypatch):
+    stage.make()
+    script = tmp_path / "script.py"
+    for changed in (Origin(Path(__file__), [], {"threshold": 0.6}), Origin(script, [], {})):
+        script.write_text("CHANGED = 1\n")
+        monkeypatch.setattr(sys.modules[__name__], "ORIGIN", changed)
+        assert stage.make() == ["a", "b", "c"]
 
 
 def test_dropped_and_added_images(stage):
     stage.make()
-    assert stage.make({"a": "1", "d": "1"}) == ["d"]
+    assert stage.make({"a": ["1"], "d": ["1"]}) == ["d"]
     assert set(read_json(stage.manifest)["files"]) == {
         "a_0.txt", "a_1.txt", "d_0.txt", "d_1.txt",
     }  # fmt: skip
@@ -146,11 +164,9 @@ def test_empty_shard(stage):
 
 
 def test_facts_stand_before_the_files(tmp_path):
-    write_manifest(
-        tmp_path / "m.json", "stage", tmp_path / "maps", {"b": "2", "a": "1"}, source="x"
-    )
+    write_manifest(tmp_path / "m.json", ORIGIN, tmp_path / "maps", {"b": "2", "a": "1"}, source="x")
     manifest = read_json(tmp_path / "m.json")
-    assert list(manifest) == ["stage", "folder", "count", "source", "files"]
+    assert list(manifest) == ["stage", "folder", "count", "source", "files", "provenance"]
     assert list(manifest["files"]) == ["a", "b"]
 
 
@@ -161,7 +177,7 @@ def test_digest_is_independent_of_sharding(tmp_path):
         paths = [tmp_path / f"{shards}_{number}.json" for number in range(shards)]
         for number, path in enumerate(paths):
             part = dict(list(files.items())[number::shards])
-            write_manifest(path, "stage", tmp_path / f"maps{shards}", part)
+            write_manifest(path, ORIGIN, tmp_path / f"maps{shards}", part)
         return manifests_digest(reversed(paths))
 
     assert digest(1) == digest(3) == digest(9)

@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from i2crc.cam_labels import label_from_attention
 from i2crc.config import PseudoLabels
 from i2crc.pseudo_labels import initial_label, refine_label
 
@@ -24,6 +25,17 @@ def images(draw):
     level_maps = arrays(np.uint8, shape, elements=LEVELS)
     attention = {c: draw(level_maps) for c in classes if draw(st.integers(0, 4))}
     return attention, draw(level_maps), classes
+
+
+FRACTIONS = st.sampled_from([0, 0.01, 0.1, 0.3, 0.5, 0.9, 1])
+THRESHOLDS = st.builds(
+    PseudoLabels,
+    attention_threshold=FRACTIONS,
+    conflict_threshold=FRACTIONS,
+    object_threshold=FRACTIONS,
+    salient_value=LEVELS,
+    min_foreground=FRACTIONS,
+)
 
 
 @st.composite
@@ -46,14 +58,41 @@ def channels(attention, saliency) -> np.ndarray:
     return scores
 
 
+def published_label(attention, saliency, settings) -> np.ndarray:
+    """METHOD 13-16 step by step, with a channel for every class that there is."""
+    scores = channels(attention, saliency)
+    is_object = (scores[1:] > settings.object_threshold).any(axis=0)
+    scores[scores < settings.attention_threshold] = 0
+    label = scores.argmax(axis=0).astype(np.uint8)
+    label[(scores > settings.conflict_threshold).sum(axis=0) > 1] = 255
+    label[(label == 0) & (is_object | (saliency >= settings.salient_value))] = 255
+    if ((label != 0) & (label != 255)).sum() < settings.min_foreground * label.size:
+        label[:] = 255
+    return label
+
+
 def share_of_foreground(label) -> float:
     return ((label != 0) & (label != 255)).mean()
+
+
+@given(images(), THRESHOLDS, st.randoms(use_true_random=False))
+def test_channels_of_absent_classes_change_nothing(image, settings, random):
+    attention, saliency, classes = image
+    shuffled = random.sample(classes, len(classes))
+    label = initial_label(attention, saliency, shuffled, settings)
+    assert np.array_equal(label, published_label(attention, saliency, settings))
+
+
+def test_maps_of_other_classes_are_not_used():
+    maps = {1: np.array([[9, 0]], np.uint8), 3: np.array([[0, 9]], np.uint8)}
+    saliency = np.full((1, 2), 255, np.uint8)
+    assert initial_label(maps, saliency, [1], KEEP_ALL).tolist() == [[2, 255]]
 
 
 @given(images())
 def test_initial_label_shows_the_images_classes_alone(image):
     _, saliency, classes = image
-    label = initial_label(*image, K, PseudoLabels())
+    label = initial_label(*image, PseudoLabels())
     assert (label.shape, label.dtype) == (saliency.shape, np.uint8)
     assert set(np.unique(label)) <= {0, 255, *(c + 1 for c in classes)}
 
@@ -61,7 +100,7 @@ def test_initial_label_shows_the_images_classes_alone(image):
 @given(images())
 def test_foreground_has_the_highest_score_and_enough_of_it(image):
     attention, saliency, _ = image
-    label, scores = initial_label(*image, K, KEEP_ALL), channels(attention, saliency)
+    label, scores = initial_label(*image, KEEP_ALL), channels(attention, saliency)
     scores[scores < 0.3] = 0
     for y, x in np.argwhere((label != 0) & (label != 255)):
         own = scores[label[y, x], y, x]
@@ -73,7 +112,7 @@ def test_foreground_has_the_highest_score_and_enough_of_it(image):
 @given(images())
 def test_conflicts_are_ignored(image):
     attention, saliency, _ = image
-    label = initial_label(*image, K, KEEP_ALL)
+    label = initial_label(*image, KEEP_ALL)
     conflict = (channels(attention, saliency) > 0.9).sum(axis=0) > 1
     assert (label[conflict] == 255).all()
 
@@ -81,20 +120,20 @@ def test_conflicts_are_ignored(image):
 @given(images())
 def test_background_is_neither_salient_nor_an_object(image):
     attention, saliency, _ = image
-    background = initial_label(*image, K, KEEP_ALL) == 0
+    background = initial_label(*image, KEEP_ALL) == 0
     assert (saliency[background] < 32).all()
     assert (channels(attention, saliency)[1:, background] <= 0.5).all()
 
 
 def test_attention_of_exactly_a_half_is_no_object():
     attention, saliency = np.array([[0, 127, 128, 254]], np.uint8), np.zeros((1, 4), np.uint8)
-    assert initial_label({0: attention}, saliency, [0], K, KEEP_ALL).tolist() == [[0, 0, 255, 255]]
+    assert initial_label({0: attention}, saliency, [0], KEEP_ALL).tolist() == [[0, 0, 255, 255]]
 
 
 @given(images())
 def test_only_conflicts_and_doubtful_background_are_ignored(image):
     attention, saliency, _ = image
-    ignored = initial_label(*image, K, KEEP_ALL) == 255
+    ignored = initial_label(*image, KEEP_ALL) == 255
     scores = channels(attention, saliency)
     conflict = (scores > 0.9).sum(axis=0) > 1
     doubtful = (saliency >= 32) | (scores[1:] > 0.5).any(axis=0)
@@ -105,14 +144,14 @@ def test_only_conflicts_and_doubtful_background_are_ignored(image):
 def test_little_foreground_ignores_the_image(shape, kept):
     attention, saliency = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     attention[0, 0] = saliency[0, 0] = 255
-    label = initial_label({2: attention}, saliency, [2], K, PseudoLabels())
+    label = initial_label({2: attention}, saliency, [2], PseudoLabels())
     assert label[0, 0] == (3 if kept else 255)
     assert (label[1:] == (0 if kept else 255)).all()
 
 
 @given(images())
 def test_initial_label_has_foreground_or_is_ignored(image):
-    label = initial_label(*image, K, PseudoLabels())
+    label = initial_label(*image, PseudoLabels())
     assert (label == 255).all() or share_of_foreground(label) >= 0.01
 
 
@@ -122,12 +161,31 @@ def test_thresholds_are_settings():
 
     def label(**values):
         settings = PseudoLabels(**values)
-        return initial_label({0: attention}, saliency, [0], K, settings).tolist()
+        return initial_label({0: attention}, saliency, [0], settings).tolist()
 
     assert label() == [[1, 1, 0]]
     assert label(attention_threshold=0.5) == [[1, 255, 0]]
     assert label(attention_threshold=0.5, salient_value=0) == [[1, 255, 255]]
     assert label(min_foreground=0.9) == [[255, 255, 255]]
+
+
+@st.composite
+def attentions(draw):
+    """(C, H, W) attention and the C classes that it is of."""
+    classes = draw(CLASSES)
+    shape = (len(classes), *draw(SHAPES))
+    return draw(arrays(np.uint8, shape, elements=LEVELS)), classes
+
+
+@given(attentions(), FRACTIONS)
+def test_strongest_attention_above_the_background_wins(image, background):
+    attention, classes = image
+    label = label_from_attention(attention, classes, background)
+    assert label.dtype == np.uint8
+    for y, x in np.ndindex(label.shape):
+        own = attention[:, y, x].tolist()
+        expected = classes[own.index(max(own))] + 1 if max(own) > background * 255 else 0
+        assert label[y, x] == expected
 
 
 @given(predictions())

@@ -11,6 +11,7 @@ from i2crc.config import Dataset, read_config
 from i2crc.dataset import build_index, index_json
 from i2crc.files import digest_file, write_json
 from i2crc.manifests import write_manifest
+from i2crc.provenance import Origin
 from workflow.conftest import ROOT, run
 
 CLASSES = read_config(ROOT / "config/voc12-small.yaml").dataset.classes
@@ -42,7 +43,7 @@ def train(voc: Path, folder: Path, supervision: str):
     for entry in index.images:
         shutil.copy(entry.mask, labels)
     files = {path.name: digest_file(path) for path in labels.iterdir()}
-    write_manifest(folder / "labels.json", "gen_gt", labels, files)
+    write_manifest(folder / "labels.json", Origin(Path(__file__), []), labels, files)
     settings = {
         "backbone": "efficientnet_lite0", "output_stride": 32, "weights": {"source": "random"},
         "scales": [1.0], "crop_size": 64, "batch_size": 2, "iterations": 1,

@@ -75,12 +75,12 @@ def class_names(root: Path, dataset: Dataset) -> list[str]:
 def build_index(
     split: str, root: Path, dataset: Dataset, classes: list[str], workers: int
 ) -> Index:
-    """Index one split (`train` or `val`) of a VOC-layout folder.
+    """Index one split (`train`, `val` or `test`) of a VOC-layout folder.
 
     Training images need at least one class each. All problems are gathered into one InputError.
     """
-    list_file = root / (dataset.train_list if split == "train" else dataset.val_list)
-    rows = read_label_list(list_file, len(classes))[: dataset.limit]
+    file = list_file(root, dataset, split)
+    rows = read_label_list(file, len(classes))[: dataset.limit]
     problems: list[str] = []
 
     def entry(row: tuple[str, list[int] | None]) -> Entry | None:
@@ -93,8 +93,16 @@ def build_index(
     with ThreadPoolExecutor(workers) as pool:
         entries = [found for found in pool.map(entry, rows) if found]
     if problems:
-        raise InputError(f"{list_file}: {len(problems)} problems:\n" + "\n".join(sorted(problems)))
+        raise InputError(f"{file}: {len(problems)} problems:\n" + "\n".join(sorted(problems)))
     return Index(split, classes, entries)
+
+
+def list_file(root: Path, dataset: Dataset, split: str) -> Path:
+    """The image list of a split."""
+    name = {"train": dataset.train_list, "val": dataset.val_list, "test": dataset.test_list}[split]
+    if not name:
+        raise InputError(f"dataset.{split}_list is empty: name the list of the {split} images")
+    return root / name
 
 
 def read_label_list(path: Path, num_classes: int) -> list[tuple[str, list[int] | None]]:
@@ -152,7 +160,7 @@ def _entry(
     mask = root / dataset.masks / f"{name}.png" if dataset.masks else None
     if mask is not None and not mask.is_file():
         mask = None
-    if dataset.labels_from == "masks":
+    if dataset.labels_from == "masks" and split != "test":
         if mask is None:
             raise InputError(f"{name}: labels_from is masks, but it has no mask in {dataset.masks}")
         classes = classes_in_mask(read_label(mask))

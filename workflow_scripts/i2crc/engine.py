@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,22 +25,26 @@ import numpy as np
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from i2crc import distributed
-from i2crc.code import code_digest
 from i2crc.config import Optimizer, Runtime, Schedule, Training
 from i2crc.console import log, log_to
-from i2crc.files import InputError, atomic_path, digest_value
+from i2crc.files import InputError, atomic_path, digest_value, read_json, write_json
 from i2crc.losses import MeanCount
-from i2crc.weights import read_state, save_weights
+from i2crc.provenance import Origin, write_beside
+from i2crc.weights import file_metadata, save_weights
 
 Batch = dict[str, Any]
 Terms = dict[str, torch.Tensor]
 Forward = Callable[[torch.Tensor], Any]
 LossFunction = Callable[[Forward, Batch, MeanCount], Terms]
+# A model in evaluation mode and a batch to a row of pictures per image, (N, 3, H, W) in 0..1.
+Pictures = Callable[[nn.Module, Batch], torch.Tensor]
+PICTURED_IMAGES = 4
+PRECISION_NAMES = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class TrainingError(InputError):
@@ -58,14 +63,16 @@ class Samples(Protocol):
 class Plan:
     """What to train, for how long and where.
 
-    `fingerprint` stands for everything that determines the result: a run folder with another one
-    is started afresh, a finished one with the same is used as it is.
+    `origin` says what the weights are made of. `fingerprint` stands for everything that determines
+    the result: a run folder with another one is started afresh, a finished one with the same is
+    used as it is.
     """
 
     settings: Training
     iterations: int
     seed: int
     deterministic: bool
+    origin: Origin
     fingerprint: str
     folder: Path
     runtime: Runtime
@@ -76,6 +83,11 @@ class Plan:
     def weights(self) -> Path:
         """The finished weights."""
         return self.folder / "weights.safetensors"
+
+    @property
+    def duration(self) -> Path:
+        """When the finished run was started, and the seconds it took over all its attempts."""
+        return self.folder / "duration.json"
 
     @property
     def history(self) -> Path:
@@ -103,31 +115,37 @@ def make_plan(
     settings: Training,
     iterations: int,
     device: torch.device,
+    files: list[Path],
     inputs: dict[str, str],
     facts: dict[str, Any],
 ) -> Plan:
     """The plan of a training script from its command line.
 
-    `inputs` are the digests of what it reads; `facts` travel with the weights.
+    `files` are what it reads and `inputs` digests of their content, whatever the number of shards;
+    `facts` travel with the weights.
     """
+    dtype = _autocast_dtype(settings.precision, device)
+    precision = PRECISION_NAMES[dtype]
+    origin = Origin(script, files, settings, arguments.seed, precision, str(device))
     metadata = {
-        "stage": script.stem,
+        "stage": origin.stage,
         "settings": settings.model_dump(),
         "seed": arguments.seed,
         "deterministic": arguments.deterministic,
         **facts,
     }
-    fingerprint = digest_value({"code": code_digest(script), "inputs": inputs, **metadata})
+    fingerprint = digest_value({"origin": origin.key(), "inputs": inputs, **metadata})
     return Plan(
         settings=settings,
         iterations=iterations,
         seed=arguments.seed,
         deterministic=arguments.deterministic,
+        origin=origin,
         fingerprint=fingerprint,
         folder=arguments.run_folder,
         runtime=Runtime.model_validate_json(arguments.runtime),
         device=device,
-        metadata={**metadata, "inputs": inputs, "torch": torch.__version__},
+        metadata={**metadata, "provenance": origin.lasting(arguments.weights)},
     )
 
 
@@ -191,6 +209,7 @@ def train(
     groups: list[dict[str, Any]],
     samples: Samples,
     loss: LossFunction,
+    pictures: Pictures,
 ) -> None:
     """Train `model` and leave `plan.weights` and `plan.history`.
 
@@ -206,30 +225,32 @@ def train(
         # The workflow keeps the log of the last attempt alone.
         attempt = len(list(plan.folder.glob("attempt-*.log"))) + 1
         log_to(logging.FileHandler(plan.folder / f"attempt-{attempt}.log"))
-    run = _Run(plan, model, groups, samples, loss)
+    run = _Run(plan, model, groups, samples, loss, pictures)
     run.resume()
     run.loop()
     if distributed.is_main():
         run.write_history()
+        write_json(plan.duration, {"start": run.start, "seconds": round(run.seconds(), 3)})
         # Last, because it is what says that the run is finished.
         save_weights(plan.weights, model, {**plan.metadata, "fingerprint": plan.fingerprint})
         run.checkpoint_file.unlink(missing_ok=True)
 
 
 def publish(plan: Plan, weights: Path, history: Path) -> None:
-    """Copy the results of a finished run to their declared places."""
+    """Copy the results of a finished run to their declared places, with their provenance."""
     if distributed.is_main():
+        facts = {**file_metadata(plan.weights)["provenance"], **read_json(plan.duration)}
         for source, target in ((plan.history, history), (plan.weights, weights)):
             with atomic_path(target) as temporary:
                 shutil.copyfile(source, temporary)
+            write_beside(target, facts)
     distributed.finish()
 
 
 def _finished(plan: Plan) -> bool:
     if not plan.weights.is_file():
         return False
-    _, metadata = read_state(plan.weights)
-    return metadata.get("fingerprint") == plan.fingerprint
+    return file_metadata(plan.weights).get("fingerprint") == plan.fingerprint
 
 
 class _Run:
@@ -242,8 +263,12 @@ class _Run:
         groups: list[dict[str, Any]],
         samples: Samples,
         loss: LossFunction,
+        pictures: Pictures,
     ) -> None:
-        self.plan, self.samples, self.loss = plan, samples, loss
+        self.plan, self.samples = plan, samples
+        self.loss, self.pictures = loss, pictures
+        self.start = datetime.now(UTC).isoformat(timespec="seconds")
+        self.seconds_before, self.begin = 0.0, time.monotonic()
         self.settings, self.device = plan.settings, plan.device
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.optimizer = _optimizer(groups, self.settings.optimizer)
@@ -268,6 +293,7 @@ class _Run:
             self.scaler.load_state_dict(saved["scaler"])
         self.iteration = saved["iteration"]
         self.history = saved["history"]
+        self.start, self.seconds_before = saved["start"], saved["seconds"]
         random_states = saved["random"][distributed.rank() : distributed.rank() + 1]
         for state in random_states:
             torch.set_rng_state(state["cpu"])
@@ -288,10 +314,16 @@ class _Run:
             "scaler": self.scaler.state_dict(),
             "history": self.history,
             "random": states,
+            "start": self.start,
+            "seconds": self.seconds(),
         }
         with atomic_path(self.checkpoint_file) as temporary:
             torch.save(content, temporary)
         self.write_history()
+
+    def seconds(self) -> float:
+        """Time spent on this training, over all attempts."""
+        return self.seconds_before + time.monotonic() - self.begin
 
     def write_history(self) -> None:
         """Write the history so far as CSV."""
@@ -315,8 +347,8 @@ class _Run:
             while self.iteration < plan.iterations:
                 row = self._step(network, batches)
                 self.history.append(row)
-                for name in row.keys() - {"iteration"} if board else ():
-                    board.add_scalar(name, row[name], self.iteration)
+                if board:
+                    self._show(board, row)
                 progress.show(self.iteration, row)
                 stop = distributed.any_process(bool(self.stop_signal), self.device)
                 due = time.monotonic() - saved > plan.runtime.checkpoint_seconds
@@ -326,6 +358,25 @@ class _Run:
                 if stop:
                     log.info("stopped by a signal at iteration %d; start again", self.iteration)
                     sys.exit(128 + (self.stop_signal or signal.SIGTERM))
+
+    def _show(self, board: SummaryWriter, row: dict[str, float]) -> None:
+        for name in row.keys() - {"iteration"}:
+            board.add_scalar(name, row[name], self.iteration)
+        every = self.plan.runtime.picture_iterations
+        if self.iteration % every and self.iteration != self.plan.iterations:
+            return
+        numbers = range(min(PICTURED_IMAGES, len(self.samples)))
+        # Always the same images, seen the same way; nothing random is drawn from the training.
+        batch = default_collate(
+            [self.samples.sample(n, np.random.default_rng([self.plan.seed, n])) for n in numbers]
+        )
+        batch = {name: _to_device(value, self.device) for name, value in batch.items()}
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.eval()
+        with torch.no_grad():
+            board.add_images("samples", self.pictures(self.model, batch), self.iteration)
+        for module, mode in modes.items():
+            module.training = mode
 
     def _step(self, network: nn.Module, batches: Iterator[Batch]) -> dict[str, float]:
         settings = self.settings

@@ -1,7 +1,7 @@
 """Manifests: what a stage (or one shard of it) has made, with the SHA-256 of every file.
 
-A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}, ...}``; `folder`
-is relative to the manifest. It is written when all of its files are there.
+A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}, "provenance"}``;
+`folder` is relative to the manifest. It is written when all of its files are there.
 """
 
 import json
@@ -13,16 +13,22 @@ from typing import Any
 
 from i2crc.console import log
 from i2crc.files import digest_file, digest_value, read_json, write_json
+from i2crc.provenance import Origin
 
 
 def write_manifest(
-    path: Path, stage: str, folder: Path, files: dict[str, str], **facts: Any
+    path: Path, origin: Origin, folder: Path, files: dict[str, str], **facts: Any
 ) -> None:
     """Write the manifest of `files` (name below `folder` -> SHA-256) with further `facts`."""
-    relative = folder.relative_to(path.parent)
-    ordered = dict(sorted(files.items()))
-    content = {"stage": stage, "folder": str(relative), "count": len(files), **facts}
-    write_json(path, {**content, "files": ordered})
+    content = {
+        "stage": origin.stage,
+        "folder": str(folder.relative_to(path.parent)),
+        "count": len(files),
+        **facts,
+        "files": dict(sorted(files.items())),
+        "provenance": origin.describe(path),
+    }
+    write_json(path, content)
 
 
 def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
@@ -84,22 +90,24 @@ class Journal:
 
 def make_shard(
     manifest: Path,
-    stage: str,
+    origin: Origin,
     folder: Path,
-    keys: dict[str, str],
+    keys: dict[str, list[Any]],
     work: Callable[[str], list[str]],
     pool: Executor,
 ) -> None:
     """Make the files of every image of a shard, skip those already made, write the manifest.
 
-    keys: image id -> digest of everything that its files depend on. `work(id)` writes an image's
-    files into `folder` by atomic rename and returns their names; it runs in `pool`. All that is
-    finished when an image fails is kept; then the first error is raised.
+    keys: image id -> what its files are made of, beside the code and the settings. `work(id)`
+    writes an image's files into `folder` by atomic rename and returns their names; it runs in
+    `pool`. All that is finished when an image fails is kept; then the first error is raised.
     """
     journal = Journal(manifest.with_suffix(".journal"), folder)
+    common = origin.key()
+    digests = {image_id: digest_value([*common, *key]) for image_id, key in keys.items()}
     files: dict[str, str] = {}
     pending = []
-    for image_id, key in keys.items():
+    for image_id, key in digests.items():
         made = journal.files(image_id, key)
         if made is None:
             pending.append(image_id)
@@ -118,11 +126,11 @@ def make_shard(
             errors.append(error)
             pool.shutdown(wait=False, cancel_futures=True)
         else:
-            files.update(journal.add(image_id, keys[image_id], future.result()))
+            files.update(journal.add(image_id, digests[image_id], future.result()))
     if errors:
         raise errors[0]
-    write_manifest(manifest, stage, folder, files)
-    log.info("%s: %d images, %d files", stage, len(keys), len(files))
+    write_manifest(manifest, origin, folder, files)
+    log.info("%s: %d images, %d files", origin.stage, len(keys), len(files))
 
 
 def threads(count: int) -> ThreadPoolExecutor:

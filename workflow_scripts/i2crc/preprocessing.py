@@ -28,6 +28,12 @@ class Preprocessing:
         values = values.div_(self.scale).sub_(torch.tensor(self.mean)).div_(torch.tensor(self.std))
         return values.permute(2, 0, 1).contiguous()
 
+    def undo(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) network input to RGB in 0..1, to look at."""
+        mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
+        pixels = (images.cpu() * std + mean) * self.scale / 255
+        return (pixels.flip(1) if self.order == "bgr" else pixels).clamp(0, 1)
+
 
 def preprocessing_from(values: dict[str, Any]) -> Preprocessing:
     """The Preprocessing that `asdict` (or JSON) made `values` of."""

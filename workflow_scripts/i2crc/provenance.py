@@ -20,7 +20,16 @@ from i2crc.config import Section
 from i2crc.console import STARTED
 from i2crc.files import digest_file, digest_value, read_json, write_json
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2", "snakemake")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "pydensecrf2",
+    "matplotlib",
+    "snakemake",
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Origin:
     def lasting(self, output: Path) -> dict[str, Any]:
         """What is the same whenever `output` is made anew on this machine and revision.
 
-        "inputs" maps paths relative to the output's folder to SHA-256 digests; "git" is the
+        "inputs" maps paths relative to the output's folder to their `content_digest`; "git" is the
         revision and whether tracked files differ from it, or null outside a repository.
         """
         folder = Path(output).parent
@@ -77,13 +86,25 @@ class Origin:
             "settings": settings,
             "settings_sha256": digest_value(settings),
             "code_sha256": code_digest(Path(self.script)),
-            "inputs": {os.path.relpath(path, folder): digest_file(path) for path in self.inputs},
+            "inputs": {os.path.relpath(path, folder): content_digest(path) for path in self.inputs},
             "seed": self.seed,
             "precision": self.precision,
             "device": device_name(self.device),
             "versions": versions(),
             "git": git_revision(),
         }
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file; of a JSON artifact, of its content but the provenance.
+
+    So it says whether two runs made the same, whenever and wherever they did.
+    """
+    if path.suffix == ".json":
+        content = read_json(path)
+        if isinstance(content, dict) and "provenance" in content:
+            return digest_value({k: v for k, v in content.items() if k != "provenance"})
+    return digest_file(path)
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:

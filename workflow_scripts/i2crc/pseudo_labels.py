@@ -1,4 +1,4 @@
-"""Initial labels from attention and saliency (METHOD 13-16), and their refinement (METHOD 27)."""
+"""Labels from attention and saliency (METHOD 13-16), and their refinement (METHOD 27)."""
 
 import numpy as np
 
@@ -10,23 +10,25 @@ def initial_label(
     attention: dict[int, np.ndarray],
     saliency: np.ndarray,
     classes: list[int],
-    num_classes: int,
     settings: PseudoLabels,
 ) -> np.ndarray:
     """Label (H, W) uint8 of one image: 0 background, class c as c + 1, 255 ignore.
 
     attention: 0-based class -> (H, W) uint8, a class may be absent; saliency (H, W) uint8;
     `classes` are the image's 0-based classes. The types follow METHOD 13: ties depend on them.
+    A class without a map would be an all-zero channel, which never wins and never conflicts, so
+    the channels here are the background's and those of the maps alone.
     """
-    scores = np.zeros((num_classes + 1, *saliency.shape), dtype=np.float32)
+    # In ascending order, because a tie goes to the lowest class.
+    own = sorted(set(classes) & set(attention))
+    scores = np.empty((1 + len(own), *saliency.shape), dtype=np.float32)
     scores[0] = 1 - saliency.astype(np.float32) / 255
-    is_object = np.zeros(saliency.shape, dtype=bool)
-    for c in classes:
-        if c in attention:
-            scores[c + 1] = _min_max(attention[c])
-            is_object |= scores[c + 1] > settings.object_threshold
+    for channel, c in enumerate(own, 1):
+        scores[channel] = _min_max(attention[c])
+    is_object = (scores[1:] > settings.object_threshold).any(axis=0)
     scores[scores < settings.attention_threshold] = 0
-    label = scores.argmax(axis=0).astype(np.uint8)
+    labels = np.array([0, *(c + 1 for c in own)], dtype=np.uint8)
+    label = labels[scores.argmax(axis=0)]
     conflict = (scores > settings.conflict_threshold).sum(axis=0) > 1
     label[conflict] = IGNORE
     doubtful = is_object | (saliency >= settings.salient_value)
@@ -58,6 +60,7 @@ def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:
 
 
 def _min_max(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float64)
-    low, high = values.min(), values.max()
-    return ((values - low) / (high - low + 1e-8)).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    # Computed once for each of the 256 values, then looked up.
+    scaled = (np.arange(256) - low) / (high - low + 1e-8)
+    return scaled.astype(np.float32)[values]

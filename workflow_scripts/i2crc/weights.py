@@ -8,7 +8,7 @@ import json
 import pickle
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Pretrained:
     source: str
     sha256: str
     preprocessing: Preprocessing
+    masks_seen: list[str] = field(default_factory=list)
 
 
 def load_pretrained(weights: Weights, backbone: str) -> Pretrained:
@@ -68,7 +69,7 @@ def load_pretrained(weights: Weights, backbone: str) -> Pretrained:
             f"{pretrained.source}: SHA-256 is {pretrained.sha256}, the configuration says "
             f"{weights.sha256}; replace the file or correct weights.sha256"
         )
-    return pretrained
+    return replace(pretrained, masks_seen=masks_seen(weights))
 
 
 def insert(features: nn.Module, pretrained: Pretrained) -> None:
@@ -124,9 +125,31 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return {name.removeprefix("module."): value for name, value in state.items()}, {}
 
 
+def file_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a weight file, without its tensors; empty for a file from elsewhere."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such weight file")
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("i2crc", "{}"))
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a safetensors file ({error}); replace it") from error
+
+
+def masks_seen(weights: Weights) -> list[str]:
+    """The data sets whose ground-truth masks pretrained weights are known to have seen.
+
+    Declared in the settings, or recorded in a weight file of this project.
+    """
+    recorded = file_metadata(Path(weights.name)) if weights.source == "file" else {}
+    return sorted({*weights.masks_seen, *recorded.get("masks_seen", [])})
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata of a weight file that this project wrote; InputError for another file."""
-    metadata = read_state(path)[1] if path.suffix == ".safetensors" else {}
+    metadata = file_metadata(path)
     if not metadata:
         raise InputError(f"{path}: no weight file of this project; train it, or convert it first")
     return metadata
@@ -225,4 +248,5 @@ def provenance(
         "weights": {"source": pretrained.source, "sha256": pretrained.sha256},
         "preprocessing": preprocessing_values(preprocessing),
         "classes": classes,
+        "masks_seen": pretrained.masks_seen,
     }
