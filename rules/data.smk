@@ -1,5 +1,6 @@
 # The data set: drawn for the demo, indexed, dealt out to shards, checked for leaks.
 
+SPLITS = ("train", "val", "test")
 NETWORKS = ("classifier", "segmentation")
 INITIAL_WEIGHTS = as_json({name: getattr(CONFIG, name).weights.model_dump() for name in NETWORKS})
 
@@ -41,7 +42,13 @@ rule prepare_data:
     threads: RUNTIME.inference_threads
     params:
         root=lambda wildcards: DATA_ROOT,
-        settings=section("dataset", demo={}),
+        settings=lambda wildcards: json.dumps(
+            # The name and the lists of other splits do not concern this one.
+            CONFIG.dataset.model_dump(
+                exclude={"name", "demo", *(f"{split}_list" for split in SPLITS)}
+                - {f"{wildcards.split}_list"}
+            )
+        ),
         outside=lambda wildcards: (
             dataset("images", f"{wildcards.split}_list"),
             dataset("masks") if CONFIG.dataset.labels_from == "masks" else "",

@@ -73,18 +73,19 @@ MAKES = {
     "crf": "prediction after the CRF",
     "refine_labels": "refined pseudo label",
 }
-# The section of the configuration whose defaults a script's settings are compared with.
+# Where in the configuration the defaults of a script's settings are; run_facts is given all of it.
 SECTIONS = {
-    "render_demo": "dataset.demo",
-    "prepare_data": "dataset",
-    "download_saliency": "saliency",
-    "train_classifier": "classifier",
-    "infer_cam": "cam",
-    "gen_gt": "pseudo_labels",
-    "train_segmentation": "segmentation",
-    "crf": "crf",
-    "refine_labels": "refinement",
-    "fetch_checkpoint": "segmentation",
+    "render_demo": "dataset.demo.",
+    "prepare_data": "dataset.",
+    "download_saliency": "saliency.",
+    "train_classifier": "classifier.",
+    "infer_cam": "cam.",
+    "gen_gt": "pseudo_labels.",
+    "train_segmentation": "segmentation.",
+    "crf": "crf.",
+    "refine_labels": "refinement.",
+    "fetch_checkpoint": "segmentation.",
+    "run_facts": "",
 }
 # Facts that are told once where they are the same of all stages.
 COMMON = ("device", "versions", "git")
@@ -175,7 +176,7 @@ def stage_rows(stage: Stage, check: Check, common: dict[str, str]) -> list[Row]:
 
 
 def when(artifacts: list[Artifact]) -> str:
-    """The first start, and the time each artifact took."""
+    """The first start, and how long it took from there to each artifact."""
     start = min(datetime.fromisoformat(one.facts["start"]) for one in artifacts)
     seconds = [one.facts["seconds"] for one in artifacts]
     took = duration(max(seconds))
@@ -209,10 +210,8 @@ def default_settings(script: str) -> dict[str, Any]:
     """The defaults of a script's section, flattened; empty where it has none."""
     if script not in SECTIONS:
         return {}
-    values: Any = Config().model_dump()
-    for part in SECTIONS[script].split("."):
-        values = values[part]
-    return flatten(values)
+    defaults, section = flatten(Config().model_dump()), SECTIONS[script]
+    return {k.removeprefix(section): v for k, v in defaults.items() if k.startswith(section)}
 
 
 def common_facts(artifacts: list[Artifact]) -> dict[str, str]:
@@ -250,10 +249,13 @@ def starting_weights(artifact: Artifact) -> str | None:
 
 def inputs_text(stage: Stage, check: Check) -> list[str]:
     """The inputs of a stage with their state."""
-    since = {CHANGED: "CHANGED since, so this stage is stale"}
+    states: dict[str, list[Path]] = {}
+    for path, digests in stage.inputs.items():
+        states.setdefault(check.state(path, *digests), []).append(path)
+    says = {CHANGED: "CHANGED since, so this stage is stale"}
     return [
-        f"{name}: {since.get(state, state)}"
-        for state, paths in check.states(stage.inputs).items()
+        f"{name}: {says.get(state, state)}"
+        for state, paths in states.items()
         for name in shards_as_one(paths)
     ]
 
@@ -316,10 +318,9 @@ def main(arguments: argparse.Namespace) -> None:
         parts.append(paragraph("Photographs", photos, width))
     about = headline(file, artifacts[0], subject, check)
     verdict = "Everything behind it is as it was."
-    if check.problems:
-        verdict = (
-            f"{len(check.problems)} files are not as they were; see CHANGED and MISSING below."
-        )
+    if count := len(check.problems):
+        files = "1 file is not as it was" if count == 1 else f"{count} files are not as they were"
+        verdict = f"{files}: see CHANGED and MISSING below."
     print("\n\n".join([paragraph(f"{about} {verdict}", [], width), *parts]))
 
 

@@ -1,7 +1,6 @@
 """Small experiments with real files and real provenance, to trace, explain and compare."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -172,8 +171,3 @@ class Tree:
 
     def _entries(self, index: Path) -> list:
         return read_index(index).images
-
-
-def copy_of(project: Path, target: Path) -> Path:
-    """A copy of a project that a test may damage."""
-    return shutil.copytree(project, target)

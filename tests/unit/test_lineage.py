@@ -6,7 +6,6 @@ import shutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.experiment_tree import CLASSES, Tree, make_dataset
 
 from i2crc.files import InputError, read_json, write_json
 from i2crc.lineage import (
@@ -21,6 +20,7 @@ from i2crc.lineage import (
     stages,
     trace,
 )
+from unit.experiment_tree import CLASSES, Tree, make_dataset
 
 CHAIN = [
     "score",
@@ -164,15 +164,19 @@ def test_photographs_are_found_from_anywhere(tree, tmp_path, monkeypatch):
         assert photo(entry, artifact) == tmp_path / "project" / entry.image
 
 
-nested = st.recursive(
-    st.none() | st.integers() | st.lists(st.integers()),
-    lambda inner: st.dictionaries(st.text("abc", min_size=1), inner, min_size=1),
-)
+leaves = st.none() | st.integers() | st.lists(st.integers(), max_size=2)
+keys = st.text("abc", min_size=1, max_size=2)
+nested = st.dictionaries(keys, leaves, min_size=1) | leaves
 
 
-@given(st.dictionaries(st.text("abc", min_size=1), nested))
+@given(st.dictionaries(keys, st.dictionaries(keys, nested, min_size=1) | nested, max_size=3))
 def test_flatten_keeps_every_value(value):
-    for key, leaf in flatten(value).items():
+    def count(inner):
+        return sum(map(count, inner.values())) if isinstance(inner, dict) else 1
+
+    flat = flatten(value)
+    assert len(flat) == count(value)
+    for key, leaf in flat.items():
         found = value
         for part in key.split("."):
             found = found[part]

@@ -4,7 +4,6 @@ import hashlib
 import json
 
 import pytest
-from PIL import Image
 
 STAGES = {
     "cam": ("train", 12),
@@ -16,8 +15,9 @@ STAGES = {
     "val_crf": ("val", 6),
 }
 SCORES = ("miou", "miou_255_as_background", "miou_255_as_wrong", "coverage", "pixel_accuracy")
-LABELS = {"gen_gt", "train_segmentation", "predict", "crf", "refine_labels", "score",
-          "score_table", "contact_sheet"}  # fmt: skip
+FIGURES = {"plot_training", "plot_scores", "contact_sheet", "run_facts"}
+SWEEPS = {"sweep", "plot_sweeps"}
+CRF = {"train_segmentation", "crf", "refine_labels", "predict", "score", "score_table", *FIGURES}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -41,11 +41,6 @@ def test_every_file_of_a_manifest_is_there_with_its_digest(finished):
             assert hashlib.sha256(content).hexdigest() == digest
 
 
-def test_the_contact_sheet_is_a_picture(finished):
-    with Image.open(finished.results / "contact_sheet.png") as sheet:
-        assert sheet.width > 1000
-
-
 def test_a_second_run_has_nothing_to_do(finished):
     assert finished.stale() == set()
 
@@ -53,12 +48,16 @@ def test_a_second_run_has_nothing_to_do(finished):
 @pytest.mark.parametrize(
     ("settings", "rules"),
     [
-        ({"pseudo_labels": {"conflict_threshold": 0.8}}, LABELS),
-        ({"crf": {"bilateral_weight": 5}}, LABELS - {"gen_gt"}),
-        ({"evaluation": {"cam_background": 0.3, "sheet_images": 3}}, {"score", "score_table"}),
+        ({"pseudo_labels": {"conflict_threshold": 0.8}}, {"gen_gt", *SWEEPS, *CRF}),
+        ({"crf": {"bilateral_weight": 5}}, CRF),
+        (
+            {"evaluation": {"cam_background": 0.3, "sheet_images": 3}},
+            {"score", "score_table", "run_facts", *SWEEPS},
+        ),
+        ({"evaluation": {"sheet_images": 2}}, {"contact_sheet", "run_facts"}),
         ({"runtime": {"workers": 1, "log_seconds": 1}}, set()),
     ],
-    ids=["label threshold", "CRF weight", "scoring threshold", "runtime"],
+    ids=["label threshold", "CRF weight", "scoring threshold", "pictures", "runtime"],
 )
 def test_a_setting_makes_its_own_stage_stale_and_what_follows(finished, settings, rules):
     assert finished.stale(settings) == rules

@@ -56,9 +56,13 @@ class Stage:
     artifacts: list[Artifact]
 
     @property
-    def inputs(self) -> dict[Path, str]:
-        """The inputs of all its artifacts."""
-        return {path: sha for one in self.artifacts for path, sha in one.inputs.items()}
+    def inputs(self) -> dict[Path, set[str]]:
+        """The inputs of all its artifacts, with every digest that one of them recorded."""
+        found: dict[Path, set[str]] = {}
+        for artifact in self.artifacts:
+            for path, sha in artifact.inputs.items():
+                found.setdefault(path, set()).add(sha)
+        return found
 
     @property
     def files(self) -> dict[Path, str]:
@@ -91,9 +95,9 @@ class Check:
             self._digests[path] = content_digest(path)
         return self._digests[path]
 
-    def state(self, path: Path, sha: str) -> str:
-        """UNCHANGED, CHANGED or MISSING: a file, measured by the digest recorded of it."""
-        if path.is_file() and self.digest(path) == sha:
+    def state(self, path: Path, *recorded: str) -> str:
+        """UNCHANGED, CHANGED or MISSING: a file, measured by all the digests recorded of it."""
+        if path.is_file() and all(self.digest(path) == sha for sha in recorded):
             return UNCHANGED
         self.problems.add(path)
         return CHANGED if path.is_file() else MISSING
@@ -161,7 +165,7 @@ def stages(artifacts: list[Artifact]) -> list[Stage]:
         if key in visited:
             return
         visited.add(key)
-        stage = Stage(key[0], sorted(groups[key], key=lambda one: one.path))
+        stage = Stage(key[0], sorted(groups[key], key=lambda one: (one.is_shard, one.path)))
         for source in stage.inputs:
             if source in owners:
                 visit(owners[source])
