@@ -14,7 +14,13 @@ if not workflow.overwrite_configfiles:
 report: "rules/report/workflow.rst"
 
 
+# No time stamp makes a stage stale: rules/staleness.smk.
+inputflags:
+    ancient,
+
+
 include: "rules/common.smk"
+include: "rules/staleness.smk"
 include: "rules/data.smk"
 include: "rules/saliency.smk"
 include: "rules/classifier.smk"
@@ -84,5 +90,13 @@ rule evaluate_checkpoint:
         f"{RESULTS}/scores/published_val_crf.json",
 
 
+onstart:
+    CONTENTS.save()
+    if not RECORDS_LOST:
+        remember_run()
+
+
 onsuccess:
+    if RECORDS_LOST and workflow.dag_settings.targets <= {"all"}:
+        remember_run()
     print_summary()

@@ -1,12 +1,11 @@
 # The classifier and its attention maps.
 
 
-rule train_classifier:
+checkpoint train_classifier:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
-        # Only to be there first: what it says changes no training.
-        leaks=ancient(rules.check_leaks.output),
+        leaks=rules.check_leaks.output[0],
     output:
         weights=f"{RESULTS}/classifier/weights.safetensors",
         history=f"{RESULTS}/classifier/history.csv",
@@ -27,6 +26,7 @@ rule train_classifier:
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
+        content=content("train_classifier", but=rules.check_leaks.output),
     shell:
         "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
@@ -36,7 +36,7 @@ rule train_classifier:
         " --threads {threads} --log {log:q}"
 
 
-rule infer_cam:
+checkpoint infer_cam:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/train/{{shard}}.json",
@@ -55,6 +55,7 @@ rule infer_cam:
         settings=section("cam"),
         folder=f"{RESULTS}/cams/maps",
         code=code("infer_cam"),
+        content=content("infer_cam"),
     shell:
         "python workflow_scripts/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"

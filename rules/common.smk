@@ -1,4 +1,4 @@
-# What all rules share: the validated configuration, code digests, shards. No stage logic.
+# What all rules share: the validated configuration and shards. No stage logic.
 import json
 import os
 import sys
@@ -7,9 +7,8 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from i2crc.code import code_digest
 from i2crc.config import load_config
-from i2crc.files import InputError, digest_file, digest_value
+from i2crc.files import InputError
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -48,37 +47,6 @@ def as_json(value):
     """A value as JSON for a script."""
     text = json.dumps(value)
     return lambda wildcards: text  # in a plain text Snakemake would look for wildcards
-
-
-def code(script):
-    """The digest of what a script runs: a parameter, so that a change of code makes it stale.
-
-    Unlike an input file it does not change with time stamps, comments or formatting.
-    """
-    return code_digest(SCRIPTS / f"{script}.py")
-
-
-def outside(*paths):
-    """A digest of the names and sizes of files outside the results, and of files in folders.
-
-    A parameter like `code`: new time stamps alone change nothing. What is not there counts too.
-    """
-    found = []
-    for path in map(Path, paths):
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [(str(file), file.stat().st_size) for file in files if file.is_file()]
-    return digest_value(found)
-
-
-def dataset(*keys):
-    """The digest of the parts of the user's data set that the settings `keys` name."""
-    parts = [getattr(CONFIG.dataset, key) for key in keys]
-    return "" if IS_DEMO else outside(*(Path(DATA_ROOT) / part for part in parts if part))
-
-
-def weight_file(weights):
-    """The digest of a pretrained weight file of the user's."""
-    return outside(weights.name) if weights.source == "file" else ""
 
 
 def shards(folder):

@@ -5,7 +5,7 @@ NETWORKS = ("classifier", "segmentation")
 INITIAL_WEIGHTS = as_json({name: getattr(CONFIG, name).weights.model_dump() for name in NETWORKS})
 
 
-rule render_demo:
+checkpoint render_demo:
     output:
         manifest=f"{RESULTS}/dataset/manifest.json",
         archive=f"{RESULTS}/dataset/saliency.tar.gz",
@@ -21,13 +21,14 @@ rule render_demo:
         val=CONFIG.dataset.demo.val,
         size=CONFIG.dataset.demo.size,
         code=code("render_demo"),
+        content=content("render_demo"),
     shell:
         "python workflow_scripts/render_demo.py --output {params.root:q} --archive {output.archive:q}"
         " --train {params.train} --val {params.val} --size {params.size}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 
-rule prepare_data:
+checkpoint prepare_data:
     input:
         rules.render_demo.output.manifest if IS_DEMO else [],
     output:
@@ -55,13 +56,14 @@ rule prepare_data:
             outside(Path(DATA_ROOT) / "classes.txt"),
         ),
         code=code("prepare_data"),
+        content=content("prepare_data"),
     shell:
         "python workflow_scripts/prepare_data.py --split {wildcards.split} --root {params.root:q}"
         " --settings {params.settings:q} --output {output.index:q} --shards {output.shards:q}"
         " --threads {threads} --log {log:q}"
 
 
-rule check_leaks:
+checkpoint check_leaks:
     input:
         train=f"{RESULTS}/data/train.json",
         val=f"{RESULTS}/data/val.json" if CONFIG.dataset.val_list else [],
@@ -79,6 +81,7 @@ rule check_leaks:
         dataset_name=CONFIG.dataset.name,
         allow="--allow" if CONFIG.evaluation.allow_leaks else "",
         code=code("check_leaks"),
+        content=content("check_leaks"),
     shell:
         "python workflow_scripts/check_leaks.py --train {input.train:q} --val {input.val:q}"
         " --weights {params.weights:q} --dataset-name={params.dataset_name:q} {params.allow}"

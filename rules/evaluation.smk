@@ -25,7 +25,7 @@ SWEEPS = CONFIG.evaluation.sweeps.model_dump()
 SUBMITTED = {"crf": "crf", "prediction": "predictions"}[CONFIG.evaluation.submission]
 
 
-rule score:
+checkpoint score:
     input:
         index=lambda wildcards: f"{RESULTS}/data/{SCORED_STAGES[wildcards.stage][0]}.json",
         manifests=lambda wildcards: shards(SCORED_STAGES[wildcards.stage][1]),
@@ -51,6 +51,7 @@ rule score:
         boundary_width=CONFIG.evaluation.boundary_width,
         masks=dataset("masks"),
         code=code("score"),
+        content=content("score"),
     shell:
         "python workflow_scripts/score.py --stage {wildcards.stage} --index {input.index:q}"
         " --manifests {input.manifests:q} {params.attention} --bootstrap {params.bootstrap}"
@@ -81,13 +82,14 @@ rule score_table:
         "../envs/i2crc.yaml"
     params:
         code=code("score_table"),
+        content=content("score_table"),
     shell:
         "python workflow_scripts/score_table.py --scores {input.scores:q} --leaks {input.leaks:q}"
         " --weights {input.weights:q} --output {output.markdown:q} --html {output.html:q}"
         " --fragment {output.fragment:q} --log {log:q}"
 
 
-rule sweep:
+checkpoint sweep:
     input:
         index=f"{RESULTS}/data/train.json",
         cams=shards("cams"),
@@ -120,6 +122,7 @@ rule sweep:
         ),
         masks=dataset("masks"),
         code=code("sweep"),
+        content=content("sweep"),
     shell:
         "python workflow_scripts/sweep.py --parameter {wildcards.parameter} --values {params.values}"
         " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
@@ -127,7 +130,7 @@ rule sweep:
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
-rule saliency_quality:
+checkpoint saliency_quality:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
@@ -144,13 +147,14 @@ rule saliency_quality:
         threshold=CONFIG.evaluation.saliency_threshold,
         masks=dataset("masks"),
         code=code("saliency_quality"),
+        content=content("saliency_quality"),
     shell:
         "python workflow_scripts/saliency_quality.py --index {input.index:q}"
         " --saliency {input.saliency:q} --threshold {params.threshold} --output {output:q}"
         " --threads {threads} --log {log:q}"
 
 
-rule classifier_quality:
+checkpoint classifier_quality:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/val.json",
@@ -168,6 +172,7 @@ rule classifier_quality:
     params:
         masks=dataset("masks"),
         code=code("classifier_quality"),
+        content=content("classifier_quality"),
     shell:
         "python workflow_scripts/classifier_quality.py --weights {input.weights:q}"
         " --index {input.index:q} --output {output:q} --gpus {resources.gpu}"
@@ -188,6 +193,7 @@ rule voc_submission:
         "../envs/i2crc.yaml"
     params:
         code=code("voc_submission"),
+        content=content("voc_submission"),
     shell:
         "python workflow_scripts/voc_submission.py --index {input.index:q}"
         " --manifests {input.manifests:q} --output {output:q} --log {log:q}"
@@ -211,13 +217,14 @@ rule compare:
         experiments=CONFIG.compare.experiments,
         bootstrap=CONFIG.evaluation.bootstrap,
         code=code("compare"),
+        content=content("compare"),
     shell:
         "python workflow_scripts/compare.py --experiments {params.experiments:q}"
         " --bootstrap {params.bootstrap} --output-json {output.json:q} --table {output.table:q}"
         " --html {output.html:q} --figure {output.figure:q} --log {log:q}"
 
 
-rule fetch_checkpoint:
+checkpoint fetch_checkpoint:
     input:
         index=f"{RESULTS}/data/val.json",
     output:
@@ -235,6 +242,7 @@ rule fetch_checkpoint:
         settings=section("segmentation"),
         cache=f"{RESULTS}/segmentation/published/cache",
         code=code("fetch_checkpoint"),
+        content=content("fetch_checkpoint"),
     shell:
         "python workflow_scripts/fetch_checkpoint.py --source {params.source:q} --sha256={params.sha256:q}"
         " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"

@@ -1,7 +1,7 @@
 # Pseudo labels: generated from attention and saliency, refined from CRF predictions.
 
 
-rule gen_gt:
+checkpoint gen_gt:
     input:
         index=f"{RESULTS}/data/train/{{shard}}.json",
         cams=f"{RESULTS}/cams/{{shard}}.json",
@@ -19,13 +19,14 @@ rule gen_gt:
         settings=section("pseudo_labels"),
         folder=f"{RESULTS}/labels/initial/images",
         code=code("gen_gt"),
+        content=content("gen_gt"),
     shell:
         "python workflow_scripts/gen_gt.py --settings {params.settings:q} --index {input.index:q}"
         " --cams {input.cams:q} --saliency {input.saliency:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
 
 
-rule refine_labels:
+checkpoint refine_labels:
     input:
         index=f"{RESULTS}/data/train/{{shard}}.json",
         predictions=f"{RESULTS}/crf/initial/train/{{shard}}.json",
@@ -43,6 +44,7 @@ rule refine_labels:
         settings=section("refinement"),
         folder=f"{RESULTS}/labels/refined/images",
         code=code("refine_labels"),
+        content=content("refine_labels"),
     shell:
         "python workflow_scripts/refine_labels.py --settings {params.settings:q} --index {input.index:q}"
         " --predictions {input.predictions:q} --initial {input.initial:q}"

@@ -56,6 +56,7 @@ rule plot_training:
             else f"Segmentation network, round {wildcards.training}"
         ),
         code=code("plot_training"),
+        content=content("plot_training"),
     shell:
         "python workflow_scripts/plot_training.py --history {input.history:q}"
         " --title {params.title:q} --output {output:q} --log {log:q}"
@@ -86,6 +87,7 @@ rule plot_scores:
         "../envs/i2crc.yaml"
     params:
         code=code("plot_scores"),
+        content=content("plot_scores"),
     shell:
         "python workflow_scripts/plot_scores.py --scores {input:q} --per-class {output.per_class:q}"
         " --confusion {output.confusion:q} --log {log:q}"
@@ -113,6 +115,7 @@ rule plot_sweeps:
         "../envs/i2crc.yaml"
     params:
         code=code("plot_sweeps"),
+        content=content("plot_sweeps"),
     shell:
         "python workflow_scripts/plot_sweeps.py --sweeps {input:q} --output {output.figure:q}"
         " --table {output.table:q} --log {log:q}"
@@ -135,6 +138,7 @@ rule plot_quality:
         "../envs/i2crc.yaml"
     params:
         code=code("plot_quality"),
+        content=content("plot_quality"),
     shell:
         "python workflow_scripts/plot_quality.py --saliency {input.saliency:q}"
         " --classifier {input.classifier:q} --output {output:q} --log {log:q}"
@@ -166,6 +170,7 @@ rule contact_sheet:
         ],
         images=CONFIG.evaluation.sheet_images,
         code=code("contact_sheet"),
+        content=content("contact_sheet"),
     shell:
         "python workflow_scripts/contact_sheet.py --index {input.index:q}"
         " --images-csv {input.images:q} --kind {wildcards.kind} --count {params.images}"
@@ -190,6 +195,7 @@ rule run_facts:
         config=as_json(CONFIG.model_dump(exclude={"runtime", "compare"})),
         benchmarks=f"{RESULTS}/benchmarks",
         code=code("run_facts"),
+        content=content("run_facts"),
     shell:
         "python workflow_scripts/run_facts.py --config {params.config:q}"
         " --benchmarks {params.benchmarks:q} --artifacts {input:q} --output {output:q}"

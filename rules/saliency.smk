@@ -1,7 +1,7 @@
 # Saliency maps: fetched, checked against every training image, laid out.
 
 
-rule download_saliency:
+checkpoint download_saliency:
     input:
         index=f"{RESULTS}/data/train.json",
         archive=rules.render_demo.output.archive if IS_DEMO else [],
@@ -25,6 +25,7 @@ rule download_saliency:
         folder=f"{RESULTS}/saliency/maps",
         cache=f"{RESULTS}/saliency/cache",
         code=code("download_saliency"),
+        content=content("download_saliency"),
     shell:
         "python workflow_scripts/download_saliency.py --source {params.source:q}"
         " --sha256={params.sha256:q} --retries {resources.retries} --index {input.index:q}"

@@ -5,12 +5,11 @@
 LABELS_OF_ROUND = {"initial": "labels/initial", "final": "labels/refined"}
 
 
-rule train_segmentation:
+checkpoint train_segmentation:
     input:
         index=f"{RESULTS}/data/train.json",
         labels=lambda wildcards: shards(LABELS_OF_ROUND[wildcards.round]) if PSEUDO else [],
-        # Only to be there first: what it says changes no training.
-        leaks=ancient(rules.check_leaks.output),
+        leaks=rules.check_leaks.output[0],
     output:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         history=f"{RESULTS}/segmentation/{{round}}/history.csv",
@@ -37,6 +36,7 @@ rule train_segmentation:
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
+        content=content("train_segmentation", but=rules.check_leaks.output),
     shell:
         "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
@@ -47,7 +47,7 @@ rule train_segmentation:
         " --threads {threads} --log {log:q}"
 
 
-rule predict:
+checkpoint predict:
     input:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
@@ -65,13 +65,14 @@ rule predict:
     params:
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
         code=code("predict"),
+        content=content("predict"),
     shell:
         "python workflow_scripts/predict.py --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --gpus {resources.gpu} --threads {threads} --log {log:q}"
 
 
-rule crf:
+checkpoint crf:
     input:
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
         predictions=rules.predict.output.manifest,
@@ -88,6 +89,7 @@ rule crf:
         settings=section("crf"),
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
         code=code("crf"),
+        content=content("crf"),
     shell:
         "python workflow_scripts/crf.py --settings {params.settings:q} --index {input.index:q}"
         " --predictions {input.predictions:q} --folder {params.folder:q}"

@@ -1,0 +1,108 @@
+# What makes a stage stale: its settings, the code it runs, the content of what it reads. Never a
+# time stamp, never how it is run.
+#
+# Snakemake compares parameters, so code and content enter each rule as parameters; `inputflags` in
+# the Snakefile takes the time stamps out of it.
+import sys
+import uuid
+
+from i2crc.code import code_digest
+from i2crc.contents import Contents, artifact_contents, damaged_files
+from i2crc.files import digest_value, write_bytes
+from snakemake.logging import logger
+
+CONTENTS = Contents(Path(CONFIG.results) / ".contents.json")
+# The same text in both says that Snakemake's records are those of these results.
+RUN_ID = Path(RESULTS) / ".run-id"
+RECORDS_ID = Path(".snakemake") / "i2crc" / digest_value(RESULTS)[:16]
+
+
+def code(script):
+    """The digest of what a script runs: a parameter, so that a change of code makes it stale.
+
+    Unlike an input file it does not change with time stamps, comments or formatting.
+    """
+    return code_digest(SCRIPTS / f"{script}.py")
+
+
+def content(rule, but=()):
+    """The content of what a rule reads: a parameter, so that a change of it makes the rule stale.
+
+    Time stamps mean nothing here (see `inputflags` in the Snakefile). The files in `but` have to be
+    there first, but change nothing. Rules whose output others read are checkpoints, because
+    after one of those Snakemake looks anew at what is stale: if it made the same as before,
+    nothing that follows runs.
+    """
+
+    def digests(wildcards):
+        files = workflow.get_rule(rule).expand_input(wildcards)[0]
+        return artifact_contents(set(files).difference(but))
+
+    return digests
+
+
+def outside(*paths):
+    """A digest of the content of files outside the results, and of all files in folders.
+
+    A parameter like `code`. What is not there counts too.
+    """
+    files = []
+    for path in map(Path, paths):
+        files += filter(Path.is_file, path.rglob("*")) if path.is_dir() else [path]
+    return digest_value(CONTENTS.digests(files))
+
+
+def dataset(*keys):
+    """The digest of the parts of the user's data set that the settings `keys` name."""
+    parts = [getattr(CONFIG.dataset, key) for key in keys]
+    return "" if IS_DEMO else outside(*(Path(DATA_ROOT) / part for part in parts if part))
+
+
+def weight_file(weights):
+    """The digest of a pretrained weight file of the user's."""
+    return outside(weights.name) if weights.source == "file" else ""
+
+
+def forget_damaged():
+    """Remove the manifest of a shard whose files were edited, emptied or deleted.
+
+    It says what is not so. Its stage runs again and makes the damaged files alone.
+    """
+    for manifest in sorted(Path(RESULTS).rglob("*.json")):
+        names = damaged_files(manifest, CONTENTS)
+        if names:
+            logger.warning(
+                f"{manifest}: {len(names)} of its files are not what they were made as (first: "
+                f"{names[0]}); they will be made again"
+            )
+            manifest.unlink()
+
+
+def records_are_lost():
+    """Whether Snakemake's records are not those of these results.
+
+    The folder .snakemake was deleted, or the results were copied here.
+    """
+    if not Path(RESULTS, "data").exists():
+        return False
+    return not (
+        RUN_ID.is_file() and RECORDS_ID.is_file() and RUN_ID.read_bytes() == RECORDS_ID.read_bytes()
+    )
+
+
+def remember_run():
+    """Note that Snakemake's records are those of these results."""
+    name = uuid.uuid4().hex.encode()
+    for path in (RUN_ID, RECORDS_ID):
+        write_bytes(path, name)
+
+
+RECORDS_LOST = workflow.is_main_process and records_are_lost()
+if RECORDS_LOST and not {"--forceall", "-F"}.intersection(sys.argv):
+    raise WorkflowError(
+        f"{RESULTS}: Snakemake has no records of these results (the folder .snakemake was deleted, "
+        "or they come from elsewhere), so it cannot tell what is stale. Run once with --forceall: "
+        "every stage looks at what it has, and computes nothing again that is current"
+    )
+if workflow.is_main_process:
+    forget_damaged()
