@@ -20,6 +20,19 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+# What a second Snakemake needs to be told to see the same configuration.
+SAME_CONFIG = [
+    *(
+        ["--configfile", *map(str, workflow.overwrite_configfiles)]
+        if workflow.overwrite_configfiles
+        else []
+    ),
+    *(
+        ["--config", *(f"{k}={json.dumps(v)}" for k, v in workflow.config_settings.config.items())]
+        if workflow.config_settings.config
+        else []
+    ),
+]
 # Scripts run with the interpreter that runs Snakemake (under --sdm conda: the environment's).
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"

@@ -3,6 +3,7 @@
 #
 # Snakemake compares parameters, so code and content enter each rule as parameters; `inputflags` in
 # the Snakefile takes the time stamps out of it.
+import subprocess
 import sys
 import uuid
 
@@ -95,6 +96,16 @@ def remember_run():
     name = uuid.uuid4().hex.encode()
     for path in (RUN_ID, RECORDS_ID):
         write_bytes(path, name)
+
+
+def show_status():
+    """Print which stages are current, which are stale and why."""
+    snakemake = [sys.executable, "-m", "snakemake", "all", "--summary", *SAME_CONFIG]
+    summary = subprocess.run(snakemake, capture_output=True, text=True)
+    if summary.returncode:
+        raise WorkflowError(summary.stderr)
+    command = [sys.executable, str(SCRIPTS / "status.py"), "--config", CONFIG.model_dump_json()]
+    subprocess.run(command, input=summary.stdout, text=True, check=True)
 
 
 RECORDS_LOST = workflow.is_main_process and records_are_lost()

@@ -30,40 +30,13 @@ from i2crc.lineage import (
     stages,
     trace,
 )
+from i2crc.stages import DOES, SECTIONS
 
 Row = tuple[str, str]
 
 LABEL_WIDTH = 12
 NAMED = 3
 LOGITS = "low-resolution logits"
-# What each script does.
-DOES = {
-    "render_demo": "drew the demo's photographs, masks and saliency maps",
-    "prepare_data": "indexed the photographs of a split and dealt them out to shards",
-    "download_saliency": "fetched the saliency maps and checked them against the photographs",
-    "check_leaks": "checked that no ground truth leaks into training",
-    "train_classifier": "trained the classifier on image-level labels and saliency",
-    "infer_cam": "inferred attention maps (CAM) of every image's classes",
-    "gen_gt": "made the initial pseudo labels from attention and saliency",
-    "train_segmentation": "trained a segmentation network on the labels of its round",
-    "predict": "predicted with the segmentation network",
-    "crf": "refined the predictions by a dense CRF",
-    "refine_labels": "made better pseudo labels from CRF predictions, initial labels and classes",
-    "score": "scored a stage against the ground-truth masks",
-    "score_table": "put the scores of all stages into one table",
-    "sweep": "scored the training labels over the values of a threshold",
-    "saliency_quality": "measured the saliency maps against the ground-truth masks",
-    "classifier_quality": "measured the classifier by average precision",
-    "contact_sheet": "drew a sheet of images through all stages",
-    "plot_training": "drew the curves of a training",
-    "plot_scores": "drew the scores per class and the confusions",
-    "plot_sweeps": "drew the threshold sweeps",
-    "plot_quality": "made the page on saliency and classifier",
-    "run_facts": "made the page of run times, provenance and configuration",
-    "compare": "compared experiments",
-    "voc_submission": "packed predictions for the VOC test server",
-    "fetch_checkpoint": "fetched a published checkpoint and converted it",
-}
 # What each script makes of an image.
 MAKES = {
     "download_saliency": "saliency map",
@@ -72,20 +45,6 @@ MAKES = {
     "predict": "prediction",
     "crf": "prediction after the CRF",
     "refine_labels": "refined pseudo label",
-}
-# Where in the configuration the defaults of a script's settings are; run_facts is given all of it.
-SECTIONS = {
-    "render_demo": "dataset.demo.",
-    "prepare_data": "dataset.",
-    "download_saliency": "saliency.",
-    "train_classifier": "classifier.",
-    "infer_cam": "cam.",
-    "gen_gt": "pseudo_labels.",
-    "train_segmentation": "segmentation.",
-    "crf": "crf.",
-    "refine_labels": "refinement.",
-    "fetch_checkpoint": "segmentation.",
-    "run_facts": "",
 }
 # Facts that are told once where they are the same of all stages.
 COMMON = ("device", "versions", "git")
