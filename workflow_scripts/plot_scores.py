@@ -45,9 +45,11 @@ def class_figure(scores: list[dict[str, Any]]) -> Figure:
 
 def summary(score: dict[str, Any]) -> str:
     """A stage with its split, its mIoU and how sure that is."""
+    text = f"{score['stage']} ({score['split']}): mIoU {score['miou']:.3f}"
+    if score["miou_interval"] is None:  # every pixel was predicted 255
+        return text
     low, high = score["miou_interval"]
-    interval = f"95 % interval {low:.3f} to {high:.3f}"
-    return f"{score['stage']} ({score['split']}): mIoU {score['miou']:.3f}, {interval}"
+    return f"{text}, 95 % interval {low:.3f} to {high:.3f}"
 
 
 def confusion_figure(score: dict[str, Any]) -> Figure:

@@ -257,3 +257,9 @@ def test_plots_are_written_with_their_provenance(tmp_path):
     page = (tmp_path / "quality.html").read_text()
     assert "<td>a &lt; b</td>" in page
     assert page.count("<svg") == 1
+
+
+def test_a_stage_that_predicted_255_everywhere_has_a_bar_of_no_length():
+    score = {"stage": "refined_labels", "split": "train", "miou": 0.0, "miou_interval": None}
+    figure = class_figure([{**score, "iou": {"background": None, "cat": None}}])
+    assert "refined_labels (train): mIoU 0.000" in texts(figure)
