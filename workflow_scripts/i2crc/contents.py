@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,8 @@ class Contents:
     def __init__(self, memory: Path) -> None:
         self.memory = memory
         self.known: dict[str, list[Any]] = {}
-        try:
+        with suppress(OSError, ValueError):  # nothing remembered: every file is read
             self.known = json.loads(memory.read_text())
-        except (OSError, ValueError):
-            pass  # nothing remembered: every file is read
         self.changed = False
 
     def digests(self, paths: Iterable[Path]) -> dict[str, str]:
@@ -84,7 +83,7 @@ def damaged_files(manifest: Path, contents: Contents) -> list[str]:
     return [name for name, (path, sha) in files.items() if found.get(str(path)) != sha]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _artifact(path: Path, stat: Stat | None) -> str | dict[str, str]:
     """The files of a manifest, or the digest of another file; `stat` tells versions apart."""
     if stat is None:
