@@ -86,6 +86,8 @@ rule scores:
 
 
 rule status:
+    log:
+        f"{RESULTS}/logs/status.log",
     run:
         show_status()
 

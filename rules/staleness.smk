@@ -27,7 +27,7 @@ def code(script):
 
 
 def content(rule, but=()):
-    """The content of what a rule reads: a parameter, so that a change of it makes the rule stale.
+    """What the inputs of a rule contain, as a parameter, so that a change makes it stale.
 
     Time stamps mean nothing here (see `inputflags` in the Snakefile). The files in `but` have to be
     there first, but change nothing. Rules whose output others read are checkpoints, because
