@@ -233,7 +233,15 @@ def test_stage_from_a_folder(place, stage):
     done = stage("--source", place.source, "--threads", 2)
     assert done.returncode == 0, done.stderr
     told = manifest(place)
-    assert list(told) == ["stage", "folder", "count", "source", "archive_sha256", "files"]
+    assert list(told) == [
+        "stage",
+        "folder",
+        "count",
+        "source",
+        "archive_sha256",
+        "files",
+        "provenance",
+    ]
     assert (told["stage"], told["source"]) == ("download_saliency", str(place.source))
     assert (told["folder"], told["count"], told["archive_sha256"]) == ("maps", 3, None)
     files = {name: digest_file(place.destination / name) for name in ("a.png", "b.png", "c.png")}

@@ -31,13 +31,16 @@ DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
 MAX_HEADER_BYTES = 1 << 20
+# More than this the standard library, which goes down folders by recursion, might not remove.
+MAX_DEPTH = 100
 
 
 def extract(archive: Path, folder: Path, *, max_bytes: int, max_members: int) -> list[Path]:
     """Unpack `archive` (tar, plain or gz, bz2, xz; zip) into the new `folder`; return its files.
 
     The paths are sorted and start with `folder`, which appears whole or not at all. InputError for
-    a damaged archive, for a member that is neither file nor folder, lies outside, or comes twice,
+    a damaged archive, for a member that is neither file nor folder, lies outside or too deep, or
+    comes twice,
     for more than `max_members` members (folders included) and for more than `max_bytes` bytes
     unpacked (a tar's headers included), which are counted as they come out.
     """
@@ -105,6 +108,8 @@ def _unpack(archive: Path, folder: Path, budget: _Budget, max_members: int) -> l
             name = PurePosixPath(member)
             if name.is_absolute() or ".." in name.parts:
                 raise _refused(archive, f"member {member!r} lies outside the folder")
+            if len(name.parts) > MAX_DEPTH:
+                raise _refused(archive, f"holds more than {MAX_DEPTH} folders in one another")
             path = folder / name
             if content is None:
                 path.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
 """The one typed description of all settings: defaults, presets, validation, documentation."""
 
 import difflib
+import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +13,14 @@ from i2crc.files import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-# Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
-OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(lambda value: int(value))]
+
+
+def _from_text(value: Any) -> Any:
+    # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_from_text)]
 # Snakemake would take braces in a path for a wildcard.
 NO_BRACES = r"^[^{}]*$"
 Scale = Annotated[float, Field(gt=0)]
@@ -424,7 +432,7 @@ def read_config(path: Path) -> Config:
     """Read and validate one YAML file."""
     try:
         values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
@@ -449,7 +457,7 @@ def _explain(problem: Any) -> str:
         return f"unknown key `{path}`; the nearest valid key is `{nearest}`"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    return f"`{path}` is {problem['input']!r}: {problem['msg']}"
+    return f"`{path}` is {reprlib.repr(problem['input'])[:200]}: {problem['msg']}"
 
 
 def _keys_at(parents: list[Any]) -> list[str]:

@@ -104,7 +104,10 @@ class _Part:
             version = read_json(self.sidecar)
         except InputError:
             return {}
-        return version if version["url"] == self.url and version["validator"] else {}
+        match version:
+            case {"url": self.url, "validator": str(), "total": int() | None}:
+                return version
+        return {}
 
     def start(self, validator: str | None, total: int | None) -> None:
         """Empty the file, then note the version: never a note beside bytes of another version."""

@@ -44,7 +44,9 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; run the stage that makes it again") from error
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); mend that first") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run again") from error
 
 
@@ -61,4 +63,6 @@ def digest_file(path: Path) -> str:
 
 def digest_value(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON-serialisable value, independent of the order of keys."""
-    return digest_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    # JSON, and names of files, may hold halves of surrogate pairs, which UTF-8 has no bytes for.
+    return digest_bytes(text.encode(errors="surrogatepass"))

@@ -108,8 +108,7 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
-                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}, _metadata(file)  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -119,7 +118,7 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             "`safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not _is_state(state):
         raise InputError(f"{path}: expected a dictionary of tensors (a state dict)")
     # A prefix that DataParallel and DistributedDataParallel leave behind.
     return {name.removeprefix("module."): value for name, value in state.items()}, {}
@@ -133,7 +132,7 @@ def file_metadata(path: Path) -> dict[str, Any]:
         return {}
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("i2crc", "{}"))
+            return _metadata(file)
     except UNREADABLE as error:
         raise InputError(f"{path}: not a safetensors file ({error}); replace it") from error
 
@@ -175,6 +174,23 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
 def metadata_preprocessing(metadata: dict[str, Any]) -> Preprocessing:
     """The preprocessing that a checkpoint's metadata declares."""
     return preprocessing_from(metadata["preprocessing"])
+
+
+def _metadata(file: safe_open) -> dict[str, Any]:
+    """What this project wrote into a safetensors file; ValueError for what it never writes."""
+    metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("masks_seen", []), list):
+        raise ValueError("its metadata is not of this project")
+    return metadata
+
+
+def _is_state(value: Any) -> bool:
+    """Whether a value is a state dict."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in value.items())
+    )
 
 
 def _torchvision(weights: Weights, backbone: str) -> Pretrained:
