@@ -3,6 +3,7 @@
 #
 # Snakemake compares parameters, so code and content enter each rule as parameters; `inputflags` in
 # the Snakefile takes the time stamps out of it.
+import functools
 import subprocess
 import sys
 import uuid
@@ -42,6 +43,7 @@ def content(rule, but=()):
     return digests
 
 
+@functools.cache  # asked for by several rules, and again after every checkpoint
 def outside(*paths):
     """A digest of the content of files outside the results, and of all files in folders.
 
