@@ -26,7 +26,7 @@ checkpoint train_classifier:
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
-        content=content("train_classifier", but=rules.check_leaks.output),
+        content=content("train_classifier", but=["leaks"]),
     shell:
         "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"

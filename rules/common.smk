@@ -67,6 +67,11 @@ def shards(folder):
     return expand(f"{RESULTS}/{folder}/{{shard}}.json", shard=SHARDS)
 
 
+def intermediate(output):
+    """A large output that is removed when no stage needs it any more, unless it is to be kept."""
+    return output if CONFIG.keep_intermediates else temp(output)
+
+
 def compared_scores():
     """The scores of the experiments to compare: this one's to come, the others' as they are."""
     found = []

@@ -36,7 +36,7 @@ checkpoint train_segmentation:
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
-        content=content("train_segmentation", but=rules.check_leaks.output),
+        content=content("train_segmentation", but=["leaks"]),
     shell:
         "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
@@ -53,6 +53,10 @@ checkpoint predict:
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
     output:
         manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/{{shard}}.json",
+        logits_manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/logits/{{shard}}.json",
+        logits=intermediate(
+            directory(f"{RESULTS}/predictions/{{round}}/{{split}}/logits/{{shard}}")
+        ),
     log:
         f"{RESULTS}/logs/predict/{{round}}/{{split}}/{{shard}}.log",
     benchmark:
@@ -69,13 +73,15 @@ checkpoint predict:
     shell:
         "python workflow_scripts/predict.py --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
+        " --logits {output.logits:q} --logits-manifest {output.logits_manifest:q}"
         " --gpus {resources.gpu} --threads {threads} --log {log:q}"
 
 
 checkpoint crf:
     input:
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
-        predictions=rules.predict.output.manifest,
+        logits_manifest=rules.predict.output.logits_manifest,
+        logits=rules.predict.output.logits,
     output:
         manifest=f"{RESULTS}/crf/{{round}}/{{split}}/{{shard}}.json",
     log:
@@ -89,8 +95,8 @@ checkpoint crf:
         settings=section("crf"),
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
         code=code("crf"),
-        content=content("crf"),
+        content=content("crf", but=["logits"]),  # said by their manifest
     shell:
         "python workflow_scripts/crf.py --settings {params.settings:q} --index {input.index:q}"
-        " --predictions {input.predictions:q} --folder {params.folder:q}"
+        " --logits {input.logits_manifest:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"

@@ -30,15 +30,19 @@ def code(script):
 def content(rule, but=()):
     """What the inputs of a rule contain, as a parameter, so that a change makes it stale.
 
-    Time stamps mean nothing here (see `inputflags` in the Snakefile). The files in `but` have to be
-    there first, but change nothing. Rules whose output others read are checkpoints, because
-    after one of those Snakemake looks anew at what is stale: if it made the same as before,
+    Time stamps mean nothing here (see `inputflags` in the Snakefile). The inputs named in `but`
+    have to be there first, but change nothing. Rules whose output others read are checkpoints,
+    because after one of those Snakemake looks anew at what is stale: if it made the same as before,
     nothing that follows runs.
     """
 
     def digests(wildcards):
-        files = workflow.get_rule(rule).expand_input(wildcards)[0]
-        return artifact_contents(set(files).difference(but))
+        inputs = workflow.get_rule(rule).expand_input(wildcards)[0]
+        named = [getattr(inputs, name) for name in but]
+        unread = {
+            file for found in named for file in ([found] if isinstance(found, str) else found)
+        }
+        return artifact_contents(set(inputs) - unread)
 
     return digests
 

@@ -15,6 +15,7 @@ from i2crc.dataset import read_index
 from i2crc.dense_crf import dense_crf
 from i2crc.images import read_photo, write_label
 from i2crc.manifests import make_shard, read_manifests
+from i2crc.prediction import read_logits
 from i2crc.provenance import Origin
 
 
@@ -24,7 +25,7 @@ def refine(
     """Write the CRF's label of one image."""
     torch.set_num_threads(1)  # the images are what runs in parallel
     photo = np.asarray(read_photo(photos[image_id]))
-    marginals = dense_crf(photo, np.load(logits[image_id], allow_pickle=False), settings)
+    marginals = dense_crf(photo, read_logits(logits[image_id]), settings)
     write_label(folder / f"{image_id}.png", marginals.argmax(axis=0))
     return [f"{image_id}.png"]
 
@@ -32,14 +33,14 @@ def refine(
 def main(arguments: argparse.Namespace) -> None:
     settings = Crf.model_validate_json(arguments.settings)
     entries = read_index(arguments.index).images
-    predictions = read_manifests([arguments.predictions])
-    origin = Origin(Path(__file__), [arguments.index, arguments.predictions], settings)
-    keys = {e.id: [e.sha256, predictions[f"{e.id}.npy"][1]] for e in entries}
+    logits = read_manifests([arguments.logits])
+    origin = Origin(Path(__file__), [arguments.index, arguments.logits], settings)
+    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1]] for e in entries}
     work = partial(
         refine,
         settings,
         {e.id: Path(e.image) for e in entries},
-        {e.id: predictions[f"{e.id}.npy"][0] for e in entries},
+        {e.id: logits[f"{e.id}.npz"][0] for e in entries},
         arguments.folder,
     )
     spawn = multiprocessing.get_context("spawn")
@@ -51,7 +52,7 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--settings", default="{}", help="JSON: the section `crf`")
     parser.add_argument("--index", type=Path, required=True, help="index of the shard")
-    parser.add_argument("--predictions", type=Path, required=True, help="manifest of the logits")
+    parser.add_argument("--logits", type=Path, required=True, help="manifest of the logits")
     parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
     parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
     run(main, parser)

@@ -17,8 +17,9 @@ from i2crc.lineage import flatten
 from i2crc.provenance import content_digest, read_provenance
 from i2crc.stages import SECTIONS
 
-# Another set of input files alone, as of another number of shards, makes nothing stale (profiles/).
-CURRENT = ("ok", "set of input files changed")
+# Another set of input files alone, as of another number of shards, makes nothing stale (profiles/);
+# temporary files go when they have been used.
+CURRENT = ("ok", "set of input files changed", "removed temp file")
 NAMED = 3
 
 

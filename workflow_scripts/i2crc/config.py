@@ -379,6 +379,9 @@ class Config(Section):
     seed: int = setting(0, "seed of everything random", ge=0)
     deterministic: bool = setting(False, "deterministic GPU kernels (slower; the CPU always is)")
     shards: Positive = setting(4, "parts into which per-image stages are split")
+    keep_intermediates: bool = setting(
+        False, "keep what only the next stage needs (the logits of predictions) after its use"
+    )
     dataset: Dataset = Dataset()
     saliency: Saliency = Saliency()
     classifier: Classifier = Classifier()

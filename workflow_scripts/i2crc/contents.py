@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from i2crc.files import digest_file, digest_value, read_json, write_bytes
-from i2crc.manifests import read_manifests
+from i2crc.manifests import is_removed, read_manifests
 
 READERS = 8
 Stat = tuple[int, int]  # size in bytes, time stamp in nanoseconds
@@ -75,8 +75,13 @@ def artifact_contents(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def damaged_files(manifest: Path, contents: Contents) -> list[str]:
-    """The files of a manifest that are missing or are not what it says; none for other JSON."""
+    """The files of a manifest that are missing or are not what it says; none for other JSON.
+
+    Temporary files that have been removed are not missing.
+    """
     if not isinstance(_artifact(manifest, stat_of(manifest)), dict):
+        return []
+    if is_removed(manifest, read_json(manifest)):
         return []
     files = read_manifests([manifest])
     found = contents.digests(path for path, _ in files.values())

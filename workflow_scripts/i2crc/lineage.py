@@ -12,6 +12,7 @@ from typing import Any
 
 from i2crc.dataset import Entry, Index, read_index
 from i2crc.files import InputError, read_json
+from i2crc.manifests import is_removed
 from i2crc.provenance import content_digest, read_provenance
 
 UNCHANGED, CHANGED, MISSING = "unchanged", "CHANGED", "MISSING"
@@ -210,7 +211,8 @@ def _artifact(path: Path, facts: dict[str, Any]) -> Artifact:
     content = read_json(path) if path.suffix == ".json" else {}
     folder = path.parent / content.get("folder", ".")
     # The demo's manifest also names the archive beside it.
-    listed = {**content.get("files", {}), **content.get("archive", {})}
+    files = {} if is_removed(path, content) else content.get("files", {})
+    listed = {**files, **content.get("archive", {})}
     return Artifact(
         path,
         facts,

@@ -1,7 +1,8 @@
 """Manifests: what a stage (or one shard of it) has made, with the SHA-256 of every file.
 
 A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}, "provenance"}``;
-`folder` is relative to the manifest. It is written when all of its files are there.
+`folder` is relative to the manifest. It is written when all of its files are there. Where it has
+``"temporary": true``, the folder is removed as soon as no stage needs it any more.
 """
 
 import json
@@ -39,6 +40,11 @@ def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
         folder = path.parent / manifest["folder"]
         found.update((name, (folder / name, sha)) for name, sha in manifest["files"].items())
     return found
+
+
+def is_removed(manifest: Path, content: dict[str, Any]) -> bool:
+    """Whether the files of a manifest were temporary and have been removed since."""
+    return content.get("temporary", False) and not (manifest.parent / content["folder"]).is_dir()
 
 
 def manifests_digest(paths: Iterable[Path]) -> str:
@@ -96,13 +102,26 @@ def make_shard(
     work: Callable[[str], list[str]],
     pool: Executor,
 ) -> None:
-    """Make the files of every image of a shard, skip those already made, write the manifest.
+    """Make the files of every image of a shard (see `make_files`), then write its manifest."""
+    files = make_files(manifest.with_suffix(".journal"), origin, folder, keys, work, pool)
+    write_manifest(manifest, origin, folder, files)
+
+
+def make_files(
+    journal_file: Path,
+    origin: Origin,
+    folder: Path,
+    keys: dict[str, list[Any]],
+    work: Callable[[str], list[str]],
+    pool: Executor,
+) -> dict[str, str]:
+    """Make the files of every image of a shard but those already made; their SHA-256 by name.
 
     keys: image id -> what its files are made of, beside the code and the settings. `work(id)`
     writes an image's files into `folder` by atomic rename and returns their names; it runs in
     `pool`. All that is finished when an image fails is kept; then the first error is raised.
     """
-    journal = Journal(manifest.with_suffix(".journal"), folder)
+    journal = Journal(journal_file, folder)
     common = origin.key()
     digests = {image_id: digest_value([*common, *key]) for image_id, key in keys.items()}
     files: dict[str, str] = {}
@@ -129,8 +148,8 @@ def make_shard(
             files.update(journal.add(image_id, digests[image_id], future.result()))
     if errors:
         raise errors[0]
-    write_manifest(manifest, origin, folder, files)
     log.info("%s: %d images, %d files", origin.stage, len(keys), len(files))
+    return files
 
 
 def threads(count: int) -> ThreadPoolExecutor:
