@@ -1,11 +1,13 @@
 """Manifests and shards: what is made again and what is not."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from i2crc.contents import Contents, artifact_contents, damaged_files
 from i2crc.files import digest_file, read_json
 from i2crc.manifests import make_shard, manifests_digest, read_manifests, threads, write_manifest
 from i2crc.provenance import Origin, content_digest
@@ -183,3 +185,25 @@ def test_digest_is_independent_of_sharding(tmp_path):
     assert digest(1) == digest(3) == digest(9)
     assert digest(1) != digest(1, files | {"3.png": "other"})
     assert digest(1) != digest(1, files | {"8.png": "more"})
+
+
+@pytest.mark.parametrize("temporary", [False, True])
+def test_only_temporary_files_may_be_gone(tmp_path, temporary):
+    folder = tmp_path / "logits"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    manifest = tmp_path / "shard.json"
+    files = {path.name: digest_file(path) for path in folder.iterdir()}
+    write_manifest(manifest, ORIGIN, folder, files, temporary=temporary)
+
+    def damaged() -> list[str]:
+        return damaged_files(manifest, Contents(tmp_path / "contents.json"))
+
+    before = artifact_contents([manifest])
+    assert damaged() == []
+    (folder / "a").unlink()
+    assert damaged() == ["a"]  # of a folder that is there, every file is
+    shutil.rmtree(folder)
+    assert damaged() == ([] if temporary else ["a", "b"])
+    assert artifact_contents([manifest]) == before

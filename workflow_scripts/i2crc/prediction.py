@@ -44,7 +44,7 @@ def read_logits(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as file:
             return file["logits"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path}: no readable logits ({error}); delete its folder and run again"
         ) from error

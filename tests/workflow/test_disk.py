@@ -1,0 +1,59 @@
+"""Logits on the disk: gone when the CRF has used them, kept on request, resumed when interrupted."""
+
+import sys
+from pathlib import Path
+
+from i2crc.files import read_json, write_json
+from workflow.conftest import ROOT, run
+
+
+def test_logits_are_gone_after_the_crf(finished):
+    manifests = sorted((finished.results / "predictions").rglob("logits/*.json"))
+    assert len(manifests) == 4  # two shards a round
+    assert all(read_json(path)["temporary"] for path in manifests)
+    assert not list((finished.results / "predictions").rglob("*.npz"))
+
+
+def predict(finished, folder: Path, index: Path | None = None):
+    shard = "1-of-2"
+    return run(
+        [
+            sys.executable, ROOT / "workflow_scripts/predict.py",
+            "--weights", finished.results / "segmentation/final/weights.safetensors",
+            "--index", index or finished.results / f"data/val/{shard}.json",
+            "--folder", folder / "images", "--manifest", folder / f"{shard}.json",
+            "--logits", folder / f"logits/{shard}",
+            "--logits-manifest", folder / f"logits/{shard}.json",
+        ],
+        finished.folder,
+    )  # fmt: skip
+
+
+def test_an_interrupted_prediction_continues(finished, tmp_path):
+    def files() -> dict[Path, bytes]:
+        return {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".png", ".npz")}
+
+    done = predict(finished, tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole = files()
+    # As a kill leaves it: the folder is not finished, an image is missing, nothing is listed.
+    logits = tmp_path / "logits/1-of-2"
+    lost = sorted(logits.iterdir())[0]
+    lost.unlink()
+    logits.rename(tmp_path / "logits/1-of-2.unfinished")
+    for manifest in ("1-of-2.json", "logits/1-of-2.json"):
+        (tmp_path / manifest).unlink()
+    again = predict(finished, tmp_path)
+    count = len(whole) // 2
+    assert f"{count - 1} of {count} images were already made" in again.stderr
+    assert files() == whole
+
+
+def test_a_shard_without_images_has_logits_and_labels_of_none(finished, tmp_path):
+    index = read_json(finished.results / "data/val/1-of-2.json")
+    write_json(tmp_path / "empty.json", {**index, "images": []})
+    done = predict(finished, tmp_path, tmp_path / "empty.json")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "logits/1-of-2").iterdir()) == []
+    for manifest in ("1-of-2.json", "logits/1-of-2.json"):
+        assert read_json(tmp_path / manifest)["count"] == 0
