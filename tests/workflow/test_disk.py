@@ -1,4 +1,4 @@
-"""Logits on the disk: gone when the CRF has used them, kept on request, resumed when interrupted."""
+"""Logits on the disk: gone after the CRF, and resumed where a prediction was interrupted."""
 
 import sys
 from pathlib import Path
