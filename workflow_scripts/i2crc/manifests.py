@@ -8,11 +8,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from i2crc.console import log
+from i2crc.faults import naming
 from i2crc.files import digest_file, digest_value, read_json, write_json
+from i2crc.parallel import no_interrupts
 from i2crc.provenance import Origin
 
 
@@ -55,13 +58,11 @@ class Journal:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
         self.done: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # the line that a kill cut short
-                self.done[entry["id"]] = entry
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            with suppress(ValueError, LookupError, TypeError, RecursionError):
+                # A line that a kill cut short, or of something else, is as good as none.
+                entry = json.loads(line)
+                self.done[entry["id"]] = {"key": entry["key"], "files": dict(entry["files"])}
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def files(self, image_id: str, key: str) -> dict[str, str] | None:
@@ -79,7 +80,7 @@ class Journal:
         """Record that `names` were made of an image; returns them with their digests."""
         files = {name: digest_file(self.folder / name) for name in names}
         line = json.dumps({"id": image_id, "key": key, "files": files})
-        with open(self.path, "ab+") as file:
+        with naming(self.path), open(self.path, "ab+") as file:
             # A kill may have cut the last line short; keep this one apart from it.
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -100,7 +101,8 @@ def make_shard(
 
     keys: image id -> what its files are made of, beside the code and the settings. `work(id)`
     writes an image's files into `folder` by atomic rename and returns their names; it runs in
-    `pool`. All that is finished when an image fails is kept; then the first error is raised.
+    `pool`. All that is finished when an image fails, or a signal ends the process, is kept; then
+    the first error is raised.
     """
     journal = Journal(manifest.with_suffix(".journal"), folder)
     common = origin.key()
@@ -116,17 +118,22 @@ def make_shard(
     if files:
         log.info("%d of %d images were already made", len(keys) - len(pending), len(keys))
     folder.mkdir(parents=True, exist_ok=True)
-    futures = {pool.submit(work, image_id): image_id for image_id in pending}
+    with no_interrupts():
+        futures = {pool.submit(work, image_id): image_id for image_id in pending}
     errors = []
-    for future in as_completed(futures):
-        image_id = futures[future]
-        if future.cancelled():
-            continue
-        if error := future.exception():
-            errors.append(error)
-            pool.shutdown(wait=False, cancel_futures=True)
-        else:
-            files.update(journal.add(image_id, digests[image_id], future.result()))
+    try:
+        for future in as_completed(futures):
+            image_id = futures[future]
+            if future.cancelled():
+                continue
+            if error := future.exception():
+                errors.append(error)
+                pool.shutdown(wait=False, cancel_futures=True)
+            else:
+                files.update(journal.add(image_id, digests[image_id], future.result()))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
     if errors:
         raise errors[0]
     write_manifest(manifest, origin, folder, files)
