@@ -58,7 +58,7 @@ class Run:
     """One start of the documented command, in a process group of its own."""
 
     def __init__(self, project: Project, settings: dict, output: Path, targets: list[str]) -> None:
-        self.output = output
+        self.output, self.seen = output, 0
         with open(output, "wb") as file:
             self.process = subprocess.Popen(
                 project.command(*targets, settings=settings),
@@ -196,7 +196,8 @@ class Soak:
             output = self.outputs / f"{len(self.runs):04d}.log"
             run = Run(self.project, SETTINGS, output, self.arguments.targets)
             self.runs.append(run)
-            if len(self.kills) < self.arguments.kills:
+            # A run goes on without a killed worker, or ends its jobs on SIGTERM: meet it again.
+            while len(self.kills) < self.arguments.kills and run.process.poll() is None:
                 self.kill(run)
             code = self.wait(run)
             self.look(run)
@@ -210,7 +211,11 @@ class Soak:
     def kill(self, run: Run) -> None:
         """Wait for a moment, and kill."""
         kind = self.next_kind()
-        beginning = self.random.random() < 0.1 and kind not in ("kill stage", "kill worker")
+        beginning = (
+            not run.seen
+            and self.random.random() < 0.1
+            and kind not in ("kill stage", "kill worker")
+        )
         if beginning:
             time.sleep(self.random.uniform(0, 6))
         elif not self.wait_for_job(run):
@@ -235,12 +240,11 @@ class Soak:
 
     def wait_for_job(self, run: Run) -> bool:
         """Let some jobs pass, rather those whose stages were met often; wait into the next one."""
-        seen = 0
         while run.process.poll() is None:
-            for rule in run.begun()[seen:]:
-                seen += 1
+            for rule in run.begun()[run.seen :]:
+                run.seen += 1
                 met = sum(rule in running for _, running in self.kills)
-                if self.random.random() < 1 / (1.5 + met):
+                if self.random.random() < max(0.35, 1 / (1 + met / 4)):
                     time.sleep(self.random.uniform(0, self.seconds.get(rule, 1.0)))
                     return True
             time.sleep(0.05)
@@ -310,8 +314,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100, help="kills altogether")
     parser.add_argument("--seed", type=int, default=0, help="decides kinds and moments")
     parser.add_argument("--folder", type=Path, help="where to work; kept (default: temporary)")
+    parser.add_argument("--reference", type=Path, help="results of a run that was not interrupted")
     parser.add_argument("--targets", nargs="*", default=[], help="instead of the whole DAG")
     return parser.parse_args()
+
+
+def uninterrupted(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The results of a run that nobody disturbs."""
+    whole = Project(folder / "whole")
+    done = whole.snakemake(*arguments.targets, settings=SETTINGS)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return whole.results
 
 
 def main() -> None:
@@ -320,12 +334,7 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak"))
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    whole = Project(folder / "whole")
-    done = whole.snakemake(*arguments.targets, settings=SETTINGS)
-    if done.returncode:
-        raise SystemExit(done.stdout + done.stderr)
-    print(f"reference after {time.monotonic() - started:.0f} s", flush=True)
-    soak = Soak(arguments, folder, whole.results)
+    soak = Soak(arguments, folder, arguments.reference or uninterrupted(arguments, folder))
     soak.round()
     while len(soak.kills) < arguments.kills:
         soak.start_over()

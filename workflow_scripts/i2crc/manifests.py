@@ -101,8 +101,8 @@ def make_shard(
 
     keys: image id -> what its files are made of, beside the code and the settings. `work(id)`
     writes an image's files into `folder` by atomic rename and returns their names; it runs in
-    `pool`. All that is finished when an image fails, or a signal ends the process, is kept; then
-    the first error is raised.
+    `pool`. When an image fails, or a signal ends the process, what is under way is finished and
+    kept, the rest cancelled, and the first error raised.
     """
     journal = Journal(manifest.with_suffix(".journal"), folder)
     common = origin.key()
@@ -120,22 +120,16 @@ def make_shard(
     folder.mkdir(parents=True, exist_ok=True)
     with no_interrupts():
         futures = {pool.submit(work, image_id): image_id for image_id in pending}
-    errors = []
     try:
         for future in as_completed(futures):
-            image_id = futures[future]
-            if future.cancelled():
-                continue
-            if error := future.exception():
-                errors.append(error)
-                pool.shutdown(wait=False, cancel_futures=True)
-            else:
-                files.update(journal.add(image_id, digests[image_id], future.result()))
+            files.update(journal.add(futures[future], digests[futures[future]], future.result()))
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Not waited for by as_completed, which never yields what is cancelled here.
+        pool.shutdown(cancel_futures=True)
+        for future, image_id in futures.items():
+            if not future.cancelled() and not future.exception() and image_id not in files:
+                journal.add(image_id, digests[image_id], future.result())
         raise
-    if errors:
-        raise errors[0]
     write_manifest(manifest, origin, folder, files)
     log.info("%s: %d images, %d files", origin.stage, len(keys), len(files))
 
