@@ -36,6 +36,7 @@ KINDS = {
     "term all": ("all", signal.SIGTERM),
     "ctrl-c": ("all", signal.SIGINT),
 }
+WITH_WORKERS = ("train_classifier", "train_segmentation", "crf")
 # What never may be asked of, or shown to, a user who restarts.
 FORBIDDEN = ("--unlock", "Traceback", "IncompleteFiles", "--forceall", "unexpected error")
 COMPARED = (
@@ -187,7 +188,6 @@ class Soak:
         self.kills: list[tuple[str, str]] = []
         self.problems: list[str] = []
         self.runs: list[Run] = []
-        self.kinds: list[str] = []
 
     def round(self) -> None:
         """From no results to the end, then compare; kills until there were enough."""
@@ -210,43 +210,48 @@ class Soak:
 
     def kill(self, run: Run) -> None:
         """Wait for a moment, and kill."""
-        kind = self.next_kind()
-        beginning = (
-            not run.seen
-            and self.random.random() < 0.1
-            and kind not in ("kill stage", "kill worker")
-        )
-        if beginning:
-            time.sleep(self.random.uniform(0, 6))
-        elif not self.wait_for_job(run):
+        rule = self.wait_for_job(run)
+        if rule is None:
             return
-        deadline = time.monotonic() + 20
+        kinds = [kind for kind in KINDS if kind != "kill worker"]
+        if rule in WITH_WORKERS and self.random.random() < 0.5 and self.wait_for_worker(run):
+            kinds = ["kill worker"]
+        else:
+            time.sleep(self.random.uniform(0, self.seconds.get(rule, 6.0)))
+        if not run.stages():
+            kinds = [kind for kind in kinds if kind != "kill stage"]
+        met = Counter(kind for kind, _ in self.kills)
+        kind = min(kinds, key=lambda kind: (met[kind], self.random.random()))
         running = run.hit(kind)
-        while running is None and run.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)  # nobody of that kind there yet
-            running = run.hit(kind)
         if running is None:
             return
-        self.kinds.pop()
         self.kills.append((kind, running))
         clock = time.strftime("%H:%M:%S")
         print(f"{len(self.kills):4d} {clock} {kind:15s} during {running}", flush=True)
 
-    def next_kind(self) -> str:
-        """The kinds in random order, all of them once before one comes again."""
-        if not self.kinds:
-            self.kinds = self.random.sample(sorted(KINDS), len(KINDS))
-        return self.kinds[-1]
+    def wait_for_job(self, run: Run) -> str | None:
+        """Let some jobs pass, rather those of stages that were met often; returns the next one's.
 
-    def wait_for_job(self, run: Run) -> bool:
-        """Let some jobs pass, rather those whose stages were met often; wait into the next one."""
+        A tenth of the runs is met as they start, before there are jobs.
+        """
+        if not run.seen and self.random.random() < 0.1:
+            return "start"
         while run.process.poll() is None:
             for rule in run.begun()[run.seen :]:
                 run.seen += 1
                 met = sum(rule in running for _, running in self.kills)
                 if self.random.random() < max(0.35, 1 / (1 + met / 4)):
-                    time.sleep(self.random.uniform(0, self.seconds.get(rule, 1.0)))
-                    return True
+                    return rule
+            time.sleep(0.05)
+        return None
+
+    def wait_for_worker(self, run: Run) -> bool:
+        """Whether a stage starts a worker in the next time."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and run.stages():
+            if run.workers():
+                time.sleep(self.random.uniform(0, 1))
+                return bool(run.workers())
             time.sleep(0.05)
         return False
 

@@ -105,7 +105,8 @@ class LogFile(logging.FileHandler):
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802  logging's own name
         log.removeHandler(self)
-        log.warning("%s", explain(sys.exc_info()[1]) or f"{self.baseFilename}: cannot be written")
+        error = sys.exc_info()[1]
+        log.warning("%s: cannot be written (%s); the log goes on here", self.baseFilename, error)
 
 
 def log_to(handler: logging.Handler) -> None:
