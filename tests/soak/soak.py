@@ -247,8 +247,8 @@ class Soak:
 
     def wait_for_worker(self, run: Run) -> bool:
         """Whether a stage starts a worker in the next time."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and run.stages():
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and run.process.poll() is None:
             if run.workers():
                 time.sleep(self.random.uniform(0, 1))
                 return bool(run.workers())
