@@ -99,6 +99,7 @@ rule evaluate_checkpoint:
 
 
 onstart:
+    begin_run()
     CONTENTS.save()
     if not RECORDS_LOST:
         remember_run()

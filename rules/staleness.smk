@@ -7,16 +7,20 @@ import functools
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 
 from i2crc.code import code_digest
 from i2crc.contents import Contents, artifact_contents, damaged_files
 from i2crc.files import digest_value, write_bytes
+from i2crc.locks import Lock
 from snakemake.logging import logger
 
 CONTENTS = Contents(Path(CONFIG.results) / ".contents.json")
 # The same text in both says that Snakemake's records are those of these results.
 RUN_ID = Path(RESULTS) / ".run-id"
 RECORDS_ID = Path(".snakemake") / "i2crc" / digest_value(RESULTS)[:16]
+# Held by the one run that works on these results. The kernel frees it when that run is killed.
+RUN_LOCK = Lock(Path(RESULTS) / ".lock")
 
 
 def code(script):
@@ -73,10 +77,16 @@ def weight_file(weights):
 def forget_damaged():
     """Remove the manifest of a shard whose files were edited, emptied or deleted.
 
-    It says what is not so. Its stage runs again and makes the damaged files alone.
+    It says what is not so. Its stage runs again and makes the damaged files alone. What is no JSON
+    any more goes, too.
     """
     for manifest in sorted(Path(RESULTS).rglob("*.json")):
-        names = damaged_files(manifest, CONTENTS)
+        try:
+            names = damaged_files(manifest, CONTENTS)
+        except InputError as error:
+            logger.warning(f"{error}: it will be made again")
+            manifest.unlink()
+            continue
         if names:
             logger.warning(
                 f"{manifest}: {len(names)} of its files are not what they were made as (first: "
@@ -90,18 +100,47 @@ def records_are_lost():
 
     The folder .snakemake was deleted, or the results were copied here.
     """
-    if not Path(RESULTS, "data").exists():
-        return False
-    return not (
+    return Path(RESULTS, "data").exists() and not records_match()
+
+
+def records_match():
+    """Whether it is noted that Snakemake's records are those of these results."""
+    return (
         RUN_ID.is_file() and RECORDS_ID.is_file() and RUN_ID.read_bytes() == RECORDS_ID.read_bytes()
     )
 
 
 def remember_run():
     """Note that Snakemake's records are those of these results."""
+    if records_match():
+        return  # a kill between the two files would lose what is known
     name = uuid.uuid4().hex.encode()
     for path in (RUN_ID, RECORDS_ID):
         write_bytes(path, name)
+
+
+def begin_run():
+    """Take these results for this run alone; WorkflowError where another one works on them."""
+    if workflow.dag_settings.targets == {"status"}:
+        return
+    try:
+        taken = RUN_LOCK.take()
+    except OSError as error:
+        raise WorkflowError(f"{RUN_LOCK.path}: {error.strerror}; mend that, and start again")
+    if not taken:
+        raise WorkflowError(
+            f"{RESULTS}: {RUN_LOCK.holder()} is already at work on these results. Wait for it, or "
+            "stop it with Ctrl-C (what it has finished is kept), or give this run results of its "
+            "own: --config experiment=NAME"
+        )
+
+
+def look_at_results():
+    """Forget what is damaged, unless another run is at work: it did that when it began."""
+    with suppress(OSError):  # results that cannot be written to can be looked at all the same
+        if Path(RESULTS).is_dir() and RUN_LOCK.take():
+            forget_damaged()
+    RUN_LOCK.release()
 
 
 def show_status():
@@ -122,4 +161,4 @@ if RECORDS_LOST and not {"--forceall", "-F"}.intersection(sys.argv):
         "every stage looks at what it has, and computes nothing again that is current"
     )
 if workflow.is_main_process:
-    forget_damaged()
+    look_at_results()

@@ -1,8 +1,6 @@
 """Refine the predictions of one shard with a dense CRF: a label PNG per image."""
 
 import argparse
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from i2crc.dataset import read_index
 from i2crc.dense_crf import dense_crf
 from i2crc.images import read_photo, write_label
 from i2crc.manifests import make_shard, read_manifests
+from i2crc.parallel import processes
 from i2crc.prediction import read_logits
 from i2crc.provenance import Origin
 
@@ -43,8 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
         {e.id: logits[f"{e.id}.npz"][0] for e in entries},
         arguments.folder,
     )
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.threads, mp_context=spawn) as pool:
+    with processes(arguments.threads) as pool:
         make_shard(arguments.manifest, origin, arguments.folder, keys, work, pool)
 
 

@@ -37,12 +37,16 @@ class Project:
         self, *arguments: str, settings: dict | None = None
     ) -> subprocess.CompletedProcess:
         """Run snakemake with the reduced demo's settings, changed by `settings`."""
+        return run(self.command(*arguments, settings=settings), self.folder)
+
+    def command(self, *arguments: str, settings: dict | None = None) -> list[str]:
+        """The command line of `snakemake`."""
         merged = {key: {**REDUCED.get(key, {})} for key in REDUCED}
         for key, value in (settings or {}).items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
         config = [f"{key}={json.dumps(value)}" for key, value in merged.items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        return run([*command, "--config", *config], self.folder)
+        return [*command, "--config", *config]
 
     def stale(self, settings: dict | None = None) -> set[str]:
         """The rules that a dry run would execute."""

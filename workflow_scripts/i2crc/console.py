@@ -1,18 +1,33 @@
-"""What every command line shares: the parser's common options, the log, how errors end a run."""
+"""What every command line shares: the parser's common options, the log, how errors and signals
+end a run, and that no two processes do the same work.
+"""
 
 import argparse
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
+from i2crc.faults import explain
 from i2crc.files import InputError
+from i2crc.locks import Lock
 
 log = logging.getLogger("i2crc")
 STARTED = time.time()
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(SystemExit):
+    """A signal asked this process to end; its status is 128 + the signal, as a shell's is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -28,31 +43,70 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, set up the log and call `main`.
 
-    An InputError ends the process with status 1 and its message alone; any other exception keeps
-    its traceback. Both reach the log file.
+    SIGTERM and SIGINT raise Stopped. An InputError, or what `faults` can explain, ends the process
+    with status 1 and one message; any other exception keeps its traceback. All reach the log file.
     """
     arguments = parser.parse_args()
-    start_log(arguments.log)
-    log.info("python %s", shlex.join(sys.argv))
     try:
+        stop_on_signals()
+        start_log(arguments.log)
+        log.info("python %s", shlex.join(sys.argv))
         main(arguments)
+    except Stopped as stop:
+        log.info("stopped by %s; start again and it continues", stop.name)
+        raise
     except InputError as error:
         log.error("%s", error)
         sys.exit(1)
-    except Exception:
-        log.exception("stopped by an unexpected error")
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            log.exception("stopped by an unexpected error")
+        else:
+            log.error("%s", message)
         sys.exit(1)
 
 
+def stop_on_signals() -> None:
+    """Let SIGTERM and SIGINT raise Stopped, unless this process was started to ignore them."""
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: Any) -> NoReturn:
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_DFL)  # a second one ends the process at once
+    raise Stopped(number)
+
+
 def start_log(file: Path | None) -> None:
-    """Send the log to stderr and, where given, to `file` (started anew)."""
+    """Send the log to stderr and, where given, to `file` (started anew).
+
+    `file` stands for the work that it is the log of: where another process does that work already
+    (a killed run may have left it), this one waits for its end.
+    """
     log.setLevel(logging.INFO)
     log.handlers.clear()
     log_to(logging.StreamHandler())
     # Of a training on several processes, the first one alone writes the file.
-    if file is not None and os.environ.get("RANK", "0") == "0":
-        file.parent.mkdir(parents=True, exist_ok=True)
-        log_to(logging.FileHandler(file, mode="w"))
+    if file is None or os.environ.get("RANK", "0") != "0":
+        return
+    # Not the log itself, which Snakemake deletes before it starts a job.
+    lock = Lock(file.with_name(f".{file.name}.lock"))
+    if not lock.take():
+        log.info("waiting for %s, which already does this; then it continues", lock.holder())
+        lock.wait()
+    log_to(LogFile(file, mode="w"))
+
+
+class LogFile(logging.FileHandler):
+    """A log file that is given up, with one line on stderr, when it cannot be written."""
+
+    def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        log.removeHandler(self)
+        error = sys.exc_info()[1]
+        log.warning("%s: cannot be written (%s); the log goes on here", self.baseFilename, error)
 
 
 def log_to(handler: logging.Handler) -> None:

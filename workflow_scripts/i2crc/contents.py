@@ -35,8 +35,10 @@ class Contents:
     def __init__(self, memory: Path) -> None:
         self.memory = memory
         self.known: dict[str, list[Any]] = {}
-        with suppress(OSError, ValueError):  # nothing remembered: every file is read
-            self.known = json.loads(memory.read_text())
+        # Nothing remembered, or a damaged memory: every file is read.
+        with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+            known = json.loads(memory.read_text())
+            self.known = {path: list(entry) for path, entry in known.items() if len(entry) == 3}
         self.changed = False
 
     def digests(self, paths: Iterable[Path]) -> dict[str, str]:
@@ -96,6 +98,8 @@ def _artifact(path: Path, stat: Stat | None) -> str | dict[str, str]:
     if path.suffix != ".json":
         return digest_file(path)
     content = read_json(path)
+    if not isinstance(content, dict):
+        return digest_value(content)
     if "stage" in content and "files" in content and "count" in content:
         return content["files"]
     return digest_value({key: value for key, value in content.items() if key != "provenance"})

@@ -8,7 +8,6 @@ change nothing: a resumed run ends as one that was never interrupted.
 import argparse
 import contextlib
 import csv
-import logging
 import os
 import random
 import shutil
@@ -31,11 +30,12 @@ from tqdm import tqdm
 
 from i2crc import distributed
 from i2crc.config import Optimizer, Runtime, Schedule, Training
-from i2crc.console import log, log_to
+from i2crc.console import STOPPING, LogFile, Stopped, log, log_to
 from i2crc.files import InputError, atomic_path, digest_value, read_json, write_json
 from i2crc.losses import MeanCount
+from i2crc.parallel import no_interrupts
 from i2crc.provenance import Origin, write_beside
-from i2crc.weights import file_metadata, save_weights
+from i2crc.weights import UNREADABLE, file_metadata, save_weights
 
 Batch = dict[str, Any]
 Terms = dict[str, torch.Tensor]
@@ -219,12 +219,13 @@ def train(
     """
     if _finished(plan):
         log.info("already trained: %s", plan.weights)
+        _checkpoint(plan).unlink(missing_ok=True)  # a kill may have come before this
         return
     plan.folder.mkdir(parents=True, exist_ok=True)
     if distributed.is_main():
         # The workflow keeps the log of the last attempt alone.
         attempt = len(list(plan.folder.glob("attempt-*.log"))) + 1
-        log_to(logging.FileHandler(plan.folder / f"attempt-{attempt}.log"))
+        log_to(LogFile(plan.folder / f"attempt-{attempt}.log"))
     run = _Run(plan, model, groups, samples, loss, pictures)
     run.resume()
     run.loop()
@@ -239,7 +240,8 @@ def train(
 def publish(plan: Plan, weights: Path, history: Path) -> None:
     """Copy the results of a finished run to their declared places, with their provenance."""
     if distributed.is_main():
-        facts = {**file_metadata(plan.weights)["provenance"], **read_json(plan.duration)}
+        duration = read_json(plan.duration) if plan.duration.is_file() else {}
+        facts = {**file_metadata(plan.weights)["provenance"], **duration}
         for source, target in ((plan.history, history), (plan.weights, weights)):
             with atomic_path(target) as temporary:
                 shutil.copyfile(source, temporary)
@@ -248,9 +250,17 @@ def publish(plan: Plan, weights: Path, history: Path) -> None:
 
 
 def _finished(plan: Plan) -> bool:
-    if not plan.weights.is_file():
+    if not (plan.weights.is_file() and plan.history.is_file()):
         return False
-    return file_metadata(plan.weights).get("fingerprint") == plan.fingerprint
+    try:
+        return file_metadata(plan.weights).get("fingerprint") == plan.fingerprint
+    except InputError as error:
+        log.warning("%s: these weights are damaged, so they are trained again", error)
+        return False
+
+
+def _checkpoint(plan: Plan) -> Path:
+    return plan.folder / "checkpoint.pt"
 
 
 class _Run:
@@ -276,15 +286,24 @@ class _Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.iteration = 0
         self.history: list[dict[str, float]] = []
-        self.checkpoint_file = plan.folder / "checkpoint.pt"
+        self.checkpoint_file = _checkpoint(plan)
         self.stop_signal = 0
 
     def resume(self) -> None:
-        """Continue from the checkpoint of the same fingerprint, if there is one."""
+        """Continue from the checkpoint of the same fingerprint, if there is an undamaged one."""
         if not self.checkpoint_file.is_file():
             return
-        saved = torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)
-        if saved["fingerprint"] != self.plan.fingerprint:
+        try:
+            saved = torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)
+            fingerprint = saved["fingerprint"]
+        except UNREADABLE as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            log.warning(
+                "%s: this checkpoint is damaged (%s), so the training starts from its beginning",
+                self.checkpoint_file, reason,
+            )  # fmt: skip
+            return
+        if fingerprint != self.plan.fingerprint:
             log.info("the checkpoint is of other settings, code or data: starting afresh")
             return
         self.model.load_state_dict(saved["model"])
@@ -317,8 +336,9 @@ class _Run:
             "start": self.start,
             "seconds": self.seconds(),
         }
-        with atomic_path(self.checkpoint_file) as temporary:
-            torch.save(content, temporary)
+        # Through Python's own file: torch's tells of a full disk without its cause.
+        with atomic_path(self.checkpoint_file) as temporary, open(temporary, "wb") as file:
+            torch.save(content, file)
         self.write_history()
 
     def seconds(self) -> float:
@@ -337,7 +357,8 @@ class _Run:
         plan = self.plan
         _train_mode(self.model, self.settings.batch_norm)
         network = _wrap(self.model, self.settings.batch_norm, self.device)
-        batches = iter(self._loader())
+        with no_interrupts():
+            batches = iter(self._loader())
         board = None
         if distributed.is_main():
             board = SummaryWriter(plan.folder / "tensorboard", purge_step=self.iteration)
@@ -356,8 +377,8 @@ class _Run:
                     self.save()
                     saved = time.monotonic()
                 if stop:
-                    log.info("stopped by a signal at iteration %d; start again", self.iteration)
-                    sys.exit(128 + (self.stop_signal or signal.SIGTERM))
+                    log.info("checkpoint at iteration %d", self.iteration)
+                    raise Stopped(self.stop_signal or signal.SIGTERM)
 
     def _show(self, board: SummaryWriter, row: dict[str, float]) -> None:
         for name in row.keys() - {"iteration"}:
@@ -439,7 +460,7 @@ class _Run:
             batch_sampler=batches,
             num_workers=plan.runtime.workers,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_ignore_termination,
         )
 
 
@@ -492,7 +513,7 @@ def _signals(run: _Run) -> Iterator[None]:
     def remember(number: int, _: Any) -> None:
         run.stop_signal = number
 
-    previous = {s: signal.signal(s, remember) for s in (signal.SIGTERM, signal.SIGINT)}
+    previous = {s: signal.signal(s, remember) for s in STOPPING}
     try:
         yield
     finally:
@@ -500,10 +521,9 @@ def _signals(run: _Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ignore_signals(_: int) -> None:
+def _ignore_termination(_: int) -> None:
     # The training process decides when to stop; its workers end with it.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _optimizer(groups: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:

@@ -1,12 +1,21 @@
 """Files that are either whole or absent: atomic writes, digests, JSON."""
 
+import functools
 import hashlib
 import json
 import os
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from i2crc.faults import naming
+
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+# `.NAME.HOST-PROCESS.tmp.SUFFIX`, of this machine.
+TEMPORARY = re.compile(rf"\..*\.{HOST}-(\d+)\.tmp(\.[^.]*)?", re.DOTALL)
 
 
 class InputError(Exception):
@@ -15,16 +24,40 @@ class InputError(Exception):
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`, renamed to `path` when the block ends well."""
+    """Yield a temporary name beside `path`, renamed to `path` when the block ends well.
+
+    An error of storage (a full disk) becomes an OSError that names `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent)
     # The suffix stays last because image and archive writers choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.tmp{path.suffix}")
+    with naming(path, temporary):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@functools.cache  # once a process
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine left in a folder."""
+    for name in os.listdir(folder):
+        found = TEMPORARY.fullmatch(name)
+        if found and not _is_alive(int(found[1])):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,11 +9,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from i2crc.console import log
+from i2crc.faults import naming
 from i2crc.files import digest_file, digest_value, read_json, write_json
+from i2crc.parallel import no_interrupts
 from i2crc.provenance import Origin
 
 
@@ -61,13 +64,11 @@ class Journal:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
         self.done: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # the line that a kill cut short
-                self.done[entry["id"]] = entry
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            with suppress(ValueError, LookupError, TypeError, RecursionError):
+                # A line that a kill cut short, or of something else, is as good as none.
+                entry = json.loads(line)
+                self.done[entry["id"]] = {"key": entry["key"], "files": dict(entry["files"])}
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def files(self, image_id: str, key: str) -> dict[str, str] | None:
@@ -85,7 +86,7 @@ class Journal:
         """Record that `names` were made of an image; returns them with their digests."""
         files = {name: digest_file(self.folder / name) for name in names}
         line = json.dumps({"id": image_id, "key": key, "files": files})
-        with open(self.path, "ab+") as file:
+        with naming(self.path), open(self.path, "ab+") as file:
             # A kill may have cut the last line short; keep this one apart from it.
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -119,7 +120,8 @@ def make_files(
 
     keys: image id -> what its files are made of, beside the code and the settings. `work(id)`
     writes an image's files into `folder` by atomic rename and returns their names; it runs in
-    `pool`. All that is finished when an image fails is kept; then the first error is raised.
+    `pool`. When an image fails, or a signal ends the process, what is under way is finished and
+    kept, the rest cancelled, and the first error raised.
     """
     journal = Journal(journal_file, folder)
     common = origin.key()
@@ -135,19 +137,18 @@ def make_files(
     if files:
         log.info("%d of %d images were already made", len(keys) - len(pending), len(keys))
     folder.mkdir(parents=True, exist_ok=True)
-    futures = {pool.submit(work, image_id): image_id for image_id in pending}
-    errors = []
-    for future in as_completed(futures):
-        image_id = futures[future]
-        if future.cancelled():
-            continue
-        if error := future.exception():
-            errors.append(error)
-            pool.shutdown(wait=False, cancel_futures=True)
-        else:
-            files.update(journal.add(image_id, digests[image_id], future.result()))
-    if errors:
-        raise errors[0]
+    with no_interrupts():
+        futures = {pool.submit(work, image_id): image_id for image_id in pending}
+    try:
+        for future in as_completed(futures):
+            files.update(journal.add(futures[future], digests[futures[future]], future.result()))
+    except BaseException:
+        # Not waited for by as_completed, which never yields what is cancelled here.
+        pool.shutdown(cancel_futures=True)
+        for future, image_id in futures.items():
+            if not future.cancelled() and not future.exception() and image_id not in files:
+                journal.add(image_id, digests[image_id], future.result())
+        raise
     log.info("%s: %d images, %d files", origin.stage, len(keys), len(files))
     return files
 

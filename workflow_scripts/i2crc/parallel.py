@@ -1,8 +1,14 @@
-"""Work on many images by threads, with memory that does not grow with their number."""
+"""Work on many images by threads or processes, which end with the process that started them."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -24,3 +30,32 @@ def map_in_order(
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
+
+
+def processes(count: int) -> ProcessPoolExecutor:
+    """A pool of fresh processes, for work that holds the interpreter."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent)
+
+
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """Processes started in this block never get SIGINT.
+
+    Ctrl-C goes to every process in the terminal; the one that started the others ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed, which would leave it waiting for ever."""
+
+    def watch() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

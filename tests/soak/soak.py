@@ -1,0 +1,355 @@
+"""Kill a run at random moments, restart it with the same command, and compare what comes out with a
+run that was never interrupted. README.md beside this says how to run it.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from workflow.conftest import Project
+
+SETTINGS = {
+    "deterministic": True,
+    "classifier": {"epochs": 4},
+    "segmentation": {"iterations": 8},
+    "runtime": {"workers": 1, "checkpoint_seconds": 0.001, "inference_threads": 2},
+}
+# Who gets which signal. A terminal sends SIGINT to its whole process group.
+KINDS = {
+    "kill snakemake": ("snakemake", signal.SIGKILL),
+    "kill all": ("all", signal.SIGKILL),
+    "kill stage": ("stage", signal.SIGKILL),
+    "kill worker": ("worker", signal.SIGKILL),
+    "term snakemake": ("snakemake", signal.SIGTERM),
+    "term all": ("all", signal.SIGTERM),
+    "ctrl-c": ("all", signal.SIGINT),
+}
+WITH_WORKERS = ("train_classifier", "train_segmentation", "crf")
+# What never may be asked of, or shown to, a user who restarts.
+FORBIDDEN = ("--unlock", "Traceback", "IncompleteFiles", "--forceall", "unexpected error")
+COMPARED = (
+    "data",
+    "saliency",
+    "classifier",
+    "cams",
+    "labels",
+    "segmentation",
+    "predictions",
+    "crf",
+    "scores",
+    "sweeps",
+    "quality",
+)
+PATIENCE = 600  # seconds until a process counts as hung
+
+
+class Run:
+    """One start of the documented command, in a process group of its own."""
+
+    def __init__(self, project: Project, settings: dict, output: Path, targets: list[str]) -> None:
+        self.output, self.seen = output, 0
+        with open(output, "wb") as file:
+            self.process = subprocess.Popen(
+                project.command(*targets, settings=settings),
+                cwd=project.folder,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def text(self) -> str:
+        """What it has said so far."""
+        return self.output.read_text(errors="replace")
+
+    def begun(self) -> list[str]:
+        """The rules of the jobs that it has begun, in order."""
+        prefixes = ("rule ", "checkpoint ", "localrule ")
+        lines = self.text().splitlines()
+        return [line.split()[1].rstrip(":") for line in lines if line.startswith(prefixes)]
+
+    def members(self) -> list[psutil.Process]:
+        """The living processes of its group."""
+        return [p for p in psutil.process_iter() if _group(p) == self.process.pid]
+
+    def stages(self) -> dict[psutil.Process, str]:
+        """The stage scripts at work, and their names."""
+        found = {}
+        for process in self.members():
+            name = _stage(process)
+            if name and not _stage(_parent(process)):
+                found[process] = name
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """The data loaders and pool processes of its stages."""
+        return [
+            child
+            for stage in self.stages()
+            for child in _children(stage)
+            if "resource_tracker" not in " ".join(_command(child))
+        ]
+
+    def hit(self, kind: str) -> str | None:
+        """Send the signal of `kind`; returns whom it met, None where there was nobody left."""
+        whom, number = KINDS[kind]
+        running = ", ".join(sorted(self.stages().values())) or "no stage"
+        if self.process.poll() is not None:
+            return None
+        try:
+            if whom == "all":
+                os.killpg(self.process.pid, number)
+            elif whom == "snakemake":
+                self.process.send_signal(number)
+            else:
+                victims = self.workers() if whom == "worker" else list(self.stages())
+                if not victims:
+                    return None
+                victims[0].send_signal(number)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return None
+        return running
+
+
+def _group(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid) if process.status() != psutil.STATUS_ZOMBIE else None
+    except (ProcessLookupError, psutil.Error):
+        return None
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _stage(process: psutil.Process | None) -> str | None:
+    """The name of the stage whose script a process runs (a fork of a script counts, too)."""
+    words = _command(process) if process else []
+    scripts = [Path(w).stem for w in words[1:2] if "workflow_scripts/" in w]
+    return scripts[0] if scripts else None
+
+
+def _parent(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process.parent()
+    except psutil.Error:
+        return None
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def contents(results: Path) -> dict[str, str]:
+    """Digest of every compared file; of JSON, without the provenance."""
+    found = {}
+    for folder in COMPARED:
+        for path in sorted((results / folder).rglob("*")):
+            name = path.relative_to(results)
+            undeclared = "run" in name.parts or path.suffix in (".journal", ".provenance")
+            if not path.is_file() or undeclared or "cache" in name.parts:
+                continue
+            data = path.read_bytes()
+            if path.suffix == ".json":
+                value = json.loads(data)
+                value.pop("provenance", None)
+                data = json.dumps(value, sort_keys=True).encode()
+            found[str(name)] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+class Soak:
+    """Rounds of one project from nothing to the end, killed again and again."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path, reference: Path) -> None:
+        self.arguments, self.reference = arguments, contents(reference)
+        self.seconds = durations(reference)
+        self.random = random.Random(arguments.seed)
+        self.project = Project(folder / "project")
+        self.outputs = folder / "outputs"
+        self.outputs.mkdir()
+        self.kills: list[tuple[str, str]] = []
+        self.problems: list[str] = []
+        self.runs: list[Run] = []
+
+    def round(self) -> None:
+        """From no results to the end, then compare; kills until there were enough."""
+        self.restarts = 0
+        while True:
+            output = self.outputs / f"{len(self.runs):04d}.log"
+            run = Run(self.project, SETTINGS, output, self.arguments.targets)
+            self.runs.append(run)
+            # A run goes on without a killed worker, or ends its jobs on SIGTERM: meet it again.
+            while len(self.kills) < self.arguments.kills and run.process.poll() is None:
+                self.kill(run)
+            code = self.wait(run)
+            self.look(run)
+            if code == 0:
+                break
+            self.restarts += 1
+            if self.restarts > 3 * self.arguments.kills + 10:
+                raise SystemExit("no progress: too many restarts without reaching the end")
+        self.compare()
+
+    def kill(self, run: Run) -> None:
+        """Wait for a moment, and kill."""
+        rule = self.wait_for_job(run)
+        if rule is None:
+            return
+        kinds = [kind for kind in KINDS if kind != "kill worker"]
+        if rule in WITH_WORKERS and self.random.random() < 0.5 and self.wait_for_worker(run):
+            kinds = ["kill worker"]
+        else:
+            time.sleep(self.random.uniform(0, self.seconds.get(rule, 6.0)))
+        if not run.stages():
+            kinds = [kind for kind in kinds if kind != "kill stage"]
+        met = Counter(kind for kind, _ in self.kills)
+        kind = min(kinds, key=lambda kind: (met[kind], self.random.random()))
+        running = run.hit(kind)
+        if running is None:
+            return
+        self.kills.append((kind, running))
+        clock = time.strftime("%H:%M:%S")
+        print(f"{len(self.kills):4d} {clock} {kind:15s} during {running}", flush=True)
+
+    def wait_for_job(self, run: Run) -> str | None:
+        """Let some jobs pass, rather those of stages that were met often; returns the next one's.
+
+        A tenth of the runs is met as they start, before there are jobs.
+        """
+        if not run.seen and self.random.random() < 0.1:
+            return "start"
+        while run.process.poll() is None:
+            for rule in run.begun()[run.seen :]:
+                run.seen += 1
+                met = sum(rule in running for _, running in self.kills)
+                if self.random.random() < max(0.35, 1 / (1 + met / 4)):
+                    return rule
+            time.sleep(0.05)
+        return None
+
+    def wait_for_worker(self, run: Run) -> bool:
+        """Whether a stage starts a worker in the next time."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and run.process.poll() is None:
+            if run.workers():
+                time.sleep(self.random.uniform(0, 1))
+                return bool(run.workers())
+            time.sleep(0.05)
+        return False
+
+    def wait(self, run: Run) -> int:
+        """The exit status of a run; one that never ends is a problem, and killed."""
+        try:
+            return run.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.problems.append(f"{run.output.name}: hung")
+            os.killpg(run.process.pid, signal.SIGKILL)
+            return run.process.wait()
+
+    def look(self, run: Run) -> None:
+        """Note what a user must never see."""
+        text = run.text()
+        self.problems += [f"{run.output.name}: {word}" for word in FORBIDDEN if word in text]
+
+    def compare(self) -> None:
+        """Compare with the run that was never interrupted, and look for what was left behind."""
+        found = contents(self.project.results)
+        for name in sorted(found.keys() | self.reference.keys()):
+            if found.get(name) != self.reference.get(name):
+                self.problems.append(f"{name}: differs from the uninterrupted run")
+        self.problems += [f"{p}: left behind" for p in self.project.results.rglob(".*.tmp*")]
+        deadline = time.monotonic() + 30
+        while (alive := [p for r in self.runs for p in r.members()]) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(0.5)
+        self.problems += [f"process {' '.join(_command(p))[:100]}: still there" for p in alive]
+        files = len(found)
+        print(f"end reached after {self.restarts} restarts, {files} files compared", flush=True)
+
+    def start_over(self) -> None:
+        """Remove the results."""
+        for name in ("results", ".snakemake"):
+            shutil.rmtree(self.project.folder / name)
+
+    def table(self) -> str:
+        """Kills by kind and by stage."""
+        stages = sorted({stage for _, running in self.kills for stage in running.split(", ")})
+        lines = [f"{'':22s}" + "".join(f"{kind:>16s}" for kind in KINDS)]
+        for stage in stages:
+            count = Counter(kind for kind, running in self.kills if stage in running.split(", "))
+            lines.append(f"{stage:22s}" + "".join(f"{count[kind]:16d}" for kind in KINDS))
+        count = Counter(kind for kind, _ in self.kills)
+        lines.append(f"{'all kills':22s}" + "".join(f"{count[kind]:16d}" for kind in KINDS))
+        return "\n".join(lines)
+
+
+def durations(results: Path) -> dict[str, float]:
+    """Rule -> the longest time that one of its jobs took, in seconds, as Snakemake measured."""
+    found: dict[str, float] = {}
+    for path in (results / "benchmarks").rglob("*.tsv"):
+        rule = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
+        seconds = float(path.read_text().splitlines()[1].split("\t")[0])
+        found[rule] = max(found.get(rule, 0.0), seconds)
+    return found
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=100, help="kills altogether")
+    parser.add_argument("--seed", type=int, default=0, help="decides kinds and moments")
+    parser.add_argument("--folder", type=Path, help="where to work; kept (default: temporary)")
+    parser.add_argument("--reference", type=Path, help="results of a run that was not interrupted")
+    parser.add_argument("--targets", nargs="*", default=[], help="instead of the whole DAG")
+    return parser.parse_args()
+
+
+def uninterrupted(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The results of a run that nobody disturbs."""
+    whole = Project(folder / "whole")
+    done = whole.snakemake(*arguments.targets, settings=SETTINGS)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return whole.results
+
+
+def main() -> None:
+    arguments = parse()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and & have it ignored
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak"))
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    soak = Soak(arguments, folder, arguments.reference or uninterrupted(arguments, folder))
+    soak.round()
+    while len(soak.kills) < arguments.kills:
+        soak.start_over()
+        soak.round()
+    minutes = (time.monotonic() - started) / 60
+    print(soak.table())
+    print(f"seed {arguments.seed}, {len(soak.kills)} kills, {minutes:.0f} minutes, in {folder}")
+    print("\n".join(soak.problems) or "no problem: byte-identical")
+    sys.exit(bool(soak.problems))
+
+
+if __name__ == "__main__":
+    main()
