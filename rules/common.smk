@@ -7,7 +7,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from i2crc.config import load_config
+from i2crc.config import load_config, read_yaml
 from i2crc.files import InputError
 from snakemake.exceptions import WorkflowError
 
@@ -16,6 +16,8 @@ try:
         *map(str, workflow.configfiles),
         *(["--config"] if workflow.config_settings.config else []),
     ]
+    for source in workflow.configfiles:
+        read_yaml(Path(source))  # Snakemake itself lets the last of two equal keys win
     CONFIG = load_config(config, " + ".join(sources))
 except InputError as error:
     raise WorkflowError(str(error)) from None

@@ -1,14 +1,17 @@
 """Fetching files: a loopback server that misbehaves in every way that a real one does."""
 
+import gzip
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
-from i2crc.download import BLOCK_BYTES, fetch, local_path
+from i2crc.download import BLOCK_BYTES, fetch, local_path, redirected
 from i2crc.files import InputError
 
 DATA = bytes(range(256)) * (4 * BLOCK_BYTES // 256)
@@ -228,12 +231,101 @@ def test_redirect(server, target):
     assert_fetched(target, get(server, target))
 
 
-@pytest.mark.parametrize("location", ["/maps.tar", "file:///etc/hostname", "http://["])
-def test_bad_redirect(server, target, location):
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("/maps.tar", "more than 10 redirects"),
+        ("file:///etc/hostname", "redirects to file:///etc/hostname, which is not http or https"),
+        ("ftp://host/x?secret", "redirects to ftp://host/x, which"),
+        ("http://[", ""),
+    ],
+)
+def test_bad_redirect(server, target, location, reason):
     server.script = [answer(302, Location=location)]
-    with pytest.raises(InputError, match="give another source"):
+    with pytest.raises(InputError, match=rf"maps\.tar: .*{reason}.*give another source"):
         get(server, target)
     assert len(server.requests) < 20
+    assert not target.exists()
+
+
+def test_redirect_to_another_server(server, target):
+    other = Server()
+    other.script = [answer(body=DATA)]
+    server.script = [answer(302, Location=other.url)]
+    assert_fetched(target, get(server, target))
+    other.close()
+
+
+def test_redirect_never_leaves_encryption():
+    assert redirected("https://a/x", "../y") == "https://a/y"
+    assert redirected("https://a/x", "//b/y z") == "https://b/y%20z"
+    assert redirected("http://a/x", "https://b/y") == "https://b/y"
+    with pytest.raises(requests.RequestException, match="redirects to http://a/x, which is not"):
+        redirected("https://a/x", "http://a/x")
+
+
+def test_redirect_whose_body_never_ends(server, target):
+    """requests itself would read it whole, and unpack it, before it goes on."""
+    sent = []
+
+    def endless(handler):
+        block = gzip.compress(bytes(1 << 24))
+        answer(302, Location="/x", Content_Length="", Content_Encoding="gzip")(handler)
+        with suppress(OSError):
+            while not server.end.is_set():
+                handler.wfile.write(block)
+                sent.append(len(block))
+
+    server.script = [endless, answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+    assert len(sent) < 1000
+
+
+def test_trickling_body(server, target, monkeypatch):
+    """A byte now and then keeps every time limit of a connection, and never ends."""
+    monkeypatch.setattr("i2crc.download.SLOW_SECONDS", 0.2)
+
+    def trickle(handler):
+        answer(body=DATA, sent=1000, ETag=ETAG)(handler)
+        with suppress(OSError):
+            while not server.end.wait(0.02):
+                handler.wfile.write(b"x")
+
+    server.script = [trickle]
+    with pytest.raises(InputError, match=r"not fetched in 2 tries \(only \d+ bytes in 0 s\)"):
+        get(server, target, retries=1)
+    assert not target.exists()
+    server.script = [trickle, answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+
+
+@pytest.mark.parametrize("headers", [b"X: " + b"x" * 100_000, b"\r\n".join([b"X: y"] * 1000)])
+def test_headers_without_end(server, target, headers):
+    def play(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n" + headers + b"\r\n\r\n")
+
+    server.script = [play]
+    with pytest.raises(InputError, match="not fetched in 2 tries"):
+        get(server, target, retries=1)
+    assert not target.exists()
+
+
+def test_password_comes_from_netrc_alone(server, target, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    caplog.set_level("INFO", "i2crc")
+    server.script = [CUT, ranged()]
+    with pytest.raises(InputError) as caught:
+        fetch(server.url.replace("//", "//me:s3cret@"), target)
+    assert "netrc" in str(caught.value)
+    assert not server.requests
+    with pytest.raises(InputError):
+        get(server, target, retries=0)
+    left = b"".join(path.read_bytes() for path in target.parent.iterdir())
+    assert_fetched(target, get(server, target))
+    assert server.requests[0]["Authorization"].startswith("Basic ")
+    assert not any("s3cret" in text for text in (str(caught.value), caplog.text))
+    assert b"s3cret" not in left
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,23 @@
 import difflib
 import re
 import reprlib
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from i2crc.files import InputError
 
@@ -21,17 +33,66 @@ def _from_text(value: Any) -> Any:
 
 
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_from_text)]
-# Snakemake would take braces in a path for a wildcard.
-NO_BRACES = r"^[^{}]*$"
+# Snakemake would take braces in a path for a wildcard, a script a leading - for an option.
+PATH = r"^([^{}~\-][^{}]*)?$"
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+CLASS_NAME = r"^\S(.*\S)?$"
+DIGEST = r"^([0-9a-f]{64})?$"
+# What a value has to be, in the words of a message.
+PATTERNS = {
+    PATH: "expected a path without braces that does not begin with - or ~",
+    NAME: "expected letters, digits, `.`, `_` and `-`, with no `.` or `-` at the beginning",
+    CLASS_NAME: "expected a name without blanks around it",
+    DIGEST: "expected the 64 hexadecimal digits, in small letters, that sha256sum prints",
+}
+QUOTES = (
+    "YAML reads yes, no, on, off, true and false as truth values and digits as a number; put words "
+    "and names in quotes"
+)
+PASSWORD = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
+
+
+def refuse_password(source: str) -> str:
+    """Refuse an address with a user's name or password: it would stand in logs and manifests."""
+    if PASSWORD.match(source):
+        raise InputError(
+            "an address with a user name or password in it would stand in logs, manifests and the "
+            "report; leave it out there and write it into ~/.netrc, which is read"
+        )
+    return source
+
+
+def _from_shell(value: str) -> str:
+    try:
+        return refuse_password(value)
+    except InputError as error:
+        raise PydanticCustomError("secret", "{why}", {"why": str(error)}) from None
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+Source = Annotated[str, AfterValidator(_from_shell), Field(pattern=PATH)]
+ClassName = Annotated[str, Field(pattern=CLASS_NAME)]
 Scale = Annotated[float, Field(gt=0)]
 Grey = Annotated[int, Field(ge=0, le=255)]
-Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Sha256 = Annotated[str, Field(pattern=DIGEST)]
 
 
 class Section(BaseModel):
     """A group of settings; a key that is not described here is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic or a shell would take for something else than the user meant."""
+        items = value if isinstance(value, list) else [value]
+        meant = cls.model_fields[str(info.field_name)].annotation
+        if meant is not bool and any(isinstance(item, bool) for item in items):
+            raise PydanticCustomError("truth_value", QUOTES)
+        if any(isinstance(item, str) and CONTROL.search(item) for item in items):
+            raise PydanticCustomError("control", "control characters and line breaks are refused")
+        return value
 
 
 def setting(default: Any, description: str, **constraints: Any) -> Any:
@@ -54,14 +115,14 @@ class Dataset(Section):
         "", "the data set's name; weights that have seen masks of a set of this name are refused"
     )
     root: str = setting(
-        "", "data set folder (VOC layout); empty: the embedded demo is drawn", pattern=NO_BRACES
+        "", "data set folder (VOC layout); empty: the embedded demo is drawn", pattern=PATH
     )
     images: str = setting("JPEGImages", "folder of the photographs, below root")
     image_suffix: str = setting(".jpg", "file name ending of a photograph")
     masks: str = setting(
         "SegmentationClassAug", "folder of the ground-truth masks, below root; empty: none"
     )
-    classes: list[str] = setting(
+    classes: list[ClassName] = setting(
         [], "names of the foreground classes, in label order; empty: those in root's classes.txt"
     )
     train_list: str = setting(
@@ -80,11 +141,18 @@ class Dataset(Section):
     )
     demo: Demo = Demo()
 
+    @model_validator(mode="after")
+    def _classes_differ(self) -> "Dataset":
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"dataset.classes has {', '.join(twice)} twice; name each class once")
+        return self
+
 
 class Saliency(Section):
     """Where the saliency maps come from."""
 
-    source: str = setting(
+    source: Source = setting(
         "",
         "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
         "dataset.root (the demo: its archive)",
@@ -341,7 +409,7 @@ class Compare(Section):
 class Checkpoint(Section):
     """A published segmentation checkpoint to evaluate (target evaluate_checkpoint)."""
 
-    source: str = setting(
+    source: Source = setting(
         "https://icrc.oss-cn-shanghai.aliyuncs.com/checkpoint_69.3.pth",
         "URL or file of the checkpoint",
     )
@@ -373,12 +441,12 @@ class Config(Section):
         "default", "default: what we would use; paper: the published computation to the letter"
     )
     experiment: str = setting(
-        "demo", "name of the folder below results", pattern=r"^[A-Za-z0-9._-]+$"
+        "demo", "name of the folder below results", pattern=NAME, max_length=100
     )
-    results: str = setting("results", "folder of all outputs", pattern=NO_BRACES)
+    results: str = setting("results", "folder of all outputs", pattern=PATH, min_length=1)
     seed: int = setting(0, "seed of everything random", ge=0)
     deterministic: bool = setting(False, "deterministic GPU kernels (slower; the CPU always is)")
-    shards: Positive = setting(4, "parts into which per-image stages are split")
+    shards: Positive = setting(4, "parts into which per-image stages are split", le=10_000)
     keep_intermediates: bool = setting(
         False, "keep what only the next stage needs (the logits of predictions) after its use"
     )
@@ -433,13 +501,48 @@ def load_config(values: dict[str, Any], source: str) -> Config:
 
 def read_config(path: Path) -> Config:
     """Read and validate one YAML file."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
     return load_config(values, str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML (or JSON) file; no tag runs code, and a key given twice is refused."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); mend that first") from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise InputError(f"{path}: {line}not readable as YAML: {error.problem}") from error
+    # The others are what yaml's own constructors raise on tags that lie, such as `!!int x`.
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+    ) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses a mapping in which YAML would let the last of two values win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        known = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in known:
+                problem = f"`{key.value}` is given twice; delete one of them"
+                raise yaml.constructor.ConstructorError(
+                    problem=problem, problem_mark=key.start_mark
+                )
+            known.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -452,15 +555,26 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
+    path = _short(".".join(str(part) for part in problem["loc"]))
     if problem["type"] == "extra_forbidden":
         *parents, key = problem["loc"]
-        near = difflib.get_close_matches(str(key), _keys_at(parents), n=1, cutoff=0)
+        near = difflib.get_close_matches(str(key)[:100], _keys_at(parents), n=1, cutoff=0)
         nearest = ".".join([*map(str, parents), near[0]])
         return f"unknown key `{path}`; the nearest valid key is `{nearest}`"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    return f"`{path}` is {reprlib.repr(problem['input'])[:200]}: {problem['msg']}"
+    if problem["type"] == "secret":
+        return f"`{path}`: {problem['msg']}"
+    message = problem["msg"]
+    if problem["type"] == "string_pattern_mismatch":
+        message = PATTERNS[problem["ctx"]["pattern"]]
+    if problem["type"] == "string_type":
+        message += f" ({QUOTES})"
+    return f"`{path}` is {_short(reprlib.repr(problem['input']))}: {_short(message, 400)}"
+
+
+def _short(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _keys_at(parents: list[Any]) -> list[str]:

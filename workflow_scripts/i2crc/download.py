@@ -6,12 +6,13 @@ import re
 import shutil
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 import requests
 import urllib3
 
+from i2crc.config import refuse_password
 from i2crc.files import InputError, digest_file, read_json, write_json
 
 log = logging.getLogger("i2crc")
@@ -20,6 +21,8 @@ BLOCK_BYTES = 1 << 18
 MAX_REDIRECTS = 10
 MAX_WAIT_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
+# A transfer that brings less than so many bytes in so many seconds has broken down.
+SLOW_BYTES, SLOW_SECONDS = 60_000, 60.0
 ELSEWHERE = "give another source"
 HTML = "a page of HTML instead of data (a log-in or download page?)"
 
@@ -39,9 +42,10 @@ def fetch(
     A `target` that has the wanted `sha256` already is kept without a transfer. A broken transfer
     is tried again `retries` times after `backoff` * 1, 2, 4, ... seconds and goes on from
     `<target>.part` where the server still has the same file; so does a later call. `timeout` is
-    (connect, read) in seconds. A refusal (4xx), too many redirects, a page of HTML, more than
-    `max_bytes`, another digest than `sha256` (64 hexadecimal digits) or a lasting failure is an
-    InputError, and `target` is left as it was.
+    (connect, read) in seconds; so slow a transfer that it will never end counts as broken. A user
+    name and password are read from ~/.netrc, never from `url`. A refusal (4xx), too many redirects
+    or one that leaves https, a page of HTML, more than `max_bytes`, another digest than `sha256`
+    (64 hexadecimal digits) or a lasting failure is an InputError, and `target` is left as it was.
     """
     wanted = _checked_digest(sha256)
     target = Path(target)
@@ -66,6 +70,7 @@ def local_path(url: str) -> Path | None:
     """The path that a plain path or file:// address names; None for http(s), else InputError."""
     if "://" not in url:
         return Path(url)
+    refuse_password(url)
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -150,8 +155,7 @@ def _download(
     timeout: tuple[float, float],
     max_bytes: int | None,
 ) -> None:
-    with requests.Session() as session:
-        session.max_redirects = MAX_REDIRECTS
+    with _Session() as session:
         for failures in range(retries + 1):
             try:
                 return _transfer(session, part, timeout, max_bytes)
@@ -175,7 +179,7 @@ def _transfer(
     if version:
         headers |= {"Range": f"bytes={part.size()}-", "If-Range": version["validator"]}
     try:
-        with session.get(part.url, headers=headers, stream=True, timeout=timeout) as response:
+        with _ask(session, part.url, headers, timeout) as response:
             if not version or response.status_code not in (206, 416):
                 _check_answer(response, part)
                 version = _served_version(response)
@@ -190,6 +194,36 @@ def _transfer(
     # A malformed address in a redirect comes out of requests as a bare ValueError.
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{part.url}: {error}; {ELSEWHERE}") from error
+
+
+class _Session(requests.Session):
+    """A session that follows no redirect: it would unpack the body of each one into memory."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+def _ask(
+    session: requests.Session, url: str, headers: dict[str, str], timeout: tuple[float, float]
+) -> requests.Response:
+    """The answer at the end of the redirects, its body not read yet."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, timeout=timeout)
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = redirected(url, response.headers["Location"])
+    raise requests.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects")
+
+
+def redirected(url: str, location: str) -> str:
+    """The address that a redirect leads to; RequestException for none that may be followed."""
+    target = requests.utils.requote_uri(urljoin(url, location))
+    safe = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
+    if urlsplit(target).scheme not in safe:
+        start = target.partition("?")[0][:200]  # what follows may be a secret
+        raise requests.RequestException(f"redirects to {start}, which is not {' or '.join(safe)}")
+    return target
 
 
 def _check_answer(response: requests.Response, part: _Part) -> None:
@@ -234,17 +268,23 @@ def _receive(
     response: requests.Response, part: _Part, total: int | None, max_bytes: int | None
 ) -> None:
     done = first = part.size()
-    started = reported = time.monotonic()
+    started = reported = watched = time.monotonic()
+    before = done
     allowed = float("inf") if max_bytes is None else max_bytes
     if (total or 0) > allowed:
         raise part.refuse(f"{total} bytes, more than the {max_bytes} allowed")
     with open(part.file, "ab") as file:
-        for block in response.raw.stream(BLOCK_BYTES, decode_content=False):
+        # read1 gives what is there; others would wait for a whole block however slowly it comes.
+        while block := response.raw.read1(BLOCK_BYTES, decode_content=False):
             done += len(block)
             if done > allowed:
                 raise part.refuse(f"more than the {max_bytes} bytes allowed")
             file.write(block)
             now = time.monotonic()
+            if now - watched >= SLOW_SECONDS:
+                if done - before < SLOW_BYTES:
+                    raise _BrokenError(f"only {done - before} bytes in {now - watched:.0f} s")
+                watched, before = now, done
             if now - reported >= PROGRESS_SECONDS:
                 _log_progress(part.url, done, total, (done - first) / (now - started))
                 reported = now

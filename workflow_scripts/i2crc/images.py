@@ -8,6 +8,8 @@ from PIL import Image, ImageOps
 from i2crc.files import InputError, atomic_path
 
 IGNORE = 255
+# What is opened, whatever a file is called; others, such as EPS, Pillow hands to other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 # What Pillow raises on damaged or oversized files.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -62,7 +64,7 @@ def voc_palette() -> np.ndarray:
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
         image.load()
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing") from error

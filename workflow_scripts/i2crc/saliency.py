@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageChops
 
 from i2crc.files import InputError, digest_bytes, write_bytes
-from i2crc.images import UNREADABLE
+from i2crc.images import FORMATS, UNREADABLE
 
 log = logging.getLogger("i2crc")
 
@@ -95,7 +95,7 @@ def _place(files: list[Path], photograph: Path, target: Path) -> str:
 def _displayed_size(photograph: Path) -> tuple[int, int]:
     """(width, height) after EXIF transposition, from the header alone."""
     try:
-        with Image.open(photograph) as image:
+        with Image.open(photograph, formats=FORMATS) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation) in TRANSPOSED
     except UNREADABLE as error:
@@ -105,7 +105,7 @@ def _displayed_size(photograph: Path) -> tuple[int, int]:
 
 def _grey_png(data: bytes, size: tuple[int, int]) -> bytes:
     """`data` itself where it is an 8-bit grey PNG of `size`, else its conversion to one."""
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         # Before decoding, so that a small file that claims to be huge costs nothing.
         if image.size != size:
             sizes = "{}x{} against {}x{}".format(*image.size, *size)

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,9 +42,19 @@ UNREADABLE = (
     AttributeError,
     TypeError,
     AssertionError,
+    OverflowError,
+    MemoryError,
     struct.error,
+    zipfile.BadZipFile,
 )
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+# How to make a plain file of tensors of one that has to run code to load.
+CONVERT = (
+    'python -c "import sys, torch; from safetensors.torch import save_file; '
+    "c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
+    "save_file({k: v.clone() for k, v in c.get('state_dict', c).items()}, sys.argv[2])\" "
+    "FILE.pth FILE.safetensors"
+)
 PACKAGE_PREPROCESSING = {"efficientnet-lite": LITE}
 
 
@@ -92,10 +103,7 @@ def insert(features: nn.Module, pretrained: Pretrained) -> None:
         found = dict(zip(wanted, tensors, strict=False))
     else:
         found = {name: pretrained.state[name] for name in wanted}
-    try:
-        features.load_state_dict(found)
-    except RuntimeError as error:
-        raise InputError(f"{pretrained.source}: not weights of this backbone: {error}") from error
+    _fill(features, found, f"{pretrained.source}: not weights of this backbone")
 
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -109,13 +117,13 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}, _metadata(file)  # noqa: SIM118
+        _refuse_compressed(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
-            f"{path}: refused: not a plain file of tensors ({reason}). If you "
-            "trust it, convert it once where it was made: "
-            "`safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`"
+            f"{path}: refused: not a plain file of tensors ({reason}). If you trust it, convert it "
+            f"once, which runs the code in it, and give the new file:\n{CONVERT}"
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if not _is_state(state):
@@ -164,16 +172,43 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None
 def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """Load a weight file into `model`, every key required; returns its metadata."""
     state, metadata = read_state(path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path}: does not fit the configured network: {error}") from error
+    _fill(model, state, f"{path}: does not fit the configured network")
     return metadata
 
 
 def metadata_preprocessing(metadata: dict[str, Any]) -> Preprocessing:
     """The preprocessing that a checkpoint's metadata declares."""
     return preprocessing_from(metadata["preprocessing"])
+
+
+def _fill(network: nn.Module, state: State, problem: str) -> None:
+    """Load `state` into a network; what does not fit, or is no number, is an InputError."""
+    wanted = network.state_dict()
+    for name, tensor in state.items():
+        # Whole numbers, as of quantised weights, would be taken for weights as they are.
+        if name in wanted and tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise InputError(
+                f"{problem}: tensor {name} is {tensor.dtype}, expected {wanted[name].dtype}; "
+                "export the weights in 32 bits"
+            )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{problem}: {error}") from error
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"{problem}: tensor {name} holds NaN or infinity; the training that made it went "
+                "wrong, or the file is damaged"
+            )
+
+
+def _refuse_compressed(path: Path) -> None:
+    """ValueError for a zip that is compressed: torch never writes one, so it may be a bomb."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in packed.infolist()):
+                raise ValueError("its content is compressed")
 
 
 def _metadata(file: safe_open) -> dict[str, Any]:
