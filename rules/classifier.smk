@@ -22,14 +22,14 @@ checkpoint train_classifier:
     params:
         settings=section("classifier"),
         weight_file=weight_file(CONFIG.classifier.weights),
-        seed=CONFIG.seed,
+        seed=f"--seed {CONFIG.seed}",
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
         content=content("train_classifier", but=rules.check_leaks.output),
     shell:
         "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
-        " --seed {params.seed} {params.deterministic} --index {input.index:q}"
+        " {params.seed} {params.deterministic} --index {input.index:q}"
         " --saliency {input.saliency:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
         " --runtime {resources.runtime_settings:q} --gpus {resources.gpu}"
