@@ -23,7 +23,7 @@ checkpoint train_classifier:
         settings=section("classifier"),
         weight_file=weight_file(CONFIG.classifier.weights),
         seed=f"--seed {CONFIG.seed}",
-        deterministic="--deterministic" if CONFIG.deterministic else "",
+        deterministic=DETERMINISTIC,
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
         content=content("train_classifier", but=rules.check_leaks.output),
@@ -54,9 +54,10 @@ checkpoint infer_cam:
     params:
         settings=section("cam"),
         folder=f"{RESULTS}/cams/maps",
+        deterministic=DETERMINISTIC,
         code=code("infer_cam"),
         content=content("infer_cam"),
     shell:
         "python workflow_scripts/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"
-        " --gpus {resources.gpu} --threads {threads} --log {log:q}"
+        " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"

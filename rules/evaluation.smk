@@ -172,11 +172,12 @@ checkpoint classifier_quality:
     params:
         # Of images without listed classes, it takes those in the mask.
         masks=masks("classifier_quality", lambda entry: entry["classes"] is None),
+        deterministic=DETERMINISTIC,
         code=code("classifier_quality"),
         content=content("classifier_quality"),
     shell:
         "python workflow_scripts/classifier_quality.py --weights {input.weights:q}"
-        " --index {input.index:q} --output {output:q} --gpus {resources.gpu}"
+        " --index {input.index:q} --output {output:q} --gpus {resources.gpu} {params.deterministic}"
         " --threads {threads} --log {log:q}"
 
 

@@ -38,7 +38,7 @@ checkpoint train_segmentation:
         ),
         dataset_name="" if PSEUDO else CONFIG.dataset.name,
         seed=f"--seed {CONFIG.seed}",
-        deterministic="--deterministic" if CONFIG.deterministic else "",
+        deterministic=DETERMINISTIC,
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
         content=content("train_segmentation", but=rules.check_leaks.output),
@@ -69,12 +69,13 @@ checkpoint predict:
         gpu=1,
     params:
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
+        deterministic=DETERMINISTIC,
         code=code("predict"),
         content=content("predict"),
     shell:
         "python workflow_scripts/predict.py --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
-        " --gpus {resources.gpu} --threads {threads} --log {log:q}"
+        " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"
 
 
 checkpoint crf:

@@ -4,17 +4,16 @@ Asked of Snakemake itself, on the finished demo; what follows from there is run 
 test_staleness.py.
 """
 
-import shutil
 from typing import Any, get_args, get_origin
 
 import pytest
 import torch
+import yaml
 from pydantic import BaseModel
 from safetensors.torch import load_file
 
-from i2crc.config import Config, load_config
-from workflow.conftest import Project, config_options, merge
-from workflow.looks import PROCESSES  # noqa: F401
+from i2crc.config import load_config
+from workflow.conftest import REDUCED, Project, config_options, merge
 
 TRAININGS = {"train_classifier", "train_segmentation"}
 NETWORKS = {*TRAININGS, "infer_cam", "predict", "classifier_quality"}
@@ -40,7 +39,7 @@ MAKES_STALE = {
     "classifier": {"train_classifier"},
     "classifier.weights": {"train_classifier", "check_leaks"},
     "cam": {"infer_cam"},
-    "pseudo_labels": {"gen_gt", "sweep:attention", "sweep:conflict", "sweep:object", "sweep:salient"},
+    "pseudo_labels": {"gen_gt", "sweep:_threshold", "sweep:salient_value"},
     "segmentation": {"train_segmentation", "fetch_checkpoint"},
     "segmentation.weights": {"train_segmentation", "fetch_checkpoint", "check_leaks"},
     "crf": {"crf"},
@@ -155,13 +154,8 @@ BELOW = {
 
 
 def test_each_setting_makes_stale_what_depends_on_it(project):
-    import yaml
-
-    base = merge(yaml.safe_load((project.folder / "config/config.yaml").read_text()), {})
-    from workflow.conftest import REDUCED
-
-    base = load_config(merge(merge(base, REDUCED), BELOW), "base")
-    found = leaves(base)
+    demo = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    found = leaves(load_config(merge(merge(demo, REDUCED), BELOW), "the demo"))
     special = ("experiment", "results", "shards")
     changes = {n: another(n, *facts) for n, facts in found.items() if n not in special}
     commands = [
@@ -183,5 +177,4 @@ def test_each_setting_makes_stale_what_depends_on_it(project):
         if files != (right := expected(name, every)):
             wrong[name] = (changes[name], files, right)
     lines = [f"{n} = {v!r}\n   found    {f}\n   expected {r}" for n, (v, f, r) in wrong.items()]
-    print(len(changes), "settings")
     assert not wrong, "\n".join(lines)
