@@ -22,14 +22,14 @@ checkpoint train_classifier:
     params:
         settings=section("classifier"),
         weight_file=weight_file(CONFIG.classifier.weights),
-        seed=CONFIG.seed,
-        deterministic="--deterministic" if CONFIG.deterministic else "",
+        seed=f"--seed {CONFIG.seed}",
+        deterministic=DETERMINISTIC,
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
         content=content("train_classifier", but=["leaks"]),
     shell:
         "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
-        " --seed {params.seed} {params.deterministic} --index {input.index:q}"
+        " {params.seed} {params.deterministic} --index {input.index:q}"
         " --saliency {input.saliency:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
         " --runtime {resources.runtime_settings:q} --gpus {resources.gpu}"
@@ -54,9 +54,10 @@ checkpoint infer_cam:
     params:
         settings=section("cam"),
         folder=f"{RESULTS}/cams/maps",
+        deterministic=DETERMINISTIC,
         code=code("infer_cam"),
         content=content("infer_cam"),
     shell:
         "python workflow_scripts/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"
-        " --gpus {resources.gpu} --threads {threads} --log {log:q}"
+        " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"

@@ -40,6 +40,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
 RUNTIME = CONFIG.runtime
 SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]
+DETERMINISTIC = "--deterministic" if CONFIG.deterministic else ""
 IS_DEMO = not CONFIG.dataset.root
 DATA_ROOT = CONFIG.dataset.root or f"{RESULTS}/dataset"
 PSEUDO = CONFIG.segmentation.supervision == "pseudo"

@@ -17,14 +17,14 @@ checkpoint render_demo:
         "../envs/i2crc.yaml"
     params:
         root=lambda wildcards, output: str(Path(output.manifest).parent),
-        train=CONFIG.dataset.demo.train,
-        val=CONFIG.dataset.demo.val,
-        size=CONFIG.dataset.demo.size,
+        train=f"--train {CONFIG.dataset.demo.train}",
+        val=f"--val {CONFIG.dataset.demo.val}",
+        size=f"--size {CONFIG.dataset.demo.size}",
         code=code("render_demo"),
         content=content("render_demo"),
     shell:
         "python workflow_scripts/render_demo.py --output {params.root:q} --archive {output.archive:q}"
-        " --train {params.train} --val {params.val} --size {params.size}"
+        " {params.train} {params.val} {params.size}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 
@@ -50,11 +50,7 @@ checkpoint prepare_data:
                 - {f"{wildcards.split}_list"}
             )
         ),
-        outside=lambda wildcards: (
-            dataset("images", f"{wildcards.split}_list"),
-            dataset("masks") if CONFIG.dataset.labels_from == "masks" else "",
-            "" if IS_DEMO else outside(Path(DATA_ROOT) / "classes.txt"),
-        ),
+        data_set=lambda wildcards: data_set(wildcards.split),
         code=code("prepare_data"),
         content=content("prepare_data"),
     shell:

@@ -47,15 +47,15 @@ checkpoint score:
             if wildcards.stage == "cam"
             else ""
         ),
-        bootstrap=CONFIG.evaluation.bootstrap,
-        boundary_width=CONFIG.evaluation.boundary_width,
-        masks=dataset("masks"),
+        bootstrap=f"--bootstrap {CONFIG.evaluation.bootstrap}",
+        boundary_width=f"--boundary-width {CONFIG.evaluation.boundary_width}",
+        masks=masks("score"),
         code=code("score"),
         content=content("score"),
     shell:
         "python workflow_scripts/score.py --stage {wildcards.stage} --index {input.index:q}"
-        " --manifests {input.manifests:q} {params.attention} --bootstrap {params.bootstrap}"
-        " --boundary-width {params.boundary_width} --output {output.scores:q}"
+        " --manifests {input.manifests:q} {params.attention} {params.bootstrap}"
+        " {params.boundary_width} --output {output.scores:q}"
         " --images-csv {output.images:q} --threads {threads} --log {log:q}"
 
 
@@ -120,7 +120,7 @@ checkpoint sweep:
         cam_background=lambda wildcards: (
             CONFIG.evaluation.cam_background if wildcards.parameter == "cam_background" else 0
         ),
-        masks=dataset("masks"),
+        masks=masks("sweep"),
         code=code("sweep"),
         content=content("sweep"),
     shell:
@@ -145,7 +145,7 @@ checkpoint saliency_quality:
     threads: RUNTIME.inference_threads
     params:
         threshold=CONFIG.evaluation.saliency_threshold,
-        masks=dataset("masks"),
+        masks=masks("saliency_quality"),
         code=code("saliency_quality"),
         content=content("saliency_quality"),
     shell:
@@ -170,12 +170,14 @@ checkpoint classifier_quality:
     resources:
         gpu=1,
     params:
-        masks=dataset("masks"),
+        # Of images without listed classes, it takes those in the mask.
+        masks=masks("classifier_quality", lambda entry: entry["classes"] is None),
+        deterministic=DETERMINISTIC,
         code=code("classifier_quality"),
         content=content("classifier_quality"),
     shell:
         "python workflow_scripts/classifier_quality.py --weights {input.weights:q}"
-        " --index {input.index:q} --output {output:q} --gpus {resources.gpu}"
+        " --index {input.index:q} --output {output:q} --gpus {resources.gpu} {params.deterministic}"
         " --threads {threads} --log {log:q}"
 
 
@@ -237,7 +239,7 @@ checkpoint fetch_checkpoint:
         "../envs/i2crc.yaml"
     params:
         source=CONFIG.checkpoint.source,
-        outside=outside(CONFIG.checkpoint.source),
+        outside=source(CONFIG.checkpoint.source),
         sha256=CONFIG.checkpoint.sha256,
         settings=section("segmentation"),
         cache=f"{RESULTS}/segmentation/published/cache",

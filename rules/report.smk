@@ -169,6 +169,7 @@ rule contact_sheet:
             for word in ("--column", f"{name}={','.join(manifests)}")
         ],
         images=CONFIG.evaluation.sheet_images,
+        masks=masks("contact_sheet"),
         code=code("contact_sheet"),
         content=content("contact_sheet"),
     shell:
@@ -192,7 +193,9 @@ rule run_facts:
     conda:
         "../envs/i2crc.yaml"
     params:
-        config=as_json(CONFIG.model_dump(exclude={"runtime", "compare"})),
+        config=as_json(
+            CONFIG.model_dump(exclude={"runtime": True, "compare": True, "saliency": {"retries"}})
+        ),
         benchmarks=f"{RESULTS}/benchmarks",
         code=code("run_facts"),
         content=content("run_facts"),

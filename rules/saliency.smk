@@ -1,4 +1,15 @@
 # Saliency maps: fetched, checked against every training image, laid out.
+SALIENCY = CONFIG.saliency.source or (
+    str(rules.render_demo.output.archive) if IS_DEMO else f"{DATA_ROOT}/saliency"
+)
+
+
+def saliency_files():
+    """The digest of the user's saliency maps: of an archive, or of those maps that are needed."""
+    path = local_path(SALIENCY)
+    if not path or not (CONFIG.saliency.source or CONFIG.dataset.root):
+        return ""  # from the web; drawn, and read as an input
+    return outside(*(listed("train", path) if path.is_dir() else [str(path)]))
 
 
 checkpoint download_saliency:
@@ -17,10 +28,8 @@ checkpoint download_saliency:
     resources:
         retries=CONFIG.saliency.retries,
     params:
-        source=lambda wildcards, input: (
-            CONFIG.saliency.source or input.archive or f"{DATA_ROOT}/saliency"
-        ),
-        outside="" if IS_DEMO else outside(CONFIG.saliency.source or f"{DATA_ROOT}/saliency"),
+        source=SALIENCY,
+        outside=saliency_files(),
         sha256=CONFIG.saliency.sha256,
         folder=f"{RESULTS}/saliency/maps",
         cache=f"{RESULTS}/saliency/cache",

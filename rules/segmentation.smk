@@ -28,19 +28,24 @@ checkpoint train_segmentation:
     params:
         settings=section("segmentation"),
         weight_file=weight_file(CONFIG.segmentation.weights),
-        masks="" if PSEUDO else dataset("masks"),
-        leak_images=CONFIG.evaluation.leak_images,
-        allow_leaks="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
-        dataset_name=CONFIG.dataset.name,
-        seed=CONFIG.seed,
-        deterministic="--deterministic" if CONFIG.deterministic else "",
+        masks="" if PSEUDO else masks("train_segmentation"),
+        # Labels that were made are searched for leaks; a network that saw masks names their set.
+        leaks=(
+            f"--leak-images {CONFIG.evaluation.leak_images}"
+            + (" --allow-leaks" if CONFIG.evaluation.allow_leaks else "")
+            if PSEUDO
+            else ""
+        ),
+        dataset_name="" if PSEUDO else CONFIG.dataset.name,
+        seed=f"--seed {CONFIG.seed}",
+        deterministic=DETERMINISTIC,
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
         content=content("train_segmentation", but=["leaks"]),
     shell:
         "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
-        " --seed {params.seed} {params.deterministic} --index {input.index:q}"
-        " --labels {input.labels:q} --leak-images {params.leak_images} {params.allow_leaks}"
+        " {params.seed} {params.deterministic} --index {input.index:q}"
+        " --labels {input.labels:q} {params.leaks}"
         " --dataset-name={params.dataset_name:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
         " --runtime {resources.runtime_settings:q} --gpus {resources.gpu}"
@@ -68,13 +73,14 @@ checkpoint predict:
         gpu=1,
     params:
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
+        deterministic=DETERMINISTIC,
         code=code("predict"),
         content=content("predict"),
     shell:
         "python workflow_scripts/predict.py --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --logits {output.logits:q} --logits-manifest {output.logits_manifest:q}"
-        " --gpus {resources.gpu} --threads {threads} --log {log:q}"
+        " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"
 
 
 checkpoint crf:

@@ -2,16 +2,19 @@
 # time stamp, never how it is run.
 #
 # Snakemake compares parameters, so code and content enter each rule as parameters; `inputflags` in
-# the Snakefile takes the time stamps out of it.
+# the Snakefile takes the time stamps out of it. It compares their values without their names, and
+# leaves out functions of `input` or `output`: a number says what it is (`--seed 0`).
 import functools
+import re
 import subprocess
 import sys
 import uuid
 from contextlib import suppress
 
 from i2crc.code import code_digest
-from i2crc.contents import Contents, artifact_contents, damaged_files
-from i2crc.files import digest_value, write_bytes
+from i2crc.contents import Contents, artifact_contents, damaged_files, is_damaged
+from i2crc.download import local_path
+from i2crc.files import digest_value, read_json, write_bytes
 from i2crc.locks import Lock
 from snakemake.logging import logger
 
@@ -63,10 +66,59 @@ def outside(*paths):
     return digest_value(CONTENTS.digests(files))
 
 
-def dataset(*keys):
-    """The digest of the parts of the user's data set that the settings `keys` name."""
-    parts = [getattr(CONFIG.dataset, key) for key in keys]
-    return "" if IS_DEMO else outside(*(Path(DATA_ROOT) / part for part in parts if part))
+@functools.cache
+def listed(split, folder):
+    """The files below a folder that the list of a split may name, as its images, masks or maps.
+
+    A file that no list names changes nothing. What is not sure, as the name has other characters
+    than those that lists do not separate by, is taken for listed.
+    """
+    text = Path(DATA_ROOT) / getattr(CONFIG.dataset, f"{split}_list")
+    words = text.read_text("utf-8-sig", errors="replace") if text.is_file() else ""
+    names = set(re.split(r"[^\w./-]+", words, flags=re.ASCII))
+
+    def may_be(path):
+        for name in (path.name, str(path.relative_to(folder))):
+            parts = name.split(".")
+            if names.intersection(".".join(parts[:count]) for count in range(1, len(parts) + 1)):
+                return True
+        return bool(re.search(r"[^\w./-]", name, re.ASCII))
+
+    files = filter(Path.is_file, Path(folder).rglob("*"))
+    return tuple(sorted(str(path) for path in files if may_be(path)))
+
+
+def data_set(split):
+    """What the index of a split is made of: a digest of the list, its photographs and its masks.
+
+    Of masks, the index says only which there are, unless the labels are read off them.
+    """
+    if IS_DEMO:
+        return ""
+    root, settings = Path(DATA_ROOT), CONFIG.dataset
+    files = [root / getattr(settings, f"{split}_list"), root / "classes.txt"]
+    found = listed(split, root / settings.masks) if settings.masks else ()
+    read = [*files, *listed(split, root / settings.images)]
+    if settings.labels_from == "masks":
+        read += found
+    return digest_value([outside(*map(str, read)), found])
+
+
+def masks(rule, wanted=lambda entry: True):
+    """What the masks contain that a rule reads: those of the wanted images in its `index`."""
+
+    def digests(wildcards):
+        index = Path(workflow.get_rule(rule).expand_input(wildcards)[0].index)
+        entries = read_json(index)["images"] if index.is_file() else []
+        return outside(*(entry["mask"] for entry in entries if entry["mask"] and wanted(entry)))
+
+    return digests
+
+
+def source(address):
+    """The digest of a file of the user's that an address names; of one from the web, none."""
+    path = local_path(address)
+    return outside(str(path)) if path else ""
 
 
 def weight_file(weights):
@@ -75,10 +127,11 @@ def weight_file(weights):
 
 
 def forget_damaged():
-    """Remove the manifest of a shard whose files were edited, emptied or deleted.
+    """Remove what was edited or emptied by hand, so that its stage runs again.
 
-    It says what is not so. Its stage runs again and makes the damaged files alone. What is no JSON
-    any more goes, too.
+    Of a shard with such files, or without some, the manifest, which says what is not so: the stage
+    makes the damaged files alone. What is no JSON any more goes, too. Weights are copied from their
+    finished run.
     """
     for manifest in sorted(Path(RESULTS).rglob("*.json")):
         try:
@@ -93,6 +146,11 @@ def forget_damaged():
                 f"{names[0]}); they will be made again"
             )
             manifest.unlink()
+    for beside in sorted(Path(RESULTS).rglob("*.provenance")):
+        path = beside.with_suffix("")
+        if is_damaged(path, CONTENTS):
+            logger.warning(f"{path}: not what it was made as; it will be made again")
+            path.unlink()
 
 
 def records_are_lost():
@@ -145,8 +203,10 @@ def look_at_results():
 
 def show_status():
     """Print which stages are current, which are stale and why."""
-    snakemake = [sys.executable, "-m", "snakemake", "all", "--summary", *SAME_CONFIG]
-    summary = subprocess.run(snakemake, capture_output=True, text=True)
+    snakemake = [sys.executable, "-m", "snakemake", "all", "--detailed-summary"]
+    # What was interrupted is to be told, not to stop it.
+    options = ["--rerun-incomplete", *SAME_CONFIG]
+    summary = subprocess.run([*snakemake, *options], capture_output=True, text=True)
     if summary.returncode:
         raise WorkflowError(summary.stderr)
     command = [sys.executable, str(SCRIPTS / "status.py"), "--config", CONFIG.model_dump_json()]

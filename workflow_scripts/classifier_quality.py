@@ -62,7 +62,7 @@ def rate(truth: list[list[int]], scores: list[np.ndarray], classes: list[str]) -
 
 def main(arguments: argparse.Namespace) -> None:
     # One thread an image, `threads` images at a time, as infer_cam does.
-    device = distributed.start(arguments.gpus, 1)
+    device = distributed.start(arguments.gpus, 1, arguments.deterministic)
     index = read_index(arguments.index)
     if read_metadata(arguments.weights)["classes"] != index.classes:
         raise InputError(
@@ -108,4 +108,5 @@ if __name__ == "__main__":
     parser.add_argument("--index", type=Path, required=True, help="index of the split")
     parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
     parser.add_argument("--output", type=Path, required=True, help="output: quality as JSON")
+    distributed.add_deterministic(parser)
     run(main, parser)

@@ -45,7 +45,7 @@ def class_maps(
 
 def main(arguments: argparse.Namespace) -> None:
     # One thread an image, `threads` images at a time: faster than the reverse.
-    device = distributed.start(arguments.gpus, 1)
+    device = distributed.start(arguments.gpus, 1, arguments.deterministic)
     settings = Cam.model_validate_json(arguments.settings)
     model, classifier, preprocessing = load_classifier(arguments.weights, device)
     entries = {entry.id: entry for entry in read_index(arguments.index).images}
@@ -75,4 +75,5 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True, help="output: attention maps")
     parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
     parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
+    distributed.add_deterministic(parser)
     run(main, parser)

@@ -19,7 +19,7 @@ from i2crc.upsampling import upsample
 
 def main(arguments: argparse.Namespace) -> None:
     # One thread an image, `threads` images at a time: faster than the reverse.
-    device = distributed.start(arguments.gpus, 1)
+    device = distributed.start(arguments.gpus, 1, arguments.deterministic)
     model, preprocessing = load_segmentation(arguments.weights, device)
     entries = {entry.id: entry for entry in read_index(arguments.index).images}
     inputs = [arguments.index, arguments.weights]
@@ -69,4 +69,5 @@ if __name__ == "__main__":
         "--logits-manifest", type=Path, required=True, help="output: manifest of these"
     )
     parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
+    distributed.add_deterministic(parser)
     run(main, parser)

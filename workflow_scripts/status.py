@@ -13,42 +13,63 @@ from i2crc.code import code_digest
 from i2crc.config import Config
 from i2crc.console import make_parser, run
 from i2crc.files import InputError
-from i2crc.lineage import flatten
-from i2crc.provenance import content_digest, read_provenance
+from i2crc.lineage import SHARD, flatten
+from i2crc.provenance import content_digest, provenance_file, read_provenance
 from i2crc.stages import SECTIONS
 
-# Another set of input files alone, as of another number of shards, makes nothing stale (profiles/);
-# temporary files go when they have been used.
-CURRENT = ("ok", "set of input files changed", "removed temp file")
+# What Snakemake says of an output that is there, beside "update pending" where its job would run.
+REMOVED = "removed temp file"
+UNCHANGED = ("ok", "set of input files changed", REMOVED)
+PENDING = "update pending"
 NAMED = 3
+NEW = "not made yet"
+# Its words in ours, for what no provenance explains.
+WORDS = {
+    "ok": "its job did not finish",
+    "set of input files changed": "another set of files to read",
+    "rule implementation changed": "its command line changed",
+    "params changed": "its settings or what it reads changed",
+    "updated input files": "what it reads changed",
+}
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file of a rule, and what Snakemake says of it: `ok`, or in which way it is stale."""
+    """A file of a rule: what it was made of, and what Snakemake says of it."""
 
     path: Path
+    inputs: tuple[str, ...]
     state: str
+    pending: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether Snakemake would leave it as it is, if nothing before it changes."""
+        return self.state in UNCHANGED and not self.pending
 
 
 def read_summary(lines: list[str]) -> dict[str, list[Output]]:
-    """Rule -> its outputs, from the table that `snakemake --summary` prints."""
-    table = [line for line in lines if line.count("\t") >= 5]
+    """Rule -> its outputs, from the table that `snakemake --detailed-summary` prints."""
+    table = [line for line in lines if line.count("\t") >= 7]
     if not table:
-        raise InputError("".join(lines).strip() or "snakemake --summary printed nothing")
+        raise InputError("".join(lines).strip() or "snakemake --detailed-summary printed nothing")
     rules = defaultdict(list)
-    for row in csv.DictReader(table, delimiter="\t"):
-        rules[row["rule"]].append(Output(Path(row["output_file"]), row["status"]))
+    for row in csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE):
+        inputs = tuple(row["input-file(s)"].split(","))
+        found = Output(Path(row["output_file"]), inputs, row["status"], row["plan"] == PENDING)
+        rules[row["rule"]].append(found)
     return rules
 
 
 def reasons(output: Output, config: dict[str, Any]) -> list[str]:
     """Why an output is stale, by comparing how it was made with how it would be made now."""
+    if output.state == REMOVED:
+        return ["removed after its use, and needed again"]
     if not output.path.exists():
-        return ["not made yet"]
+        return ["gone or unfinished; what is left of it will be used"] if begun(output) else [NEW]
     facts = read_provenance(output.path)
     if not facts:
-        return [output.state]
+        return [WORDS.get(output.state, output.state)]
     script = facts["script"]
     found = changed_settings(script, facts["settings"], config)
     if facts["code_sha256"] != code_digest(Path(__file__).with_name(f"{script}.py")):
@@ -56,10 +77,22 @@ def reasons(output: Output, config: dict[str, Any]) -> list[str]:
     for name, sha in facts["inputs"].items():
         path = output.path.parent / name
         if not path.exists():
-            found.append(f"reads {path.resolve().name}, which is missing")
+            found.append(f"reads {shown(path)}, which is missing")
         elif content_digest(path) != sha:
-            found.append(f"reads {Path(name).name}, which changed")
-    return found or [output.state]
+            found.append(f"reads {shown(path)}, which changed")
+    return found or [WORDS.get(output.state, output.state)]
+
+
+def begun(output: Output) -> bool:
+    """Whether an output that is not there was begun or was there, by what is left beside it."""
+    beside = (output.path.with_suffix(".journal"), provenance_file(output.path))
+    return any(path.exists() for path in beside)
+
+
+def shown(path: Path) -> str:
+    """An input by its name, and by its folder, too, where every folder has one of that name."""
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}"
 
 
 def changed_settings(script: str, before: Any, config: dict[str, Any]) -> list[str]:
@@ -74,23 +107,42 @@ def changed_settings(script: str, before: Any, config: dict[str, Any]) -> list[s
     ]
 
 
+def followers(rules: dict[str, list[Output]], first: set[str]) -> set[str]:
+    """The rules that read, directly or not, what one of `first` makes."""
+    makers = {place(output.path): name for name, found in rules.items() for output in found}
+    reads = {
+        name: {makers.get(place(Path(file))) for output in found for file in output.inputs}
+        for name, found in rules.items()
+    }
+    reached = set(first)
+    while more := {name for name in reads if name not in reached and reads[name] & reached}:
+        reached |= more
+    return reached - first
+
+
+def place(path: Path) -> str:
+    """A path; the same for all shards of one folder, whatever their number."""
+    return str(path.parent if SHARD.fullmatch(path.stem) else path)
+
+
 def report(rules: dict[str, list[Output]], config: dict[str, Any]) -> list[str]:
-    """The lines to print: current rules on one line, each other one with its reasons."""
-    current = [name for name, found in rules.items() if all(o.state in CURRENT for o in found)]
-    lines = [f"current: {', '.join(sorted(current)) or 'nothing yet'}"]
-    for name, found in rules.items():
-        stale = [output for output in found if output.state not in CURRENT]
-        if not stale:
-            continue
-        told = list(dict.fromkeys(text for output in stale for text in reasons(output, config)))
-        missing = all(not output.path.exists() for output in stale)
-        word = "missing" if missing else "stale"
+    """The lines to print: current rules on one, a line per stale one, those that may follow."""
+    stale = {
+        n: left for n, found in rules.items() if (left := [o for o in found if not o.is_current])
+    }
+    after = followers(rules, set(stale))
+    current = sorted(set(rules) - set(stale) - after)
+    lines = [f"current: {', '.join(current) or 'nothing'}"]
+    for name, outputs in stale.items():
+        told = list(dict.fromkeys(text for output in outputs for text in reasons(output, config)))
+        word = "stale" if any(output.path.exists() for output in outputs) else "missing"
         more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+        count = f"{len(outputs)} of {len(rules[name])} files"
+        lines.append(f"{word}: {name} ({count}): {'; '.join(told[:NAMED])}{more}")
+    if after:
         lines.append(
-            f"{word}: {name} ({len(stale)} of {len(found)} files): {'; '.join(told[:NAMED])}{more}"
+            f"may follow, if what they read turns out different: {', '.join(sorted(after))}"
         )
-    if len(lines) > 1:
-        lines.append("What follows a stale stage runs if what it reads turns out different.")
     return lines
 
 
@@ -101,6 +153,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = make_parser(__doc__ + " Reads what `snakemake --summary` prints.")
+    parser = make_parser(__doc__ + " Reads what `snakemake --detailed-summary` prints.")
     parser.add_argument("--config", required=True, help="JSON: the whole resolved configuration")
     run(main, parser)

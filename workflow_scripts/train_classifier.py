@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from i2crc import distributed, engine
+from i2crc import engine
 from i2crc.classifier_data import ClassifierSamples
 from i2crc.classifier_net import build_classifier, class_logits
 from i2crc.config import Classifier
@@ -35,12 +35,11 @@ def make_loss(settings: Classifier) -> engine.LossFunction:
 
 def main(arguments: argparse.Namespace) -> None:
     settings = Classifier.model_validate_json(arguments.settings)
-    distributed.launch(arguments.gpus, arguments.processes, settings.batch_size)
-    device = distributed.start(arguments.gpus, arguments.threads)
+    device = engine.start(arguments, settings.batch_size)
     index = read_index(arguments.index)
     pretrained = load_pretrained(settings.weights, settings.backbone)
 
-    engine.seed_everything(arguments.seed, arguments.deterministic)
+    engine.seed_everything(arguments.seed)
     model = build_classifier(settings, len(index.classes))
     insert(model.features, pretrained)
     per_epoch = engine.batches_per_epoch(len(index.images), settings.batch_size)

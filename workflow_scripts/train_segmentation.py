@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from i2crc import distributed, engine
+from i2crc import engine
 from i2crc.config import Segmentation
 from i2crc.console import log, make_parser, run
 from i2crc.dataset import Entry, Index, read_index
@@ -49,8 +49,7 @@ def leaks_of(index: Index, labels: dict[str, Path], allowed: int, threads: int) 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = Segmentation.model_validate_json(arguments.settings)
-    distributed.launch(arguments.gpus, arguments.processes, settings.batch_size)
-    device = distributed.start(arguments.gpus, arguments.threads)
+    device = engine.start(arguments, settings.batch_size)
     index = read_index(arguments.index)
     labels, labels_digest = training_labels(index, settings, arguments)
     leaks = []
@@ -65,7 +64,7 @@ def main(arguments: argparse.Namespace) -> None:
     bgr = settings.preprocessing == "caffe_bgr"
     preprocessing = CAFFE_BGR if bgr else pretrained.preprocessing
 
-    engine.seed_everything(arguments.seed, arguments.deterministic)
+    engine.seed_everything(arguments.seed)
     model = build_segmentation(settings, len(index.classes))
     insert(model.base.features, pretrained)
     facts = provenance(pretrained, preprocessing, index.classes)

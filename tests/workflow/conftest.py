@@ -1,5 +1,6 @@
 """Copies of the project to run real workflows in, and the reduced demo that they run."""
 
+import csv
 import json
 import os
 import shutil
@@ -33,6 +34,13 @@ class Project:
             copy(source, target)
         self.results = folder / "results" / "demo"
 
+    def copy(self, folder: Path) -> "Project":
+        """The same, with its results and Snakemake's records, in another folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        other = Project.__new__(Project)
+        other.folder, other.results = folder, folder / "results" / "demo"
+        return other
+
     def snakemake(
         self, *arguments: str, settings: dict | None = None
     ) -> subprocess.CompletedProcess:
@@ -41,12 +49,31 @@ class Project:
 
     def command(self, *arguments: str, settings: dict | None = None) -> list[str]:
         """The command line of `snakemake`."""
-        merged = {key: {**REDUCED.get(key, {})} for key in REDUCED}
-        for key, value in (settings or {}).items():
-            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-        config = [f"{key}={json.dumps(value)}" for key, value in merged.items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        return [*command, "--config", *config]
+        return [*command, *config_options(settings)]
+
+    def looks(self, *commands: list[str]) -> list[dict[str, set[str]]]:
+        """Of each command line of snakemake: rule -> its stale files, named from the results."""
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("looks.py"))],
+            cwd=self.folder,
+            input=json.dumps(commands),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [self._stale_files(*one) for one in json.loads(done.stdout)]
+
+    def _stale_files(self, status: int, text: str) -> dict[str, set[str]]:
+        assert status == 0, text
+        stale: dict[str, set[str]] = {}
+        for row in csv.DictReader(
+            [line for line in text.splitlines() if line.count("\t") >= 5], delimiter="\t"
+        ):
+            if row["status"] not in ("ok", "set of input files changed"):
+                file = row["output_file"].removeprefix(f"{self.results.relative_to(self.folder)}/")
+                stale.setdefault(row["rule"], set()).add(file)
+        return stale
 
     def stale(self, settings: dict | None = None) -> set[str]:
         """The rules that a dry run would execute."""
@@ -59,6 +86,20 @@ class Project:
             if line.startswith(("rule ", "localrule "))
         )
         return set(named) - {"all"}
+
+
+def config_options(settings: dict | None = None) -> list[str]:
+    """The options that give the reduced demo's settings, changed by `settings`."""
+    merged = merge(REDUCED, settings or {})
+    return ["--config", *(f"{key}={json.dumps(value)}" for key, value in merged.items())]
+
+
+def merge(below: dict, above: dict) -> dict:
+    """Nested settings on top of others."""
+    merged = dict(below)
+    for key, value in above.items():
+        merged[key] = merge(merged.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
 
 
 def run(command: list, folder: Path) -> subprocess.CompletedProcess:

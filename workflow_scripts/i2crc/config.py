@@ -419,7 +419,10 @@ class Checkpoint(Section):
 class Runtime(Section):
     """How it runs; nothing here changes a result or makes a stage stale."""
 
-    training_threads: Positive = setting(16, "CPU threads of a training, at most the cores given")
+    training_threads: Positive = setting(
+        16,
+        "CPU threads of a training, at most the cores given (with deterministic: as many, always)",
+    )
     inference_threads: Positive = setting(
         4, "CPU threads of an inference shard, at most the cores given"
     )
@@ -445,7 +448,10 @@ class Config(Section):
     )
     results: str = setting("results", "folder of all outputs", pattern=PATH, min_length=1)
     seed: int = setting(0, "seed of everything random", ge=0)
-    deterministic: bool = setting(False, "deterministic GPU kernels (slower; the CPU always is)")
+    deterministic: bool = setting(
+        False,
+        "the same bits again: deterministic GPU kernels and a fixed number of CPU threads (slower)",
+    )
     shards: Positive = setting(4, "parts into which per-image stages are split", le=10_000)
     keep_intermediates: bool = setting(
         False, "keep what only the next stage needs (the logits of predictions) after its use"

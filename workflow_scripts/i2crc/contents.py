@@ -11,6 +11,7 @@ from typing import Any
 
 from i2crc.files import digest_file, digest_value, read_json, write_bytes
 from i2crc.manifests import is_removed, read_manifests
+from i2crc.provenance import content_digest, provenance_file
 
 READERS = 8
 Stat = tuple[int, int]  # size in bytes, time stamp in nanoseconds
@@ -90,6 +91,13 @@ def damaged_files(manifest: Path, contents: Contents) -> list[str]:
     return [name for name, (path, sha) in files.items() if found.get(str(path)) != sha]
 
 
+def is_damaged(path: Path, contents: Contents) -> bool:
+    """Whether a file is there and is not what the provenance beside it says."""
+    recorded = read_json(provenance_file(path)).get("sha256")
+    found = contents.digests([path])
+    return bool(recorded and found) and [recorded] != [*found.values()]
+
+
 @functools.cache
 def _artifact(path: Path, stat: Stat | None) -> str | dict[str, str]:
     """The files of a manifest, or the digest of another file; `stat` tells versions apart."""
@@ -102,4 +110,4 @@ def _artifact(path: Path, stat: Stat | None) -> str | dict[str, str]:
         return digest_value(content)
     if "stage" in content and "files" in content and "count" in content:
         return content["files"]
-    return digest_value({key: value for key, value in content.items() if key != "provenance"})
+    return content_digest(path)

@@ -80,7 +80,8 @@ def build_index(
     Training images need at least one class each. All problems are gathered into one InputError.
     """
     file = list_file(root, dataset, split)
-    rows = read_label_list(file, len(classes))[: dataset.limit]
+    # Sorted, because the order of the lines means nothing: training batches are drawn by number.
+    rows = sorted(read_label_list(file, len(classes))[: dataset.limit])
     problems: list[str] = []
 
     def entry(row: tuple[str, list[int] | None]) -> Entry | None:

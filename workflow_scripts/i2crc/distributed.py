@@ -1,5 +1,6 @@
 """Processes and devices: CPU, one GPU or several through torchrun, with the same script."""
 
+import argparse
 import ctypes
 import os
 import sys
@@ -29,9 +30,21 @@ def launch(gpus: int, processes: int, batch_size: int) -> None:
     os.execv(sys.executable, command)
 
 
-def start(gpus: int, threads: int) -> torch.device:
-    """Set the threads, join the process group under torchrun, and choose this process's device."""
+def add_deterministic(parser: argparse.ArgumentParser) -> None:
+    """The option of every script that computes with a network."""
+    parser.add_argument("--deterministic", action="store_true", help="deterministic GPU kernels")
+
+
+def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
+    """Set the threads, join the process group under torchrun, and choose this process's device.
+
+    With `deterministic`, PyTorch takes deterministic kernels alone, and refuses what has none.
+    """
     torch.set_num_threads(max(1, threads // world_size()))
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False  # which kernel is fastest may change
     device = torch.device("cpu")
     keep_memory()
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32

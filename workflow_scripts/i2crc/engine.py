@@ -8,7 +8,6 @@ change nothing: a resumed run ends as one that was never interrupted.
 import argparse
 import contextlib
 import csv
-import os
 import random
 import shutil
 import signal
@@ -98,7 +97,7 @@ class Plan:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that both training scripts have."""
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--deterministic", action="store_true", help="deterministic GPU kernels")
+    distributed.add_deterministic(parser)
     parser.add_argument("--runtime", default="{}", help="JSON: the section `runtime`")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs to use, as far as there are")
     parser.add_argument("--processes", type=int, default=0, help="processes to use on the CPU")
@@ -149,15 +148,23 @@ def make_plan(
     )
 
 
-def seed_everything(seed: int, deterministic: bool) -> None:
-    """Seed torch, numpy and random; with `deterministic` also choose deterministic GPU kernels."""
+def start(arguments: argparse.Namespace, batch_size: int) -> torch.device:
+    """Choose processes, threads and device.
+
+    On the CPU the number of threads decides how sums are rounded, so with `deterministic` a
+    training has those that are configured, on however few cores.
+    """
+    distributed.launch(arguments.gpus, arguments.processes, batch_size)
+    runtime = Runtime.model_validate_json(arguments.runtime)
+    threads = runtime.training_threads if arguments.deterministic else arguments.threads
+    return distributed.start(arguments.gpus, threads, arguments.deterministic)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, numpy and random."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
 
 
 def parameter_groups(model: nn.Module, head: str, optimizer: Optimizer) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """How an artifact was made: the facts that every manifest, score and checkpoint carries.
 
 JSON artifacts hold them under "provenance"; any other file has them beside it, in
-`NAME.provenance`, as JSON of the same form (see `Origin.describe`).
+`NAME.provenance`, as JSON of the same form (see `Origin.describe`) with its "sha256".
 """
 
 import os
@@ -98,13 +98,22 @@ class Origin:
 def content_digest(path: Path) -> str:
     """SHA-256 of a file; of a JSON artifact, of its content but the provenance.
 
-    So it says whether two runs made the same, whenever and wherever they did.
+    So it says whether two runs made the same, whenever and wherever they did. Of an index, where
+    its files are does not count either: it holds the digests of the photographs.
     """
     if path.suffix == ".json":
         content = read_json(path)
         if isinstance(content, dict) and "provenance" in content:
-            return digest_value({k: v for k, v in content.items() if k != "provenance"})
+            return digest_value(_what_counts(content))
     return digest_file(path)
+
+
+def _what_counts(content: dict[str, Any]) -> dict[str, Any]:
+    counted = {key: value for key, value in content.items() if key != "provenance"}
+    images = counted.get("images")  # of an index; of scores, their number
+    if isinstance(images, list):
+        counted["images"] = [{**e, "image": "", "mask": bool(e.get("mask"))} for e in images]
+    return counted
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:
@@ -117,8 +126,8 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
 
 
 def write_beside(output: Path, facts: dict[str, Any]) -> None:
-    """Write the provenance of a file that cannot hold it itself."""
-    write_json(provenance_file(output), facts)
+    """Write the provenance of a finished file that cannot hold it itself, and its SHA-256."""
+    write_json(provenance_file(output), {**facts, "sha256": digest_file(output)})
 
 
 def provenance_file(path: Path) -> Path:

@@ -1,0 +1,180 @@
+"""Every setting there is -> the files that another value of it makes stale, no more and no fewer.
+
+Asked of Snakemake itself, on the finished demo; what follows from there is run for real in
+test_staleness.py.
+"""
+
+from typing import Any, get_args, get_origin
+
+import pytest
+import torch
+import yaml
+from pydantic import BaseModel
+from safetensors.torch import load_file
+
+from i2crc.config import load_config
+from workflow.conftest import REDUCED, Project, config_options, merge
+
+TRAININGS = {"train_classifier", "train_segmentation"}
+NETWORKS = {*TRAININGS, "infer_cam", "predict", "classifier_quality"}
+ALL = {"*"}
+# The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
+# `rule:part` for those of the rule's files whose name has this part.
+MAKES_STALE = {
+    "preset": set(),  # alone; what it sets counts
+    "experiment": ALL,
+    "results": ALL,
+    "seed": TRAININGS,
+    "deterministic": NETWORKS,
+    "shards": {"prepare_data", "infer_cam", "gen_gt", "predict", "crf", "refine_labels"},
+    "dataset": {"prepare_data"},
+    "dataset.name": {"check_leaks"},
+    "dataset.root": {"prepare_data", "download_saliency"},
+    "dataset.train_list": {"prepare_data:data/train"},
+    "dataset.val_list": {"prepare_data:data/val"},
+    "dataset.test_list": set(),  # read by voc_submission alone
+    "dataset.demo": {"render_demo"},
+    "saliency": {"download_saliency"},
+    "saliency.retries": set(),
+    "classifier": {"train_classifier"},
+    "classifier.weights": {"train_classifier", "check_leaks"},
+    "cam": {"infer_cam"},
+    "pseudo_labels": {"gen_gt", "sweep:_threshold", "sweep:salient_value"},
+    "segmentation": {"train_segmentation", "fetch_checkpoint"},
+    "segmentation.weights": {"train_segmentation", "fetch_checkpoint", "check_leaks"},
+    "crf": {"crf"},
+    "refinement": {"refine_labels"},
+    "evaluation.cam_background": {"score:/cam.", "sweep:cam_background"},
+    "evaluation.boundary_width": {"score"},
+    "evaluation.bootstrap": {"score", "compare"},
+    "evaluation.saliency_threshold": {"saliency_quality"},
+    "evaluation.sweeps.cam_background": {"sweep:cam_background"},
+    "evaluation.sweeps.attention_threshold": {"sweep:attention_threshold"},
+    "evaluation.sweeps.conflict_threshold": {"sweep:conflict_threshold"},
+    "evaluation.sweeps.object_threshold": {"sweep:object_threshold"},
+    "evaluation.sweeps.salient_value": {"sweep:salient_value"},
+    "evaluation.leak_images": {"train_segmentation"},  # which looks for leaks, and trains nothing
+    "evaluation.allow_leaks": {"check_leaks", "train_segmentation"},
+    "evaluation.sheet_images": {"contact_sheet"},
+    "evaluation.submission": set(),  # read by voc_submission alone
+    "compare": {"compare"},
+    "checkpoint": {"fetch_checkpoint"},
+    "runtime": set(),
+}  # fmt: skip
+# The report has a page of the settings that results depend on.
+NOT_ON_THE_PAGE = ("runtime", "compare", "saliency.retries")
+# Another value, where one cannot be told from the type.
+OTHER = {
+    "dataset.classes": ["a", "b", "c", "d", "e", "f"],
+    "dataset.limit": 5,
+    "saliency.sha256": "0" * 64,
+    "classifier.weights.sha256": "0" * 64,
+    "segmentation.weights.sha256": "0" * 64,
+    "checkpoint.sha256": "0" * 64,
+    "classifier.backbone": "resnet18",
+    "segmentation.backbone": "resnet18",
+    "classifier.max_iterations": 7,
+    "classifier.color_jitter": [0.1, 0.2, 0.3, 0.1],
+    "segmentation.scales": [1.0, 0.5],
+}
+
+
+def leaves(value: BaseModel, above: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted name -> (type, value) of every setting below a section."""
+    found = {}
+    for key, field in type(value).model_fields.items():
+        inner = getattr(value, key)
+        if isinstance(inner, BaseModel):
+            found |= leaves(inner, f"{above}{key}.")
+        else:
+            found[above + key] = (field.annotation, inner)
+    return found
+
+
+def another(name: str, kind: Any, value: Any) -> Any:
+    """A valid value of a setting that is not the one it has."""
+    if name in OTHER:
+        return OTHER[name]
+    options = [option for option in get_args(kind) if option is not type(None)]
+    if options and get_origin(kind) is not list and not any(isinstance(o, type) for o in options):
+        return next(option for option in options if option != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2 or 0.5
+    if isinstance(value, str):
+        return f"{value}x"
+    if isinstance(value, list):
+        return [*value[:-1], another(name, None, value[-1])] if value else ["x"]
+    return 2 if int in options else 0.5
+
+
+def nested(name: str, value: Any) -> dict:
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
+
+
+def longest(name: str) -> str:
+    parts = name.split(".")
+    beginnings = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next(beginning for beginning in beginnings if beginning in MAKES_STALE)
+
+
+def expected(name: str, every: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Rule -> the files that another value of a setting makes stale."""
+    found: dict[str, set[str]] = {}
+    wanted = set(MAKES_STALE[longest(name)])
+    if not name.startswith(NOT_ON_THE_PAGE):
+        wanted.add("run_facts")
+    for item in wanted:
+        rule, _, part = item.partition(":")
+        found.setdefault(rule, set()).update(file for file in every[rule] if part in file)
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(finished, tmp_path_factory) -> Project:
+    """A finished project that has also compared itself and fetched a checkpoint."""
+    project = finished.copy(tmp_path_factory.mktemp("settings") / "project")
+    state = load_file(project.results / "segmentation/final/weights.safetensors")
+    torch.save(state, project.folder / "checkpoint.pth")
+    done = project.snakemake(*TARGETS, settings=BELOW)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+TARGETS = ["all", "compare", "results/demo/segmentation/published/weights.safetensors"]
+BELOW = {
+    "compare": {"experiments": ["results/demo"]},
+    "checkpoint": {"source": "checkpoint.pth"},
+}
+
+
+def test_each_setting_makes_stale_what_depends_on_it(project):
+    demo = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    found = leaves(load_config(merge(merge(demo, REDUCED), BELOW), "the demo"))
+    special = ("experiment", "results", "shards")
+    changes = {n: another(n, *facts) for n, facts in found.items() if n not in special}
+    commands = [
+        [*TARGETS, *config_options(merge(BELOW, nested(name, value)))]
+        for name, value in changes.items()
+    ]
+    every, current, *stale = project.looks(
+        [*TARGETS, *config_options({**BELOW, "experiment": "other"})],
+        [*TARGETS, *config_options(BELOW)],
+        *commands,
+    )
+    assert current == {}
+    every = {
+        rule: {file.removeprefix("results/other/") for file in files}
+        for rule, files in every.items()
+    }
+    wrong = {}
+    for name, files in zip(changes, stale, strict=True):
+        if files != (right := expected(name, every)):
+            wrong[name] = (changes[name], files, right)
+    lines = [f"{n} = {v!r}\n   found    {f}\n   expected {r}" for n, (v, f, r) in wrong.items()]
+    assert not wrong, "\n".join(lines)
