@@ -5,7 +5,7 @@ checkpoint train_classifier:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
-        leaks=rules.check_leaks.output[0],
+        preflight=PREFLIGHT,
     output:
         weights=f"{RESULTS}/classifier/weights.safetensors",
         history=f"{RESULTS}/classifier/history.csv",
@@ -26,7 +26,7 @@ checkpoint train_classifier:
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
-        content=content("train_classifier", but=rules.check_leaks.output),
+        content=content("train_classifier", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
@@ -40,6 +40,7 @@ checkpoint infer_cam:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/train/{{shard}}.json",
+        preflight=PREFLIGHT,
     output:
         manifest=f"{RESULTS}/cams/{{shard}}.json",
     log:
@@ -55,7 +56,7 @@ checkpoint infer_cam:
         settings=section("cam"),
         folder=f"{RESULTS}/cams/maps",
         code=code("infer_cam"),
-        content=content("infer_cam"),
+        content=content("infer_cam", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"

@@ -29,6 +29,9 @@ checkpoint score:
     input:
         index=lambda wildcards: f"{RESULTS}/data/{SCORED_STAGES[wildcards.stage][0]}.json",
         manifests=lambda wildcards: shards(SCORED_STAGES[wildcards.stage][1]),
+        preflight=lambda wildcards: (
+            PREFLIGHT_PUBLISHED if wildcards.stage.startswith("published") else PREFLIGHT
+        ),
     output:
         scores=f"{RESULTS}/scores/{{stage}}.json",
         images=f"{RESULTS}/scores/{{stage}}.images.csv",
@@ -51,7 +54,7 @@ checkpoint score:
         boundary_width=CONFIG.evaluation.boundary_width,
         masks=dataset("masks"),
         code=code("score"),
-        content=content("score"),
+        content=content("score", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/score.py --stage {wildcards.stage} --index {input.index:q}"
         " --manifests {input.manifests:q} {params.attention} --bootstrap {params.bootstrap}"
@@ -93,6 +96,7 @@ checkpoint sweep:
     input:
         index=f"{RESULTS}/data/train.json",
         cams=shards("cams"),
+        preflight=PREFLIGHT,
         saliency=lambda wildcards: (
             []
             if wildcards.parameter == "cam_background"
@@ -122,7 +126,7 @@ checkpoint sweep:
         ),
         masks=dataset("masks"),
         code=code("sweep"),
-        content=content("sweep"),
+        content=content("sweep", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/sweep.py --parameter {wildcards.parameter} --values {params.values}"
         " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
@@ -134,6 +138,7 @@ checkpoint saliency_quality:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
+        preflight=PREFLIGHT,
     output:
         f"{RESULTS}/quality/saliency.json",
     log:
@@ -147,7 +152,7 @@ checkpoint saliency_quality:
         threshold=CONFIG.evaluation.saliency_threshold,
         masks=dataset("masks"),
         code=code("saliency_quality"),
-        content=content("saliency_quality"),
+        content=content("saliency_quality", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/saliency_quality.py --index {input.index:q}"
         " --saliency {input.saliency:q} --threshold {params.threshold} --output {output:q}"
@@ -158,6 +163,7 @@ checkpoint classifier_quality:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/val.json",
+        preflight=PREFLIGHT,
     output:
         f"{RESULTS}/quality/classifier.json",
     log:
@@ -172,7 +178,7 @@ checkpoint classifier_quality:
     params:
         masks=dataset("masks"),
         code=code("classifier_quality"),
-        content=content("classifier_quality"),
+        content=content("classifier_quality", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/classifier_quality.py --weights {input.weights:q}"
         " --index {input.index:q} --output {output:q} --gpus {resources.gpu}"
@@ -227,6 +233,7 @@ rule compare:
 checkpoint fetch_checkpoint:
     input:
         index=f"{RESULTS}/data/val.json",
+        preflight=PREFLIGHT_PUBLISHED,
     output:
         weights=f"{RESULTS}/segmentation/published/weights.safetensors",
     log:
@@ -242,7 +249,7 @@ checkpoint fetch_checkpoint:
         settings=section("segmentation"),
         cache=f"{RESULTS}/segmentation/published/cache",
         code=code("fetch_checkpoint"),
-        content=content("fetch_checkpoint"),
+        content=content("fetch_checkpoint", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/fetch_checkpoint.py --source {params.source:q} --sha256={params.sha256:q}"
         " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"

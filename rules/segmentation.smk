@@ -9,7 +9,7 @@ checkpoint train_segmentation:
     input:
         index=f"{RESULTS}/data/train.json",
         labels=lambda wildcards: shards(LABELS_OF_ROUND[wildcards.round]) if PSEUDO else [],
-        leaks=rules.check_leaks.output[0],
+        preflight=PREFLIGHT,
     output:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         history=f"{RESULTS}/segmentation/{{round}}/history.csv",
@@ -36,7 +36,7 @@ checkpoint train_segmentation:
         deterministic="--deterministic" if CONFIG.deterministic else "",
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
-        content=content("train_segmentation", but=rules.check_leaks.output),
+        content=content("train_segmentation", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
         " --seed {params.seed} {params.deterministic} --index {input.index:q}"
@@ -51,6 +51,9 @@ checkpoint predict:
     input:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
+        preflight=lambda wildcards: (
+            PREFLIGHT_PUBLISHED if wildcards.round == "published" else PREFLIGHT
+        ),
     output:
         manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/{{shard}}.json",
     log:
@@ -65,7 +68,7 @@ checkpoint predict:
     params:
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
         code=code("predict"),
-        content=content("predict"),
+        content=content("predict", but=PREFLIGHTS),
     shell:
         "python workflow_scripts/predict.py --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"

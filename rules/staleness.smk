@@ -10,7 +10,7 @@ import uuid
 
 from i2crc.code import code_digest
 from i2crc.contents import Contents, artifact_contents, damaged_files
-from i2crc.files import digest_value, write_bytes
+from i2crc.files import digest_value, read_json, write_bytes
 from snakemake.logging import logger
 
 CONTENTS = Contents(Path(CONFIG.results) / ".contents.json")
@@ -81,6 +81,28 @@ def forget_damaged():
             manifest.unlink()
 
 
+def forget_problems():
+    """Remove what says that its stage has found problems.
+
+    The stage looks again, for they may have been mended where nobody notices, as on a server.
+    """
+    for path in (*Path(RESULTS, "data").glob("*.json"), Path(RESULTS, "saliency/manifest.json")):
+        if path.is_file() and read_json(path).get("problems"):
+            path.unlink()
+
+
+def require_writable():
+    """Stop with a plain message where the results cannot be written."""
+    folder = Path(RESULTS).absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise WorkflowError(
+            f"{there}: cannot be written (a read-only disk, no permission, or no folder), and the "
+            f"results are to go to {RESULTS}; mend that, or choose another folder with the setting "
+            "`results`"
+        )
+
+
 def records_are_lost():
     """Whether Snakemake's records are not those of these results.
 
@@ -118,4 +140,5 @@ if RECORDS_LOST and not {"--forceall", "-F"}.intersection(sys.argv):
         "every stage looks at what it has, and computes nothing again that is current"
     )
 if workflow.is_main_process:
+    forget_problems()
     forget_damaged()
