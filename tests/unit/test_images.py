@@ -147,9 +147,7 @@ def test_hidden_colours_of_transparent_pixels_stay_hidden(tmp_path):
 
 def test_values_without_a_range_are_refused(tmp_path):
     Image.new("F", (2, 2), 0.5).save(tmp_path / "photo.tif")
-    with pytest.raises(
-        FileError, match=r"photo\.tif: mode F, whose values have no fixed range; sav"
-    ):
+    with pytest.raises(FileError, match=r"photo\.tif: mode F, whose values have no fixed range"):
         read_photo(tmp_path / "photo.tif")
 
 
@@ -188,9 +186,7 @@ def test_bombs_are_judged_by_their_header(tmp_path, side):
     (tmp_path / "bomb.png").write_bytes(huge_png(side))
     tracemalloc.start()
     for read in (read_photo, read_gray, read_label, read_saliency):
-        with pytest.raises(
-            FileError, match=rf"{side}x{side} pixels, more than the .* allowed; mak"
-        ):
+        with pytest.raises(FileError, match=rf"{side}x{side} pixels, more than the .* allowed"):
             read(tmp_path / "bomb.png")
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()

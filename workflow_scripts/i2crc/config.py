@@ -79,7 +79,7 @@ class Dataset(Section):
     )
     max_pixels: int = setting(
         16_000_000,
-        "larger photographs are refused; of one with 21 classes the dense CRF takes about 1.1 kB of "
+        "larger photographs are refused; with 20 classes the dense CRF takes about 1.1 kB of "
         "memory a pixel, in each of its workers",
         ge=1,
         le=1 << 27,

@@ -149,16 +149,15 @@ class _Look:
         found: list[Problem] = []
         photo = self._facts(image, "photo", self._photo, found)
         label = self._facts(mask, "mask", self._mask, found) if mask else None
-        if label:
+        if mask and label:
             found += self._unfit(mask, label, photo)
         classes = row.classes
         if from_masks:
             classes = label and label["classes"]
             if mask is None:
-                folder = self.root / self.dataset.masks
                 found.append(
                     Problem(
-                        f"{folder}/{row.id}.png",
+                        f"{self.root / self.dataset.masks / row.id}.png",
                         "missing, and dataset.labels_from is masks",
                         "add it, or take its image out of the list",
                     )
