@@ -99,6 +99,7 @@ rule evaluate_checkpoint:
 
 
 onstart:
+    require_writable()
     begin_run()
     CONTENTS.save()
     if not RECORDS_LOST:

@@ -5,7 +5,7 @@ checkpoint train_classifier:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
-        leaks=rules.check_leaks.output[0],
+        preflight=PREFLIGHT,
     output:
         weights=f"{RESULTS}/classifier/weights.safetensors",
         history=f"{RESULTS}/classifier/history.csv",
@@ -26,7 +26,7 @@ checkpoint train_classifier:
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
-        content=content("train_classifier", but=["leaks"]),
+        content=content("train_classifier"),
     shell:
         "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
         " {params.seed} {params.deterministic} --index {input.index:q}"
@@ -40,6 +40,7 @@ checkpoint infer_cam:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/train/{{shard}}.json",
+        preflight=PREFLIGHT,
     output:
         manifest=f"{RESULTS}/cams/{{shard}}.json",
     log:

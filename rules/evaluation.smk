@@ -29,6 +29,9 @@ checkpoint score:
     input:
         index=lambda wildcards: f"{RESULTS}/data/{SCORED_STAGES[wildcards.stage][0]}.json",
         manifests=lambda wildcards: shards(SCORED_STAGES[wildcards.stage][1]),
+        preflight=lambda wildcards: (
+            PREFLIGHT_PUBLISHED if wildcards.stage.startswith("published") else PREFLIGHT
+        ),
     output:
         scores=f"{RESULTS}/scores/{{stage}}.json",
         images=f"{RESULTS}/scores/{{stage}}.images.csv",
@@ -93,6 +96,7 @@ checkpoint sweep:
     input:
         index=f"{RESULTS}/data/train.json",
         cams=shards("cams"),
+        preflight=PREFLIGHT,
         saliency=lambda wildcards: (
             []
             if wildcards.parameter == "cam_background"
@@ -134,6 +138,7 @@ checkpoint saliency_quality:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
+        preflight=PREFLIGHT,
     output:
         f"{RESULTS}/quality/saliency.json",
     log:
@@ -158,6 +163,7 @@ checkpoint classifier_quality:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/val.json",
+        preflight=PREFLIGHT,
     output:
         f"{RESULTS}/quality/classifier.json",
     log:
@@ -229,6 +235,7 @@ rule compare:
 checkpoint fetch_checkpoint:
     input:
         index=f"{RESULTS}/data/val.json",
+        preflight=PREFLIGHT_PUBLISHED,
     output:
         weights=f"{RESULTS}/segmentation/published/weights.safetensors",
     log:

@@ -1,4 +1,4 @@
-# Saliency maps: fetched, checked against every training image, laid out.
+# Saliency maps: fetched, looked at beside every training image, laid out.
 SALIENCY = CONFIG.saliency.source or (
     str(rules.render_demo.output.archive) if IS_DEMO else f"{DATA_ROOT}/saliency"
 )
@@ -31,12 +31,15 @@ checkpoint download_saliency:
         source=SALIENCY,
         outside=saliency_files(),
         sha256=CONFIG.saliency.sha256,
+        max_pixels=CONFIG.dataset.max_pixels,
         folder=f"{RESULTS}/saliency/maps",
         cache=f"{RESULTS}/saliency/cache",
+        findings=f"{RESULTS}/saliency/maps.findings",
         code=code("download_saliency"),
         content=content("download_saliency"),
     shell:
         "python workflow_scripts/download_saliency.py --source {params.source:q}"
         " --sha256={params.sha256:q} --retries {resources.retries} --index {input.index:q}"
-        " --cache {params.cache:q} --output {params.folder:q} --manifest {output.manifest:q}"
+        " --cache {params.cache:q} --max-pixels {params.max_pixels} --findings {params.findings:q}"
+        " --output {params.folder:q} --manifest {output.manifest:q}"
         " --threads {threads} --log {log:q}"

@@ -9,7 +9,7 @@ checkpoint train_segmentation:
     input:
         index=f"{RESULTS}/data/train.json",
         labels=lambda wildcards: shards(LABELS_OF_ROUND[wildcards.round]) if PSEUDO else [],
-        leaks=rules.check_leaks.output[0],
+        preflight=PREFLIGHT,
     output:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         history=f"{RESULTS}/segmentation/{{round}}/history.csv",
@@ -41,7 +41,7 @@ checkpoint train_segmentation:
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/segmentation/{{round}}/run",
         code=code("train_segmentation"),
-        content=content("train_segmentation", but=["leaks"]),
+        content=content("train_segmentation"),
     shell:
         "python workflow_scripts/train_segmentation.py --settings {params.settings:q}"
         " {params.seed} {params.deterministic} --index {input.index:q}"
@@ -56,6 +56,9 @@ checkpoint predict:
     input:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
+        preflight=lambda wildcards: (
+            PREFLIGHT_PUBLISHED if wildcards.round == "published" else PREFLIGHT
+        ),
     output:
         manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/{{shard}}.json",
         logits_manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/logits/{{shard}}.json",
@@ -101,7 +104,7 @@ checkpoint crf:
         settings=section("crf"),
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
         code=code("crf"),
-        content=content("crf", but=["logits"]),  # said by their manifest
+        content=content("crf"),
     shell:
         "python workflow_scripts/crf.py --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"

@@ -34,18 +34,22 @@ def code(script):
     return code_digest(SCRIPTS / f"{script}.py")
 
 
-def content(rule, but=()):
+# Inputs of these names have to be there first, but their content changes nothing: what preflight
+# says is not read, and the manifest of the logits says what is in them.
+ORDER_ONLY = ("preflight", "logits")
+
+
+def content(rule):
     """What the inputs of a rule contain, as a parameter, so that a change makes it stale.
 
-    Time stamps mean nothing here (see `inputflags` in the Snakefile). The inputs named in `but`
-    have to be there first, but change nothing. Rules whose output others read are checkpoints,
-    because after one of those Snakemake looks anew at what is stale: if it made the same as before,
-    nothing that follows runs.
+    Time stamps mean nothing here (see `inputflags` in the Snakefile). Rules whose output others
+    read are checkpoints, because after one of those Snakemake looks anew at what is stale: if it
+    made the same as before, nothing that follows runs.
     """
 
     def digests(wildcards):
         inputs = workflow.get_rule(rule).expand_input(wildcards)[0]
-        named = [getattr(inputs, name) for name in but]
+        named = [inputs.get(name, []) for name in ORDER_ONLY]
         unread = {
             file for found in named for file in ([found] if isinstance(found, str) else found)
         }
@@ -89,18 +93,13 @@ def listed(split, folder):
 
 
 def data_set(split):
-    """What the index of a split is made of: a digest of the list, its photographs and its masks.
-
-    Of masks, the index says only which there are, unless the labels are read off them.
-    """
+    """What the index of a split is made of: a digest of the list, its photographs and its masks."""
     if IS_DEMO:
         return ""
     root, settings = Path(DATA_ROOT), CONFIG.dataset
     files = [root / getattr(settings, f"{split}_list"), root / "classes.txt"]
     found = listed(split, root / settings.masks) if settings.masks else ()
-    read = [*files, *listed(split, root / settings.images)]
-    if settings.labels_from == "masks":
-        read += found
+    read = [*files, *listed(split, root / settings.images), *found]
     return digest_value([outside(*map(str, read)), found])
 
 
@@ -153,6 +152,28 @@ def forget_damaged():
             path.unlink()
 
 
+def forget_problems():
+    """Remove what says that its stage has found problems.
+
+    The stage looks again, for they may have been mended where nobody notices, as on a server.
+    """
+    for path in (*Path(RESULTS, "data").glob("*.json"), Path(RESULTS, "saliency/manifest.json")):
+        if path.is_file() and read_json(path).get("problems"):
+            path.unlink()
+
+
+def require_writable():
+    """Stop with a plain message where the results cannot be written."""
+    folder = Path(RESULTS).absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise WorkflowError(
+            f"{there}: cannot be written (a read-only disk, no permission, or no folder), and the "
+            f"results are to go to {RESULTS}; mend that, or choose another folder with the setting "
+            "`results`"
+        )
+
+
 def records_are_lost():
     """Whether Snakemake's records are not those of these results.
 
@@ -198,6 +219,7 @@ def look_at_results():
     with suppress(OSError):  # results that cannot be written to can be looked at all the same
         if Path(RESULTS).is_dir() and RUN_LOCK.take():
             forget_damaged()
+            forget_problems()
     RUN_LOCK.release()
 
 

@@ -8,10 +8,10 @@ from i2crc.console import log, make_parser, run
 from i2crc.dataset import read_index
 from i2crc.download import fetch
 from i2crc.files import digest_value
+from i2crc.prediction import load_published
 from i2crc.preprocessing import CAFFE_BGR, IMAGENET
 from i2crc.provenance import Origin, write_beside
-from i2crc.segmentation_net import build_segmentation
-from i2crc.weights import Pretrained, load_weights, provenance, save_weights
+from i2crc.weights import Pretrained, provenance, save_weights
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -22,8 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
     sha256 = fetch(arguments.source, file, arguments.sha256 or None)
     log.info("%s: SHA-256 %s", arguments.source, sha256)
-    model = build_segmentation(settings, len(classes))
-    load_weights(file, model)
+    model = load_published(file, settings, len(classes))
     preprocessing = CAFFE_BGR if settings.preprocessing == "caffe_bgr" else IMAGENET
     facts = provenance(
         Pretrained({}, arguments.source, sha256, preprocessing), preprocessing, classes

@@ -1,4 +1,4 @@
-"""The leak guard: each leak is an error that names it, or a finding where it was allowed."""
+"""The leak guard: each leak is a finding for the tables, and a problem for preflight to report."""
 
 import json
 import subprocess
@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from check_leaks import shared_images
 from i2crc.config import Weights
+from i2crc.dataset import read_index
+from i2crc.files import Problem
 from i2crc.weights import save_weights
 
 ROOT = Path(__file__).parents[2]
@@ -26,9 +29,11 @@ def write_index(path: Path, split: str, images: dict[str, str]) -> Path:
 
 @pytest.fixture
 def check(tmp_path):
-    """Run check_leaks on a training and a validation list {id: digest}."""
+    """Run check_leaks on a training and a validation list {id: digest}: findings and leaks."""
 
-    def run(train: dict, val: dict, *arguments: str, **networks: dict):
+    def run(
+        train: dict, val: dict, *arguments: str, **networks: dict
+    ) -> tuple[list[str], list[str]]:
         output = tmp_path / "leaks.json"
         weights = {name: Weights(**values).model_dump() for name, values in networks.items()}
         done = subprocess.run(
@@ -40,56 +45,65 @@ def check(tmp_path):
             ],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        return done, json.loads(output.read_text())["findings"] if output.exists() else None
+        assert done.returncode == 0, done.stderr
+        written = json.loads(output.read_text())
+        return written["findings"], [str(Problem(**leak)) for leak in written["leaks"]]
 
     return run
 
 
 def test_clean_lists_have_no_findings(check):
-    done, findings = check({"a": "1", "b": "2"}, {"c": "3"}, segmentation={})
-    assert (done.returncode, findings) == (0, [])
+    assert check({"a": "1", "b": "2"}, {"c": "3"}, segmentation={}) == ([], [])
 
 
-def test_validation_images_in_the_training_list_are_refused_by_name(check):
-    done, findings = check({"a": "1", "b": "2"}, {"b": "2", "c": "3"})
-    assert (done.returncode, findings) == (1, None)
-    assert "1 validation images are in the training list: b" in done.stderr
-    assert "evaluation.allow_leaks" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_validation_images_in_the_training_list_are_found_by_name(check):
+    train = {name: name for name in "abcdefgh"}
+    (finding,), leaks = check(train, {**train, "z": "9"})
+    assert finding == "8 validation images are in the training list: a, b, c, d, e, ..."
+    assert [leak[0] for leak in leaks] == list(train)
+    assert leaks[0].startswith("a: a validation image that is in the training list too; take it ")
+    assert "evaluation.allow_leaks" in leaks[0]
+
+
+def test_images_that_cannot_be_used_are_found_by_name_too(check, tmp_path):
+    check({}, {})
+    for split in ("train", "val"):
+        index = json.loads((tmp_path / f"{split}.json").read_text())
+        index["left_out"] = ["bad"]
+        (tmp_path / f"{split}.json").write_text(json.dumps(index))
+    train, val = (read_index(tmp_path / f"{split}.json") for split in ("train", "val"))
+    ((finding, _),) = shared_images(train, val)
+    assert finding.endswith("in the training list: bad")
 
 
 def test_the_same_photograph_under_another_name_is_found(check):
-    done, _ = check({"a": "1"}, {"z": "1"})
-    assert done.returncode == 1
-    assert "a.jpg = z.jpg" in done.stderr
+    (finding,), (leak,) = check({"a": "1"}, {"z": "1"})
+    assert "a.jpg = z.jpg" in finding
+    assert leak.startswith("z.jpg: a validation image, the same as a.jpg of training; ")
 
 
-def test_weights_declared_to_have_seen_the_masks_are_refused(check):
+def test_weights_declared_to_have_seen_the_masks_are_found(check):
     seen = {"masks_seen": ["voc2012", "coco"], "name": "DEFAULT"}
-    done, _ = check({"a": "1"}, {"b": "2"}, "--dataset-name=voc2012", segmentation=seen)
-    assert done.returncode == 1
-    assert "segmentation.weights (DEFAULT) have seen ground-truth masks of voc2012" in done.stderr
-    done, findings = check({"a": "1"}, {"b": "2"}, "--dataset-name=ade20k", segmentation=seen)
-    assert (done.returncode, findings) == (0, [])
+    (finding,), (leak,) = check({"a": "1"}, {"b": "2"}, "--dataset-name=voc2012", segmentation=seen)
+    assert "segmentation.weights (DEFAULT) have seen ground-truth masks of voc2012" in finding
+    assert leak.startswith("segmentation.weights: (DEFAULT) have seen ground-truth masks of voc201")
+    assert check({"a": "1"}, {"b": "2"}, "--dataset-name=ade20k", segmentation=seen) == ([], [])
 
 
-def test_weights_of_this_project_that_record_it_are_refused(check, tmp_path):
+def test_weights_of_this_project_that_record_it_are_found(check, tmp_path):
     file = tmp_path / "ceiling.safetensors"
     save_weights(file, nn.Linear(1, 1), {"masks_seen": ["voc2012"]})
     weights = {"source": "file", "name": str(file)}
-    done, _ = check({"a": "1"}, {"b": "2"}, "--dataset-name=voc2012", classifier=weights)
-    assert done.returncode == 1
-    assert "classifier.weights" in done.stderr
+    (finding,), _ = check({"a": "1"}, {"b": "2"}, "--dataset-name=voc2012", classifier=weights)
+    assert "classifier.weights" in finding
+
+
+def test_a_weight_file_that_cannot_be_read_is_no_leak(check, tmp_path):
+    weights = {"source": "file", "name": str(tmp_path / "none.safetensors")}
+    assert check({"a": "1"}, {"b": "2"}, classifier=weights) == ([], [])
 
 
 def test_a_data_set_without_a_name_cannot_be_compared(check):
-    done, _ = check({"a": "1"}, {"b": "2"}, classifier={"masks_seen": ["voc2012"]})
-    assert done.returncode == 1
-    assert "dataset.name is empty" in done.stderr
-
-
-def test_what_is_allowed_is_recorded(check):
-    done, findings = check({"a": "1"}, {"a": "1"}, "--allow")
-    assert done.returncode == 0
-    assert len(findings) == 1
-    assert "training list: a" in findings[0]
+    (finding,), (leak,) = check({"a": "1"}, {"b": "2"}, classifier={"masks_seen": ["voc2012"]})
+    assert "dataset.name is empty" in finding
+    assert "name the data set" in leak

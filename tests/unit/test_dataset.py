@@ -1,5 +1,7 @@
 """Label lists, class names, indexes and shards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,15 +10,16 @@ from PIL import Image
 
 from i2crc.config import Dataset
 from i2crc.dataset import (
+    _names,
     build_index,
     class_names,
     classes_in_mask,
     index_json,
     read_index,
-    read_label_list,
     shard_of,
 )
-from i2crc.files import InputError, digest_file, write_json
+from i2crc.files import InputError, Problem, digest_file, write_json
+from i2crc.findings import Findings
 from i2crc.images import write_label
 
 CLASSES = ["cat", "dog", "cow"]
@@ -35,55 +38,6 @@ def root(tmp_path):
     (tmp_path / "train_cls.txt").write_text("a 0\nb 1 2\nc 2\n")
     (tmp_path / "val_cls.txt").write_text("d\n")
     return tmp_path
-
-
-def listed(tmp_path, content: bytes):
-    file = tmp_path / "list.txt"
-    file.write_bytes(content)
-    return read_label_list(file, len(CLASSES))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"a 0\nb 1 2\nc\n",
-        b"a 0\r\nb 1 2\r\nc\r\n",
-        b"\xef\xbb\xbfa 0\nb 1 2\nc\n",
-        b"a 0\nb 1 2\nc",
-        b"\na  0 \n\n b\t2 1 2\nc \n\n",
-    ],
-    ids=["plain", "CRLF", "BOM", "no final newline", "blanks"],
-)
-def test_list_is_read(tmp_path, content):
-    assert listed(tmp_path, content) == [("a", [0]), ("b", [1, 2]), ("c", None)]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a 0\nb 1\na 2\n", r"list\.txt:3: image `a` is listed twice"),
-        (b"a 0\nb 3\n", r"list\.txt:2: `3` is no class; classes are 0 to 2"),
-        (b"a -1\n", r"list\.txt:1: `-1` is no class"),
-        (b"a cat\n", r"list\.txt:1: `cat` is no class"),
-        (b"", r"list\.txt: lists no image"),
-        (b" \n\n", r"list\.txt: lists no image"),
-        ("a 0\n".encode("utf-16"), r"list\.txt"),
-    ],
-)
-def test_bad_list_is_named_with_its_line(tmp_path, content, message):
-    with pytest.raises(InputError, match=message):
-        listed(tmp_path, content)
-
-
-def test_all_bad_lines_are_told(tmp_path):
-    with pytest.raises(InputError) as caught:
-        listed(tmp_path, b"a 0\na 1\nb 7\nc x\n")
-    assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["2", "3", "4"]
-
-
-def test_missing_list_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.txt: cannot be read"):
-        read_label_list(tmp_path / "none.txt", 3)
 
 
 def test_index_holds_what_later_stages_need(root):
@@ -105,7 +59,8 @@ def test_validation_needs_neither_classes_nor_mask(root):
 
 
 def test_index_survives_json(root, tmp_path):
-    index = build_index("train", root, Dataset(), CLASSES, workers=1)
+    found = build_index("train", root, Dataset(), CLASSES, workers=1)
+    index = replace(found, left_out=["z"], problems=[Problem("z.jpg", "missing", "add it")])
     write_json(tmp_path / "index.json", index_json(index))
     assert read_index(tmp_path / "index.json") == index
 
@@ -121,7 +76,7 @@ def test_size_is_that_of_the_upright_photo(root):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (5, 4)).save(root / "JPEGImages" / "a.jpg", exif=exif)
-    entry = build_index("train", root, Dataset(), CLASSES, workers=1).images[0]
+    entry = build_index("train", root, Dataset(masks=""), CLASSES, workers=1).images[0]
     assert (entry.width, entry.height) == (4, 5)
 
 
@@ -143,16 +98,60 @@ def test_labels_from_masks(root):
     assert [entry.classes for entry in index.images] == [[2], [2]]
 
 
+def problems(root, split="train", classes=CLASSES, **settings) -> list[str]:
+    index = build_index(split, root, Dataset(**settings), classes, workers=2)
+    assert not {entry.id for entry in index.images} & set(index.left_out)
+    return [str(problem).removeprefix(f"{root}/") for problem in index.problems]
+
+
 def test_labels_from_masks_need_the_masks(root):
     (root / "train_cls.txt").write_text("a\nd\n")
-    with pytest.raises(InputError, match=r"d: labels_from is masks, but it has no mask"):
-        build_index("train", root, Dataset(labels_from="masks"), CLASSES, workers=1)
+    assert problems(root, labels_from="masks") == [
+        "SegmentationClassAug/d.png: missing, and dataset.labels_from is masks; add it, or take "
+        "its image out of the list"
+    ]
 
 
 def test_mask_with_an_unknown_class_is_named(root):
-    (root / "train_cls.txt").write_text("a\n")
-    with pytest.raises(InputError, match=r"a\.png: value 3, but there are 2 classes"):
-        build_index("train", root, Dataset(labels_from="masks"), CLASSES[:2], workers=1)
+    (root / "train_cls.txt").write_text("a 0\n")
+    for labels_from in ("list", "masks"):
+        assert problems(root, classes=CLASSES[:2], labels_from=labels_from) == [
+            "SegmentationClassAug/a.png: value 3, but there are 2 classes; use 0 for background, 1 "
+            "to 2 for the classes, 255 for ignored pixels"
+        ]
+
+
+def test_mask_without_an_object_gives_no_class(root):
+    write_label(root / "SegmentationClassAug/a.png", np.zeros((4, 5), np.uint8))
+    (problem,) = problems(root, labels_from="masks")
+    assert "train_cls.txt:1: a: a training image without a class; its mask shows none" in problem
+
+
+def test_mask_of_another_size(root):
+    write_label(root / "SegmentationClassAug/a.png", np.zeros((5, 4), np.uint8))
+    (problem,) = problems(root)
+    assert problem.startswith("SegmentationClassAug/a.png: size 4x5, the photograph has 5x4; ")
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "message"),
+    [
+        ("RGB", "PNG", "mode RGB, which holds no class indices; save it as a palette or 8-bit"),
+        ("I;16", "PNG", "mode I;16, which holds no class indices; save it as"),
+        ("L", "JPEG", "a JPEG, which changes pixel values; save it as a palette or 8-bit grey PNG"),
+    ],
+)
+def test_mask_of_another_kind(root, mode, kind, message):
+    Image.new(mode, (5, 4)).save(root / "SegmentationClassAug/a.png", kind)
+    (problem,) = problems(root)
+    assert problem.startswith(f"SegmentationClassAug/a.png: {message}")
+
+
+def test_damaged_mask(root):
+    (root / "SegmentationClassAug/a.png").write_bytes(b"")
+    assert problems(root) == [
+        "SegmentationClassAug/a.png: cannot be decoded (it is empty); replace the file"
+    ]
 
 
 def test_classes_in_mask():
@@ -161,14 +160,63 @@ def test_classes_in_mask():
 
 
 def test_all_problems_of_a_split_are_told(root):
-    (root / "train_cls.txt").write_text("a 0\nb\nc 1\nghost 2\n")
+    (root / "train_cls.txt").write_text("a 0\nb\nc x\nghost 2\na 1\n../b 1\n")
     (root / "JPEGImages" / "c.jpg").write_bytes(b"junk")
-    with pytest.raises(InputError) as caught:
-        build_index("train", root, Dataset(), CLASSES, workers=2)
-    message = str(caught.value)
-    assert "train_cls.txt: 3 problems" in message
-    for part in ("b: a training image without a class", "c.jpg: cannot", "ghost.jpg: missing"):
-        assert part in message
+    (root / "SegmentationClassAug" / "a.png").write_bytes(b"junk")
+    found = problems(root)
+    for part in (
+        "train_cls.txt:2: b: a training image without a class",
+        "train_cls.txt:3: 'x': no class",
+        "train_cls.txt:5: image 'a' is listed in line 1 too",
+        "train_cls.txt:6: image '../b' is not a plain file name",
+        "c.jpg: cannot be decoded (no JPEG, PNG, ",
+        "ghost.jpg: missing",
+        "a.png: cannot be decoded (no JPEG",
+    ):
+        assert sum(part in problem for problem in found) == 1, part
+    assert len(found) == 7
+    index = build_index("train", root, Dataset(), CLASSES, workers=1)
+    assert (index.images, index.left_out) == ([], ["a", "b", "c", "ghost"])
+
+
+def test_photographs_are_looked_at_without_class_names(root):
+    (root / "JPEGImages" / "b.jpg").unlink()
+    (problem,) = problems(root, classes=None)
+    assert "b.jpg: missing" in problem
+
+
+@pytest.mark.parametrize("name", ["b.jpeg", "B.jpg", "b .jpg"])
+def test_missing_photograph_with_the_one_that_was_meant(root, name):
+    (root / "JPEGImages/b.jpg").rename(root / "JPEGImages" / name)
+    _names.cache_clear()
+    (problem,) = problems(root)
+    assert problem == (
+        f"JPEGImages/b.jpg: missing; '{name}' is there: rename it, correct the list, or set "
+        "dataset.image_suffix"
+    )
+
+
+def test_large_photograph_is_refused_before_it_is_decoded(root):
+    (problem,) = problems(root, max_pixels=19, masks="", limit=1)
+    assert problem.startswith("JPEGImages/a.jpg: 5x4 pixels, more than the 19 allowed; ")
+    assert "dataset.max_pixels" in problem
+    assert not problems(root, max_pixels=20)
+
+
+def test_only_a_replaced_file_is_decoded_again(root, tmp_path):
+    def look() -> tuple[int, int, list]:
+        findings = Findings(tmp_path / "findings", "key")
+        index = build_index("train", root, Dataset(), CLASSES, 2, findings)
+        findings.save()
+        return findings.decoded, findings.remembered, index.images
+
+    # Four files: a photograph and a mask that three images have alike.
+    assert look()[:2] == (2, 0)
+    assert look()[:2] == (0, 2)
+    Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
+    decoded, remembered, images = look()
+    assert (decoded, remembered) == (1, 2)
+    assert images == build_index("train", root, Dataset(), CLASSES, 1).images
 
 
 def test_class_names(tmp_path):

@@ -1,6 +1,10 @@
 """The image decoder: labels, photographs of every kind, and damaged files."""
 
 import io
+import os
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -9,8 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from i2crc.files import InputError
-from i2crc.images import read_gray, read_label, read_photo, voc_palette, write_gray, write_label
+from i2crc.files import FileError, InputError
+from i2crc.images import (
+    read_gray,
+    read_label,
+    read_photo,
+    read_saliency,
+    voc_palette,
+    write_gray,
+    write_label,
+)
 
 GRAY_IMAGES = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
 VOC_COLORS = [
@@ -98,13 +110,86 @@ def test_photo_is_upright(tmp_path, orientation):
         ("CMYK", (0, 0, 0, 165), "photo.jpg"),
         ("LA", (90, 255), "photo.png"),
         ("RGBA", (90, 90, 90, 255), "photo.png"),
+        # Over white: 255 - (255 - 24) * 182 / 255.
+        ("RGBA", (24, 24, 24, 182), "photo.png"),
+        ("LA", (24, 182), "photo.png"),
+        ("I;16", 90 * 256 + 200, "photo.png"),
+        ("I;16", 90 * 256, "photo.tif"),
+        ("1", 1, "photo.png"),
+        ("P", 90, "photo.png"),
+        ("P", 90, "photo.gif"),
     ],
 )
 def test_photo_of_another_mode_becomes_rgb(tmp_path, mode, color, name):
-    Image.new(mode, (4, 3), color).save(tmp_path / name)
+    image = Image.new(mode, (4, 3), color)
+    if mode == "P":
+        image.putpalette([value for value in range(256) for _ in range(3)])
+    image.save(tmp_path / name)
     photo = read_photo(tmp_path / name)
     assert (photo.mode, photo.size) == ("RGB", (4, 3))
-    assert np.abs(np.asarray(photo).astype(int) - 90).max() <= 2
+    expected = 255 if mode == "1" else 90
+    assert np.abs(np.asarray(photo).astype(int) - expected).max() <= 2
+
+
+def test_sixteen_bits_keep_their_order(tmp_path):
+    values = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "photo.png")
+    assert np.array_equal(np.asarray(read_photo(tmp_path / "photo.png"))[:, :, 1], values >> 8)
+
+
+def test_hidden_colours_of_transparent_pixels_stay_hidden(tmp_path):
+    image = Image.new("P", (2, 1), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "photo.png", transparency=1)
+    assert np.asarray(read_photo(tmp_path / "photo.png"))[0].tolist() == [[0] * 3, [255] * 3]
+
+
+def test_values_without_a_range_are_refused(tmp_path):
+    Image.new("F", (2, 2), 0.5).save(tmp_path / "photo.tif")
+    with pytest.raises(FileError, match=r"photo\.tif: mode F, whose values have no fixed range"):
+        read_photo(tmp_path / "photo.tif")
+
+
+def test_the_content_tells_the_format_not_the_name(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", "PNG")
+    assert np.array_equal(np.asarray(read_photo(tmp_path / "photo.jpg")), pixels)
+
+
+def test_other_formats_are_not_even_tried(tmp_path):
+    (tmp_path / "photo.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(FileError, match=r"cannot be decoded \(no JPEG, PNG, .* or PPM\); replace"):
+        read_photo(tmp_path / "photo.jpg")
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "photo.jpg")
+    with pytest.raises(FileError, match="missing"):
+        read_photo(tmp_path / "photo.jpg")
+
+
+def huge_png(side: int) -> bytes:
+    """A few bytes that claim to be an image of `side` x `side` pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(100))), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("side", [20_000, 60_000])
+def test_bombs_are_judged_by_their_header(tmp_path, side):
+    (tmp_path / "bomb.png").write_bytes(huge_png(side))
+    tracemalloc.start()
+    for read in (read_photo, read_gray, read_label, read_saliency):
+        with pytest.raises(FileError, match=rf"{side}x{side} pixels, more than the .* allowed"):
+            read(tmp_path / "bomb.png")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
 
 
 def encoded(kind: str) -> bytes:

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2crc.dataset import Entry
-from i2crc.files import InputError, digest_file
+from i2crc.dataset import Entry, Index, index_json
+from i2crc.files import Problem, digest_file, write_json
+from i2crc.findings import Findings
 from i2crc.saliency import collect
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "download_saliency.py"
@@ -31,18 +32,12 @@ class Place:
         self.root = root
         self.source = root / "source"
         self.destination = root / "saliency" / "maps"
-        self.report = root / "saliency" / "problems.txt"
         self.manifest = root / "saliency" / "manifest.json"
-        self.images: list[dict] = []
+        self.sizes: dict[str, tuple[int, int] | None] = {}
         (self.source / "top").mkdir(parents=True)
 
-    def photograph(self, name: str, size: tuple[int, int] = SIZE, orientation: int = 1) -> None:
-        path = self.root / f"{name}.jpg"
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        Image.new("RGB", size).save(path, exif=exif)
-        entry = Entry(name, str(path), None, [1], *size, digest_file(path))
-        self.images.append(vars(entry))
+    def photograph(self, name: str, size: tuple[int, int] | None = SIZE) -> None:
+        self.sizes[name] = size
 
     def map(self, name: str, image: Image.Image | None = None, folder: str = "top", **save) -> Path:
         path = self.source / folder / f"{name}.png"
@@ -50,20 +45,22 @@ class Place:
         (image or Image.fromarray(GREY)).save(path, **{"format": "PNG"} | save)
         return path
 
-    def collect(self) -> dict[str, str]:
-        return collect(self.source, self.images, self.destination, workers=2)
+    def collect(self, **options) -> dict[str, str]:
+        """The digests of the maps, none of which has a problem."""
+        digests, problems = collect(self.source, self.sizes, self.destination, workers=2, **options)
+        assert not problems
+        return digests
 
     def placed(self, name: str) -> np.ndarray:
         with Image.open(self.destination / f"{name}.png") as image:
             assert (image.mode, image.format) == ("L", "PNG")
             return np.asarray(image)
 
-    def problem(self) -> str:
-        """The report's one problem."""
-        with pytest.raises(InputError, match="1 problem with"):
-            self.collect()
-        (line,) = self.report.read_text().splitlines()
-        return line
+    def problem(self, **options) -> str:
+        """The one problem, without the folder."""
+        digests, (problem,) = collect(self.source, self.sizes, self.destination, **options)
+        assert len(digests) == len(self.sizes) - 1
+        return str(problem).removeprefix(f"{self.source}/")
 
 
 @pytest.fixture
@@ -83,7 +80,6 @@ def test_grey_png_is_copied_byte_for_byte(place):
         assert hashlib.sha256(data).hexdigest() == digest
     assert data == source.read_bytes()
     assert {path.name for path in place.destination.iterdir()} == {"a.1.png", "b.png"}
-    assert not place.report.exists()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
@@ -117,27 +113,15 @@ def test_jpeg_under_the_name_of_a_png_becomes_a_png(place):
     assert (place.placed("a") == 90).all()
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_size_is_that_of_the_displayed_photograph(place, orientation):
-    turned = orientation >= 5
-    place.photograph("a", SIZE[::-1] if turned else SIZE, orientation)
-    place.map("a")
-    place.collect()
-    place.images[0]["image"] = place.images[0]["image"].replace("a.jpg", "b.jpg")
-    place.photograph("b", SIZE if turned else SIZE[::-1], orientation)
-    place.images.pop()
-    assert "size 6x4 against 4x6" in place.problem()
-
-
 def test_missing_map(place):
     place.photograph("a")
-    assert place.problem() == "a: a.png: missing"
+    assert place.problem() == "a.png: no such saliency map; add it: 8-bit grey, 255 = salient"
 
 
 def test_map_found_twice(place):
     place.photograph("a")
     files = [place.map("a", folder=folder) for folder in ("one", "two")]
-    assert place.problem() == f"a: {files[0]}, {files[1]}: more than one file"
+    assert place.problem() == f"one/a.png: also found as {files[1]}; leave one of them there"
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"", lambda data: b"x"])
@@ -145,57 +129,66 @@ def test_unreadable_map(place, damage):
     place.photograph("a")
     path = place.map("a")
     path.write_bytes(damage(path.read_bytes()))
-    assert place.problem().startswith(f"a: {path}: unreadable (")
+    assert place.problem().startswith("top/a.png: cannot be decoded (")
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (Image.new("RGB", SIZE, (1, 1, 2)), "colour, not grey"),
+        (Image.new("RGB", SIZE, (1, 1, 2)), "colour, not grey; save it as an 8-bit grey PNG"),
         (Image.new("RGB", SIZE, (1, 2, 1)), "colour, not grey"),
-        (Image.new("RGBA", SIZE, (1, 1, 1, 9)), "transparent, not plain grey"),
-        (Image.new("I;16", SIZE, 999), "mode I;16, not 8-bit grey"),
-        (Image.new("L", (7, 4)), "size 7x4 against 6x4 of the photograph"),
+        (Image.new("RGBA", SIZE, (1, 1, 1, 9)), "transparent, not plain grey; save it as"),
+        (Image.new("I;16", SIZE, 999), "mode I;16, not 8-bit grey; save it as"),
+        (Image.new("L", (7, 4)), "size 7x4, the photograph has 6x4; give the map of this"),
     ],
 )
 def test_map_of_another_kind(place, image, message):
     place.photograph("a")
-    path = place.map("a", image)
-    assert place.problem() == f"a: {path}: {message}"
+    place.map("a", image)
+    assert place.problem().startswith(f"top/a.png: {message}")
     assert not place.destination.exists()
 
 
-def test_unreadable_photograph(place):
+def test_large_map_is_refused_before_it_is_decoded(place):
     place.photograph("a")
     place.map("a")
-    Path(place.images[0]["image"]).write_bytes(b"junk")
-    assert "a.jpg: unreadable photograph (" in place.problem()
+    assert place.problem(max_pixels=23).startswith("top/a.png: 6x4 pixels, more than the 23 allow")
 
 
-def test_one_id_for_two_photographs(place):
-    place.photograph("a")
+def test_map_of_a_photograph_that_cannot_be_used_is_looked_at(place):
+    place.photograph("a", None)
     place.map("a")
-    place.images *= 2
     place.collect()
-    place.images.append({"id": "a", "image": "other.jpg"})
-    assert place.problem().startswith("a: other.jpg: the index has ")
+    place.map("a", Image.new("RGB", (1, 1), "red"))
+    assert "colour, not grey" in place.problem()
 
 
 def test_all_problems_are_told(place):
-    place.photograph("fine")
-    place.map("fine")
-    place.images += [{"id": f"{n:03}", "image": "none.jpg"} for n in range(60)]
-    with pytest.raises(InputError) as caught:
-        place.collect()
-    message = str(caught.value)
-    assert message.startswith(f"{place.source}: 60 problems with the saliency maps of 61 images")
-    assert message.count(": missing") == 50
-    assert "... and 10 more" in message
-    assert str(place.report) in message
-    assert len(place.report.read_text().splitlines()) == 60
-    del place.images[1:]
-    place.collect()
-    assert not place.report.exists()
+    for number in range(60):
+        place.photograph(f"{number:03}")
+    place.map("007")
+    digests, problems = collect(place.source, place.sizes, place.destination, workers=2)
+    assert list(digests) == ["007"]
+    assert len(problems) == 59
+
+
+def test_only_a_replaced_map_is_decoded_again(place):
+    def look() -> tuple[int, int]:
+        findings = Findings(place.root / "findings", "key")
+        place.collect(findings=findings)
+        findings.save()
+        return findings.decoded, findings.remembered
+
+    for number, name in enumerate("abc"):
+        place.photograph(name)
+        mode = "RGB" if name == "b" else "L"
+        place.map(name, Image.new("L", SIZE, number).convert(mode))
+    assert look() == (3, 0)
+    assert look() == (0, 3)
+    place.map("b", Image.new("L", SIZE, 9))
+    (place.destination / "c.png").unlink()
+    assert look() == (1, 2)
+    assert [int(place.placed(name)[0, 0]) for name in "abc"] == [0, 9, 2]
 
 
 # The command line.
@@ -209,8 +202,10 @@ def stage(place, monkeypatch):
         place.photograph(name)
         place.map(name)
     indexes = [place.root / "one.json", place.root / "two.json"]
-    for path, images in zip(indexes, (place.images[:2], place.images[2:]), strict=True):
-        path.write_text(json.dumps({"split": "train", "classes": ["cat"], "images": images}))
+    for path, names in zip(indexes, ("ca", "b"), strict=True):
+        entries = [Entry(name, f"{name}.jpg", None, [1], *SIZE, name) for name in names]
+        write_json(path, index_json(Index("train", ["cat"], entries, ["d"] * (names == "b"))))
+    place.map("d")
 
     def run(*arguments) -> subprocess.CompletedProcess:
         paths = {
@@ -239,12 +234,13 @@ def test_stage_from_a_folder(place, stage):
         "count",
         "source",
         "archive_sha256",
+        "problems",
         "files",
         "provenance",
     ]
     assert (told["stage"], told["source"]) == ("download_saliency", str(place.source))
-    assert (told["folder"], told["count"], told["archive_sha256"]) == ("maps", 3, None)
-    files = {name: digest_file(place.destination / name) for name in ("a.png", "b.png", "c.png")}
+    assert (told["folder"], told["count"], told["archive_sha256"]) == ("maps", 4, None)
+    files = {f"{name}.png": digest_file(place.destination / f"{name}.png") for name in "abcd"}
     assert told["files"] == files
 
 
@@ -260,38 +256,53 @@ def test_stage_from_the_web(place, stage):
         done = stage("--source", url, "--sha256", digest)
         http.shutdown()
     assert done.returncode == 0, done.stderr
-    assert (manifest(place)["archive_sha256"], manifest(place)["count"]) == (digest, 3)
+    assert (manifest(place)["archive_sha256"], manifest(place)["count"]) == (digest, 4)
     # The cache holds the archive alone, which serves a second run without the server.
     assert len(list((place.root / "cache").iterdir())) == 1
     place.manifest.unlink()
     assert stage("--source", url, "--sha256", digest).returncode == 0
-    assert manifest(place)["count"] == 3
+    assert manifest(place)["count"] == 4
 
 
-def test_stage_from_a_zip_with_a_map_too_few(place, stage):
+def problems(place: Place) -> list[str]:
+    return [str(Problem(**problem)) for problem in manifest(place)["problems"]]
+
+
+def test_stage_from_a_zip_with_a_map_too_few_and_a_bad_one(place, stage):
     archive = place.root / "maps.zip"
+    place.map("b", Image.new("L", (9, 9)))
     with zipfile.ZipFile(archive, "w") as packed:
-        for name in "ab":
+        for name in "abd":
             packed.write(place.source / "top" / f"{name}.png", f"top/{name}.png")
     done = stage("--source", archive.as_uri())
-    assert done.returncode == 1
-    assert "1 problem with the saliency maps of 3 images" in done.stderr
-    assert "c: c.png: missing" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not place.manifest.exists()
+    assert done.returncode == 0, done.stderr
+    assert [problem.partition("; ")[0] for problem in problems(place)] == [
+        f"{archive.as_uri()}: top/b.png: size 9x9, the photograph has 6x4",
+        f"{archive.as_uri()}: c.png: no such saliency map",
+    ]
     assert not (place.root / "cache" / "unpacked").exists()
+
+
+def test_a_source_that_cannot_be_had_is_a_problem(place, stage):
+    for arguments, message in [
+        (["--source", place.root / "none.zip"], "none.zip: no such file; give another source"),
+        (["--source", place.source, "--sha256", "0" * 64], "a folder has no --sha256"),
+        (["--source", place.root / "one.json"], "neither a tar nor a zip archive"),
+    ]:
+        done = stage(*arguments)
+        assert done.returncode == 0, done.stderr
+        (problem,) = problems(place)
+        assert message in problem
+        assert problem.endswith("see the setting saliency.source")
 
 
 def test_stage_errors(place, stage):
     (place.root / "empty.json").write_text("{}")
     (place.root / "bad.json").write_text('{"images": [{"id": "a"}]}')
     for arguments, message in [
-        (["--source", place.root / "none.zip"], "none.zip: no such file; give another source"),
-        (["--source", place.source, "--sha256", "0" * 64], "a folder has no --sha256"),
         (["--source", "x", "--index", place.root / "empty.json"], "empty.json: "),
         (["--source", "x", "--index", place.root / "bad.json"], "bad.json: "),
         (["--source", "x", "--index", place.root / "no.json"], "no.json: missing"),
-        (["--source", place.root / "one.json"], "neither a tar nor a zip archive"),
     ]:
         done = stage(*arguments)
         assert done.returncode == 1

@@ -126,7 +126,9 @@ class Dataset(Section):
         [], "names of the foreground classes, in label order; empty: those in root's classes.txt"
     )
     train_list: str = setting(
-        "train_cls.txt", "training images, below root: `id class class ...`, classes 0-based"
+        "train_cls.txt",
+        "training images, below root: `id class class ...`, classes by number from 0 or by name; a "
+        "name that ends in .csv: the same as CSV (ids may then have spaces)",
     )
     val_list: str = setting("val_cls.txt", "validation images, below root: `id` or `id class ...`")
     test_list: str = setting(
@@ -135,6 +137,13 @@ class Dataset(Section):
     labels_from: Literal["list", "masks"] = setting(
         "list",
         "where image-level labels come from: the list, or, declared so, the classes in the masks",
+    )
+    max_pixels: int = setting(
+        16_000_000,
+        "larger photographs are refused; with 20 classes the dense CRF takes about 1.1 kB of "
+        "memory a pixel, in each of its workers",
+        ge=1,
+        le=1 << 27,
     )
     limit: int | None = setting(
         None, "use only the first N images of each list (to try things out)", ge=1

@@ -1,21 +1,28 @@
 """The index of a data set: which images a split has, their classes, masks, sizes and digests.
 
-An index is a JSON file ``{"split", "classes", "images": [entry, ...]}``; an entry is ``{"id",
-"image", "mask" (or null), "classes" (0-based, or null), "width", "height", "sha256"}``. The digest
-covers everything of an image that a later stage reads, so a replaced file changes its entry.
+An index is a JSON file ``{"split", "classes", "images": [entry, ...], "left_out": [id, ...],
+"problems": [{"file", "problem", "remedy"}, ...]}``; an entry is ``{"id", "image", "mask" (or null),
+"classes" (0-based, or null), "width", "height", "sha256"}``. The digest covers everything of an
+image that a later stage reads, so a replaced file changes its entry. Images that cannot be used are
+left out; the stage preflight stops the run with their problems.
 """
 
+import functools
+import unicodedata
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from i2crc.config import Dataset
-from i2crc.files import InputError, digest_file, read_json
+from i2crc.files import FileError, InputError, Problem, read_json
+from i2crc.findings import Facts, Findings
 from i2crc.images import IGNORE, read_label, read_photo
+from i2crc.label_lists import Row, read_label_list, read_text
+from i2crc.parallel import map_in_order
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Index:
-    """The images of a split (or of one shard of it) and the names of the foreground classes."""
+    """The images of a split (or of one shard of it) and the names of the foreground classes.
+
+    `left_out` are the ids of listed images that have a problem of their own.
+    """
 
     split: str
     classes: list[str]
     images: list[Entry]
+    left_out: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def read_index(path: Path) -> Index:
@@ -45,8 +57,10 @@ def read_index(path: Path) -> Index:
     content = read_json(path)
     try:
         entries = [Entry(**entry) for entry in content["images"]]
-        return Index(content["split"], content["classes"], entries)
-    except (TypeError, KeyError) as error:
+        problems = [Problem(**problem) for problem in content.get("problems", [])]
+        left_out = content.get("left_out", [])
+        return Index(content["split"], content["classes"], entries, left_out, problems)
+    except (AttributeError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not an index ({error!r}); run prepare_data again") from error
 
 
@@ -56,6 +70,8 @@ def index_json(index: Index) -> dict[str, Any]:
         "split": index.split,
         "classes": index.classes,
         "images": [vars(entry) for entry in index.images],
+        "left_out": index.left_out,
+        "problems": [vars(problem) for problem in index.problems],
     }
 
 
@@ -65,82 +81,44 @@ def class_names(root: Path, dataset: Dataset) -> list[str]:
         return dataset.classes
     file = root / "classes.txt"
     if not file.is_file():
-        raise InputError(f"{file}: missing; write it, a class a line, or set dataset.classes")
+        raise FileError(file, "missing", "write it, a class a line, or set dataset.classes")
     names = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not names or len(set(names)) < len(names):
-        raise InputError(f"{file}: needs class names, each once; found {names}")
+        raise FileError(file, f"found the class names {names}", "give at least one, each once")
     return names
 
 
 def build_index(
-    split: str, root: Path, dataset: Dataset, classes: list[str], workers: int
+    split: str,
+    root: Path,
+    dataset: Dataset,
+    classes: list[str] | None,
+    workers: int,
+    findings: Findings | None = None,
 ) -> Index:
-    """Index one split (`train`, `val` or `test`) of a VOC-layout folder.
+    """Index one split (`train`, `val` or `test`) of a VOC-layout folder, with all its problems.
 
-    Training images need at least one class each. All problems are gathered into one InputError.
+    Every photograph and every mask is decoded, unless `findings` remember it. Training images need
+    at least one class each. `classes` is None where their names are not known.
     """
     file = list_file(root, dataset, split)
+    rows, problems = read_label_list(file, classes)
+    look = _Look(split, root, dataset, classes, findings or Findings())
     # Sorted, because the order of the lines means nothing: training batches are drawn by number.
-    rows = sorted(read_label_list(file, len(classes))[: dataset.limit])
-    problems: list[str] = []
-
-    def entry(row: tuple[str, list[int] | None]) -> Entry | None:
-        try:
-            return _entry(row, split, root, dataset, len(classes))
-        except InputError as error:
-            problems.append(str(error))
-            return None
-
-    with ThreadPoolExecutor(workers) as pool:
-        entries = [found for found in pool.map(entry, rows) if found]
-    if problems:
-        raise InputError(f"{file}: {len(problems)} problems:\n" + "\n".join(sorted(problems)))
-    return Index(split, classes, entries)
+    rows = sorted(rows[: dataset.limit], key=lambda row: row.id)
+    found = list(map_in_order(look, rows, workers))
+    entries = [one for one in found if isinstance(one, Entry)]
+    left_out = [row.id for row, one in zip(rows, found, strict=True) if not isinstance(one, Entry)]
+    problems += [problem for one in found if not isinstance(one, Entry) for problem in one]
+    return Index(split, classes or [], entries, left_out, problems)
 
 
 def list_file(root: Path, dataset: Dataset, split: str) -> Path:
     """The image list of a split."""
     name = {"train": dataset.train_list, "val": dataset.val_list, "test": dataset.test_list}[split]
     if not name:
-        raise InputError(f"dataset.{split}_list is empty: name the list of the {split} images")
+        raise FileError(f"dataset.{split}_list", "is empty", f"name the list of the {split} images")
     return root / name
-
-
-def read_label_list(path: Path, num_classes: int) -> list[tuple[str, list[int] | None]]:
-    """Read lines `id` or `id class class ...` (0-based); all bad lines are one InputError."""
-    lines = read_text(path).splitlines()
-    rows: dict[str, list[int] | None] = {}
-    problems = []
-    for number, line in enumerate(lines, 1):
-        name, *fields = line.split() or [""]
-        if not name:
-            continue
-        if name in rows:
-            problems.append(f"{path}:{number}: image `{name}` is listed twice")
-        bad = [f for f in fields if not (f.isascii() and f.isdigit() and int(f) < num_classes)]
-        if bad:
-            problems.append(
-                f"{path}:{number}: `{bad[0]}` is no class; classes are 0 to {num_classes - 1}"
-            )
-            continue
-        rows[name] = sorted({int(field) for field in fields}) or None
-    if problems:
-        raise InputError("\n".join(problems))
-    if not rows:
-        raise InputError(f"{path}: lists no image")
-    return list(rows.items())
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 text file, with or without byte-order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check dataset.root"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:
@@ -153,25 +131,112 @@ def shard_of(image_id: str, shards: int) -> int:
     return zlib.crc32(image_id.encode()) % shards
 
 
-def _entry(
-    row: tuple[str, list[int] | None], split: str, root: Path, dataset: Dataset, num_classes: int
-) -> Entry:
-    name, classes = row
-    image = root / dataset.images / f"{name}{dataset.image_suffix}"
-    mask = root / dataset.masks / f"{name}.png" if dataset.masks else None
-    if mask is not None and not mask.is_file():
-        mask = None
-    if dataset.labels_from == "masks" and split != "test":
-        if mask is None:
-            raise InputError(f"{name}: labels_from is masks, but it has no mask in {dataset.masks}")
-        classes = classes_in_mask(read_label(mask))
-        if classes and classes[-1] >= num_classes:
-            raise InputError(
-                f"{mask}: value {classes[-1] + 1}, but there are {num_classes} classes"
+@dataclass(frozen=True)
+class _Look:
+    """Looks at the image of a row: its entry, or what is wrong with it."""
+
+    split: str
+    root: Path
+    dataset: Dataset
+    classes: list[str] | None
+    findings: Findings
+
+    def __call__(self, row: Row) -> Entry | list[Problem]:
+        image = self.root / self.dataset.images / f"{row.id}{self.dataset.image_suffix}"
+        mask = self.root / self.dataset.masks / f"{row.id}.png" if self.dataset.masks else None
+        if mask is not None and not mask.is_file():
+            mask = None
+        from_masks = self.dataset.labels_from == "masks" and self.split != "test"
+        found: list[Problem] = []
+        photo = self._facts(image, "photo", self._photo, found)
+        label = self._facts(mask, "mask", self._mask, found) if mask else None
+        if mask and label:
+            found += self._unfit(mask, label, photo)
+        classes = row.classes
+        if from_masks:
+            classes = label and label["classes"]
+            if mask is None:
+                found.append(
+                    Problem(
+                        f"{self.root / self.dataset.masks / row.id}.png",
+                        "missing, and dataset.labels_from is masks",
+                        "add it, or take its image out of the list",
+                    )
+                )
+        known = row.usable and self.classes is not None and (label or not from_masks)
+        if self.split == "train" and known and not classes:
+            found.append(
+                Problem(
+                    row.place, f"{row.id}: a training image without a class", NO_CLASS[from_masks]
+                )
             )
-    if split == "train" and not classes:
-        raise InputError(f"{name}: a training image without a class; give its classes in the list")
-    width, height = read_photo(image).size
-    return Entry(
-        name, str(image), str(mask) if mask else None, classes, width, height, digest_file(image)
-    )
+        if found or not photo or not row.usable:
+            return found
+        size = photo["width"], photo["height"]
+        return Entry(
+            row.id, str(image), str(mask) if mask else None, classes, *size, photo["sha256"]
+        )
+
+    def _facts(self, path: Path, kind: str, look: Any, found: list[Problem]) -> Facts | None:
+        """The facts of a file, or None and one problem more."""
+        try:
+            return self.findings.of(path, kind, look)
+        except FileError as error:
+            found.append(_hinted(error.problem) if kind == "photo" else error.problem)
+            return None
+
+    def _photo(self, path: Path) -> Facts:
+        width, height = read_photo(path, self.dataset.max_pixels).size
+        return {"width": width, "height": height}
+
+    def _mask(self, path: Path) -> Facts:
+        mask = read_label(path, self.dataset.max_pixels)
+        height, width = mask.shape
+        return {"width": width, "height": height, "classes": classes_in_mask(mask)}
+
+    def _unfit(self, mask: Path, label: Facts, photo: Facts | None) -> Iterable[Problem]:
+        """What is wrong with a mask that is one, for its photograph and the classes."""
+        size = label["width"], label["height"]
+        if photo and size != (photo["width"], photo["height"]):
+            yield Problem(
+                str(mask),
+                "size {}x{}, the photograph has {}x{}".format(
+                    *size, photo["width"], photo["height"]
+                ),
+                "give the mask of this photograph, of its size as displayed",
+            )
+        classes = len(self.classes or [])
+        unknown = [c + 1 for c in label["classes"] if c >= classes]
+        if unknown and self.classes is not None:
+            yield Problem(
+                str(mask),
+                f"value {', '.join(map(str, unknown[:5]))}, but there are {classes} classes",
+                f"use 0 for background, 1 to {classes} for the classes, 255 for ignored pixels",
+            )
+
+
+# Whether labels come from masks -> how a training image gets a class.
+NO_CLASS = {
+    False: "give its classes in the list, or take it out",
+    True: "its mask shows none: correct it, or take the image out of the list",
+}
+
+
+def _hinted(problem: Problem) -> Problem:
+    """The problem of a missing photograph, with the file that was probably meant."""
+    path = Path(problem.file)
+    near = _names(path.parent).get(_plain(path.stem)) if not path.exists() else None
+    if near is None:
+        return problem
+    remedy = f"{near!r} is there: rename it, correct the list, or set dataset.image_suffix"
+    return Problem(problem.file, problem.problem, remedy)
+
+
+@functools.cache
+def _names(folder: Path) -> dict[str, str]:
+    """Files of a folder by what people take for their name."""
+    return {_plain(path.stem): path.name for path in folder.glob("*")}
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()

@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,33 @@ TEMPORARY = re.compile(rf"\..*\.{HOST}-(\d+)\.tmp(\.[^.]*)?", re.DOTALL)
 
 class InputError(Exception):
     """Bad input of the user's; the message names the file, the value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file (or a line of it, `FILE:LINE`), and what to do about it."""
+
+    file: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}; {self.remedy}"
+
+
+class FileError(InputError):
+    """An InputError that can be recorded as a problem, to go on and find the others too."""
+
+    def __init__(self, file: Path | str, problem: str, remedy: str) -> None:
+        self.problem = Problem(str(file), problem, remedy)
+        super().__init__(str(self.problem))
+
+
+def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
+    """An InputError as a problem, of `file` where it does not say so itself."""
+    if isinstance(error, FileError):
+        return error.problem
+    return Problem(str(file), str(error).removeprefix(f"{file}: "), remedy)
 
 
 @contextmanager

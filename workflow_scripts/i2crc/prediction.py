@@ -8,10 +8,13 @@ import numpy as np
 import torch
 
 from i2crc.config import Segmentation
-from i2crc.files import InputError, atomic_path
+from i2crc.files import FileError, InputError, atomic_path
 from i2crc.preprocessing import Preprocessing
 from i2crc.segmentation_net import MultiScale, build_segmentation
-from i2crc.weights import load_weights, metadata_preprocessing, read_metadata
+from i2crc.weights import load_weights, metadata_preprocessing, read_metadata, read_state
+
+# One value for each class and the background.
+HEAD_BIAS = "base.classifier.conv2d_list.0.bias"
 
 
 def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Preprocessing]:
@@ -22,6 +25,20 @@ def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Pre
     load_weights(path, model)
     model = model.to(device, memory_format=torch.channels_last).eval()
     return model, metadata_preprocessing(metadata)
+
+
+def load_published(path: Path, settings: Segmentation, classes: int) -> MultiScale:
+    """The network of `settings` for `classes` foreground classes, with the weights of a file."""
+    head = read_state(path)[0].get(HEAD_BIAS)
+    if head is not None and len(head) != classes + 1:
+        raise FileError(
+            path,
+            f"its network tells {len(head) - 1} classes apart, the data set has {classes}",
+            "give the checkpoint of this data set, or correct the classes of the data set",
+        )
+    model = build_segmentation(settings, classes)
+    load_weights(path, model)
+    return model
 
 
 @torch.inference_mode()

@@ -3,68 +3,53 @@
 import io
 import logging
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageChops
+from PIL import Image
 
-from i2crc.files import InputError, digest_bytes, write_bytes
-from i2crc.images import FORMATS, UNREADABLE
+from i2crc.files import FileError, Problem, digest_bytes, digest_file, write_bytes
+from i2crc.findings import Facts, Findings
+from i2crc.images import MOST_PIXELS, read_saliency
+from i2crc.parallel import map_in_order
 
 log = logging.getLogger("i2crc")
 
-SHOWN_PROBLEMS = 50
-TRANSPOSED = (5, 6, 7, 8)
-COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "LA")
-GREY_MODES = ("L", "1")
-
-
-class _MapError(Exception):
-    """What is wrong with one map; becomes a line of the report."""
+Size = tuple[int, int]  # width, height
 
 
 def collect(
-    source_folder: Path, images: list[dict], destination: Path, *, workers: int = 1
-) -> dict[str, str]:
-    """Put the map of each image at `destination/<id>.png`; return {id: SHA-256}, sorted by id.
+    source_folder: Path,
+    sizes: Mapping[str, Size | None],
+    destination: Path,
+    *,
+    workers: int = 1,
+    max_pixels: int = MOST_PIXELS,
+    findings: Findings | None = None,
+) -> tuple[dict[str, str], list[Problem]]:
+    """Put the map of each image at `destination/<id>.png`: {id: SHA-256} sorted by id, problems.
 
-    `images` are entries with "id" and "image", the photograph's path. A map is the one file named
-    `<id>.png` anywhere under `source_folder`; it has the photograph's size as displayed (after
-    EXIF transposition) and grey values 0..255. Maps stored as grey in another mode are converted.
-    All problems together are one InputError; `problems.txt` beside `destination` lists them all.
+    `sizes` maps ids to the size of the photograph as displayed, None where it is not known. A map
+    is the one file named `<id>.png` anywhere under `source_folder`; it has the photograph's size
+    and grey values 0..255. Maps stored as grey in another mode are converted. A map is decoded
+    unless `findings` remember it.
     """
-    report = Path(destination).parent / "problems.txt"
-    report.unlink(missing_ok=True)
-    photographs, problems = _photographs(images)
     maps = _maps(Path(source_folder))
+    findings = findings or Findings()
 
-    def place(name: str) -> str:
-        return _place(maps.get(name, []), photographs[name], Path(destination) / f"{name}.png")
+    def place(name: str) -> str | Problem:
+        target = Path(destination) / f"{name}.png"
+        try:
+            source = _one(maps.get(name, []), Path(source_folder), target.name)
+            return _place(source, sizes[name], target, findings, max_pixels)
+        except FileError as error:
+            return error.problem
 
-    digests = {}
-    with ThreadPoolExecutor(workers) as pool:
-        tasks = {name: pool.submit(place, name) for name in sorted(photographs)}
-        for name, task in tasks.items():
-            try:
-                digests[name] = task.result()
-            except _MapError as problem:
-                problems.append(f"{name}: {problem}")
-    if problems:
-        raise _reported(problems, len(images), Path(source_folder), report)
+    names = sorted(sizes)
+    placed = dict(zip(names, map_in_order(place, names, workers), strict=True))
+    digests = {name: sha for name, sha in placed.items() if isinstance(sha, str)}
     log.info("%s: %d saliency maps", destination, len(digests))
-    return digests
-
-
-def _photographs(images: list[dict]) -> tuple[dict[str, Path], list[str]]:
-    """{id: photograph}, and a problem for each id that names two photographs."""
-    photographs: dict[str, Path] = {}
-    problems = []
-    for entry in images:
-        photograph = Path(entry["image"])
-        first = photographs.setdefault(entry["id"], photograph)
-        if first != photograph:
-            problems.append(f"{entry['id']}: {photograph}: the index has {first} for this id too")
-    return photographs, problems
+    return digests, [problem for problem in placed.values() if isinstance(problem, Problem)]
 
 
 def _maps(folder: Path) -> dict[str, list[Path]]:
@@ -75,73 +60,43 @@ def _maps(folder: Path) -> dict[str, list[Path]]:
     return maps
 
 
-def _place(files: list[Path], photograph: Path, target: Path) -> str:
-    """Check the one map in `files`, write it to `target` and return its SHA-256."""
+def _one(files: list[Path], folder: Path, name: str) -> Path:
+    """The only one of `files`, which were found under `folder` as `name`."""
     if not files:
-        raise _MapError(f"{target.name}: missing")
+        raise FileError(folder / name, "no such saliency map", "add it: 8-bit grey, 255 = salient")
     if len(files) > 1:
-        raise _MapError(f"{', '.join(map(str, files))}: more than one file")
-    size = _displayed_size(photograph)
-    try:
-        data = _grey_png(files[0].read_bytes(), size)
-    except _MapError as problem:
-        raise _MapError(f"{files[0]}: {problem}") from problem
-    except UNREADABLE as error:
-        raise _MapError(f"{files[0]}: unreadable ({error})") from error
-    write_bytes(target, data)
-    return digest_bytes(data)
+        others = ", ".join(map(str, files[1:]))
+        raise FileError(files[0], f"also found as {others}", "leave one of them there")
+    return files[0]
 
 
-def _displayed_size(photograph: Path) -> tuple[int, int]:
-    """(width, height) after EXIF transposition, from the header alone."""
-    try:
-        with Image.open(photograph, formats=FORMATS) as image:
-            width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation) in TRANSPOSED
-    except UNREADABLE as error:
-        raise _MapError(f"{photograph}: unreadable photograph ({error})") from error
-    return (height, width) if turned else (width, height)
+def _place(
+    source: Path, size: Size | None, target: Path, findings: Findings, max_pixels: int
+) -> str:
+    """Check a map, write it to `target` unless it is there already, and return its SHA-256."""
+
+    def look(path: Path) -> Facts:
+        image = read_saliency(path, max_pixels)
+        stored = image.format == "PNG"
+        sha = digest_file(path) if stored else digest_bytes(_png(image))
+        return {"size": image.size, "stored": stored, "grey_sha256": sha}
+
+    facts = findings.of(source, "saliency", look)
+    if size is not None and tuple(facts["size"]) != size:
+        raise FileError(
+            source,
+            "size {}x{}, the photograph has {}x{}".format(*facts["size"], *size),
+            "give the map of this photograph, of its size as displayed",
+        )
+    sha = facts["grey_sha256"]
+    if not target.is_file() or digest_file(target) != sha:
+        # A grey PNG stays byte for byte what it was.
+        stored = facts["stored"]
+        write_bytes(target, source.read_bytes() if stored else _png(read_saliency(source)))
+    return sha
 
 
-def _grey_png(data: bytes, size: tuple[int, int]) -> bytes:
-    """`data` itself where it is an 8-bit grey PNG of `size`, else its conversion to one."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        # Before decoding, so that a small file that claims to be huge costs nothing.
-        if image.size != size:
-            sizes = "{}x{} against {}x{}".format(*image.size, *size)
-            raise _MapError(f"size {sizes} of the photograph")
-        image.load()
-        if image.mode == "L" and image.format == "PNG":
-            return data
-        converted = io.BytesIO()
-        _grey(image).save(converted, "PNG")
-    return converted.getvalue()
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """The mode L image of the same grey values."""
-    if image.mode in GREY_MODES:
-        return image.convert("L")
-    if image.mode not in COLOUR_MODES:
-        raise _MapError(f"mode {image.mode}, not 8-bit grey")
-    red, green, blue, alpha = image.convert("RGBA").split()
-    if alpha.getextrema() != (255, 255):
-        raise _MapError("transparent, not plain grey")
-    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
-        raise _MapError("colour, not grey")
-    return red
-
-
-def _reported(problems: list[str], count: int, source: Path, report: Path) -> InputError:
-    """Write every problem to `report`; return the error that shows the first ones."""
-    write_bytes(report, ("\n".join(problems) + "\n").encode())
-    shown = problems[:SHOWN_PROBLEMS]
-    if len(problems) > len(shown):
-        shown.append(f"... and {len(problems) - len(shown)} more")
-    return InputError(
-        f"{source}: {len(problems)} problem{'s' * (len(problems) > 1)} with the saliency maps of "
-        f"{count} images:\n  "
-        + "\n  ".join(shown)
-        + f"\nThe full list is in {report}. Give a source with one 8-bit grey <id>.png for each "
-        "image, of the image's own size"
-    )
+def _png(image: Image.Image) -> bytes:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()

@@ -52,7 +52,7 @@ def rescale(
     image: torch.Tensor, label: np.ndarray, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(3, H, W) image bilinear without antialias, (H, W) label nearest; sizes truncated."""
-    height, width = (int(side * scale) for side in label.shape)
+    height, width = (max(1, int(side * scale)) for side in label.shape)
     if scale != 1:
         image = F.interpolate(
             image[None], size=(height, width), mode="bilinear", align_corners=False

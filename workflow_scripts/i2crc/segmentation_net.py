@@ -54,10 +54,7 @@ class MultiScale(nn.Module):
         """
         logits = [self.base(images)]
         for scale in self.scales[1:]:
-            smaller = F.interpolate(
-                images, scale_factor=scale, mode="bilinear", align_corners=False
-            )
-            logits.append(self.base(smaller))
+            logits.append(self.base(_scaled(images, scale)))
         size = logits[0].shape[2:]
         maximum = logits[0]
         for other in logits[1:]:
@@ -66,6 +63,12 @@ class MultiScale(nn.Module):
         if not self.training:
             return maximum
         return [*logits, maximum] if len(logits) > 1 else logits
+
+
+def _scaled(images: torch.Tensor, scale: float) -> torch.Tensor:
+    if min(images.shape[2:]) * scale < 1:
+        return images  # of one pixel there is no half
+    return F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
 def build_segmentation(settings: Segmentation, classes: int) -> MultiScale:

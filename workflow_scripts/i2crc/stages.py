@@ -4,8 +4,9 @@
 DOES = {
     "render_demo": "drew the demo's photographs, masks and saliency maps",
     "prepare_data": "indexed the photographs of a split and dealt them out to shards",
-    "download_saliency": "fetched the saliency maps and checked them against the photographs",
-    "check_leaks": "checked that no ground truth leaks into training",
+    "download_saliency": "fetched the saliency maps and compared them with the photographs",
+    "check_leaks": "looked for ground truth that leaks into training",
+    "preflight": "looked for everything that is known to go wrong later",
     "train_classifier": "trained the classifier on image-level labels and saliency",
     "infer_cam": "inferred attention maps (CAM) of every image's classes",
     "gen_gt": "made the initial pseudo labels from attention and saliency",
