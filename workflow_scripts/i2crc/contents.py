@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Manifest, checked
 from i2crc.files import digest_file, digest_value, read_json, write_bytes
 from i2crc.manifests import read_manifests
 
@@ -35,8 +36,10 @@ class Contents:
     def __init__(self, memory: Path) -> None:
         self.memory = memory
         self.known: dict[str, list[Any]] = {}
-        with suppress(OSError, ValueError):  # nothing remembered: every file is read
-            self.known = json.loads(memory.read_text())
+        # Nothing remembered, or a damaged memory: every file is read.
+        with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+            known = json.loads(memory.read_text())
+            self.known = {path: list(entry) for path, entry in known.items() if len(entry) == 3}
         self.changed = False
 
     def digests(self, paths: Iterable[Path]) -> dict[str, str]:
@@ -91,6 +94,8 @@ def _artifact(path: Path, stat: Stat | None) -> str | dict[str, str]:
     if path.suffix != ".json":
         return digest_file(path)
     content = read_json(path)
+    if not isinstance(content, dict):
+        return digest_value(content)
     if "stage" in content and "files" in content and "count" in content:
-        return content["files"]
+        return checked(path, content, Manifest)["files"]
     return digest_value({key: value for key, value in content.items() if key != "provenance"})

@@ -5,6 +5,7 @@ An index is a JSON file ``{"split", "classes", "images": [entry, ...]}``; an ent
 covers everything of an image that a later stage reads, so a replaced file changes its entry.
 """
 
+import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from i2crc.artifacts import IndexFile, read_checked
 from i2crc.config import Dataset
-from i2crc.files import InputError, digest_file, read_json
+from i2crc.files import InputError, digest_file
 from i2crc.images import IGNORE, read_label, read_photo
 
 
@@ -42,7 +44,7 @@ class Index:
 
 def read_index(path: Path) -> Index:
     """Read an index file."""
-    content = read_json(path)
+    content = read_checked(path, IndexFile)
     try:
         entries = [Entry(**entry) for entry in content["images"]]
         return Index(content["split"], content["classes"], entries)
@@ -116,7 +118,8 @@ def read_label_list(path: Path, num_classes: int) -> list[tuple[str, list[int] |
             continue
         if name in rows:
             problems.append(f"{path}:{number}: image `{name}` is listed twice")
-        bad = [f for f in fields if not (f.isascii() and f.isdigit() and int(f) < num_classes)]
+        # Ten digits and more are no class, and Python refuses to read thousands of them.
+        bad = [f for f in fields if not (re.fullmatch("[0-9]{1,9}", f) and int(f) < num_classes)]
         if bad:
             problems.append(
                 f"{path}:{number}: `{bad[0]}` is no class; classes are 0 to {num_classes - 1}"

@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Manifest, read_checked
 from i2crc.console import log
-from i2crc.files import digest_file, digest_value, read_json, write_json
+from i2crc.files import digest_file, digest_value, write_json
 from i2crc.provenance import Origin
 
 
@@ -35,7 +37,7 @@ def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
     """All files of some manifests: name -> (path, SHA-256)."""
     found = {}
     for path in paths:
-        manifest = read_json(path)
+        manifest = read_checked(path, Manifest)
         folder = path.parent / manifest["folder"]
         found.update((name, (folder / name, sha)) for name, sha in manifest["files"].items())
     return found
@@ -55,13 +57,11 @@ class Journal:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
         self.done: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # the line that a kill cut short
-                self.done[entry["id"]] = entry
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            with suppress(ValueError, LookupError, TypeError, RecursionError):
+                # A line that a kill cut short, or of something else, is as good as none.
+                entry = json.loads(line)
+                self.done[entry["id"]] = {"key": entry["key"], "files": dict(entry["files"])}
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def files(self, image_id: str, key: str) -> dict[str, str] | None:

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Shape, checked, read_checked
 from i2crc.code import LIBRARY, code_digest
 from i2crc.config import Section
 from i2crc.console import STARTED
@@ -111,9 +112,10 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     """The provenance of an artifact, or None where it has none."""
     beside = provenance_file(path)
     if beside.is_file():
-        return read_json(beside)
+        return read_checked(beside, Shape)
     content = read_json(path) if path.suffix == ".json" else None
-    return content.get("provenance") if isinstance(content, dict) else None
+    facts = content.get("provenance") if isinstance(content, dict) else None
+    return None if facts is None else checked(path, facts, Shape)
 
 
 def write_beside(output: Path, facts: dict[str, Any]) -> None:
