@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from i2crc.artifacts import Score, read_checked
 from i2crc.console import make_parser, run
 from i2crc.figures import (
     COLORS,
@@ -19,7 +20,7 @@ from i2crc.figures import (
     message_figure,
     svg,
 )
-from i2crc.files import read_json, write_bytes
+from i2crc.files import write_bytes
 from i2crc.provenance import Origin, write_beside
 
 NUMBERS_UP_TO = 21  # labels of a confusion matrix with numbers in its cells
@@ -104,7 +105,7 @@ def write_numbers(axes: Axes, shares: np.ndarray) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     origin = Origin(Path(__file__), arguments.scores)
-    scores = [read_json(path) for path in arguments.scores]
+    scores = [read_checked(path, Score) for path in arguments.scores]
     figures = {
         arguments.per_class: class_figure(scores),
         arguments.confusion: confusion_figure(scores[-1]),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Facts, checked
 from i2crc.code import code_digest
 from i2crc.config import Config
 from i2crc.console import make_parser, run
@@ -70,7 +71,7 @@ def reasons(output: Output, config: dict[str, Any]) -> list[str]:
     facts = read_provenance(output.path)
     if not facts:
         return [WORDS.get(output.state, output.state)]
-    script = facts["script"]
+    script = checked(output.path, facts, Facts)["script"]
     found = changed_settings(script, facts["settings"], config)
     if facts["code_sha256"] != code_digest(Path(__file__).with_name(f"{script}.py")):
         found.append("its code changed")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from i2crc.artifacts import Score, read_checked
 from i2crc.bootstrap import Bootstrap, interval, read_counts
-from i2crc.files import InputError, digest_value, read_json
+from i2crc.files import InputError, digest_value
 from i2crc.lineage import Artifact, flatten, indexes, stages, trace
 
+# What `label:hits:truth:predicted:ignored` of every label of an image looks like.
+COUNTS = re.compile(r"([0-9]{1,3}(:[0-9]{1,15}){4}( |$))*")
 # What is compared of the provenance of every artifact.
 FACTS = ("settings", "seed", "precision", "device", "code_sha256", "git", "versions")
 
@@ -47,7 +51,7 @@ def read_experiments(folders: list[Path]) -> list[Experiment]:
     unique = len({folder.name for folder in folders}) == len(folders)
     experiments = []
     for folder in folders:
-        contents = [read_json(file) for file in sorted(folder.glob("scores/*.json"))]
+        contents = [read_checked(file, Score) for file in sorted(folder.glob("scores/*.json"))]
         scores = {content["stage"]: content for content in contents}
         if not scores:
             raise InputError(
@@ -114,11 +118,19 @@ def read_images(path: Path) -> dict[str, str]:
     """The counts of every image (still as text) from a CSV of scores per image."""
     try:
         with open(path, newline="") as file:
-            return {row["id"]: row["counts"] for row in csv.DictReader(file)}
+            images = {row["id"]: row["counts"] for row in csv.DictReader(file)}
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; score this stage again") from error
     except KeyError as error:
         raise InputError(f"{path}: no column {error}; score this stage again") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: not readable ({error}); score this stage again") from error
+    for image_id, counts in images.items():
+        if not COUNTS.fullmatch(counts or ""):
+            raise InputError(
+                f"{path}: counts of {image_id} are {counts!r:.80}; score this stage again"
+            )
+    return images
 
 
 def resample(

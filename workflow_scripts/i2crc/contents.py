@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Manifest, checked
 from i2crc.files import digest_file, digest_value, read_json, write_bytes
 from i2crc.manifests import is_removed, read_manifests
 from i2crc.provenance import content_digest, provenance_file
@@ -109,5 +110,5 @@ def _artifact(path: Path, stat: Stat | None) -> str | dict[str, str]:
     if not isinstance(content, dict):
         return digest_value(content)
     if "stage" in content and "files" in content and "count" in content:
-        return content["files"]
+        return checked(path, content, Manifest)["files"]
     return content_digest(path)

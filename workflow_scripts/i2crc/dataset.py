@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from i2crc.artifacts import IndexFile, read_checked
 from i2crc.config import Dataset
-from i2crc.files import FileError, InputError, Problem, read_json
+from i2crc.files import FileError, Problem
 from i2crc.findings import Facts, Findings
 from i2crc.images import IGNORE, read_label, read_photo
 from i2crc.label_lists import Row, read_label_list, read_text
@@ -54,14 +55,11 @@ class Index:
 
 def read_index(path: Path) -> Index:
     """Read an index file."""
-    content = read_json(path)
-    try:
-        entries = [Entry(**entry) for entry in content["images"]]
-        problems = [Problem(**problem) for problem in content.get("problems", [])]
-        left_out = content.get("left_out", [])
-        return Index(content["split"], content["classes"], entries, left_out, problems)
-    except (AttributeError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not an index ({error!r}); run prepare_data again") from error
+    content = read_checked(path, IndexFile)
+    entries = [Entry(**entry) for entry in content["images"]]
+    problems = [Problem(**problem) for problem in content.get("problems", [])]
+    left_out = content.get("left_out", [])
+    return Index(content["split"], content["classes"], entries, left_out, problems)
 
 
 def index_json(index: Index) -> dict[str, Any]:

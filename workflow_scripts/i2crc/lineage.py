@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Facts, Listing, checked, read_checked
 from i2crc.dataset import Entry, Index, read_index
-from i2crc.files import InputError, read_json
+from i2crc.files import InputError
 from i2crc.manifests import is_removed
 from i2crc.provenance import content_digest, read_provenance
 
@@ -208,7 +209,8 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _artifact(path: Path, facts: dict[str, Any]) -> Artifact:
-    content = read_json(path) if path.suffix == ".json" else {}
+    checked(path, facts, Facts)
+    content = read_checked(path, Listing) if path.suffix == ".json" else {}
     folder = path.parent / content.get("folder", ".")
     # The demo's manifest also names the archive beside it.
     files = {} if is_removed(path, content) else content.get("files", {})

@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Manifest, read_checked
 from i2crc.console import log
 from i2crc.faults import naming
-from i2crc.files import digest_file, digest_value, read_json, write_json
+from i2crc.files import digest_file, digest_value, write_json
 from i2crc.parallel import no_interrupts
 from i2crc.provenance import Origin
 
@@ -39,7 +40,7 @@ def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
     """All files of some manifests: name -> (path, SHA-256)."""
     found = {}
     for path in paths:
-        manifest = read_json(path)
+        manifest = read_checked(path, Manifest)
         folder = path.parent / manifest["folder"]
         found.update((name, (folder / name, sha)) for name, sha in manifest["files"].items())
     return found

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Shape, checked, read_checked
 from i2crc.code import LIBRARY, code_digest
 from i2crc.config import Section
 from i2crc.console import STARTED
@@ -111,7 +112,7 @@ def content_digest(path: Path) -> str:
 def _what_counts(content: dict[str, Any]) -> dict[str, Any]:
     counted = {key: value for key, value in content.items() if key != "provenance"}
     images = counted.get("images")  # of an index; of scores, their number
-    if isinstance(images, list):
+    if isinstance(images, list) and all(isinstance(entry, dict) for entry in images):
         counted["images"] = [{**e, "image": "", "mask": bool(e.get("mask"))} for e in images]
     return counted
 
@@ -120,9 +121,10 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     """The provenance of an artifact, or None where it has none."""
     beside = provenance_file(path)
     if beside.is_file():
-        return read_json(beside)
+        return read_checked(beside, Shape)
     content = read_json(path) if path.suffix == ".json" else None
-    return content.get("provenance") if isinstance(content, dict) else None
+    facts = content.get("provenance") if isinstance(content, dict) else None
+    return None if facts is None else checked(path, facts, Shape)
 
 
 def write_beside(output: Path, facts: dict[str, Any]) -> None:
