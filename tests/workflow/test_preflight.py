@@ -33,7 +33,7 @@ def write_good(root: Path, ids: list[str]) -> None:
 
 
 def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 # Bad training image -> what makes it so, given the root of a good one.
@@ -90,7 +90,7 @@ REPORTED = [
     "val.txt:2: 'dgo': no class; classes are the numbers 0 to 1, or their names; the nearest is",
     "JPEGImages/badval.jpg: cannot be decoded (",
     "good2: a validation image that is in the training list too; take it out of one",
-    "twin.jpg: a validation image, the same as data/JPEGImages/good3.jpg of training",
+    "JPEGImages/twin.jpg: a validation image, the same as data/JPEGImages/good3.jpg of training",
     "classifier.weights: none.safetensors: no such weight file; see the settings of classifier",
 ]
 
