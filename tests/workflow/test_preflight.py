@@ -247,7 +247,16 @@ def test_results_that_cannot_be_written_are_told_plainly(project, mount):
     assert "readonly: cannot be written" in output
     assert "choose another folder with the setting `results`" in output
     assert "Traceback" not in output
-    assert "  File " not in output
+    assert "site-packages" not in output
+
+
+def test_records_that_cannot_be_written_are_told_plainly(project, mount):
+    (project.folder / ".snakemake").rename(project.folder / "records")
+    mount(".snakemake", "ro,size=1m")
+    done = project.snakemake("preflight")
+    assert done.returncode != 0
+    assert ".snakemake: cannot be written" in done.stdout + done.stderr
+    assert "site-packages" not in done.stdout + done.stderr
 
 
 def test_too_little_disk_is_told_before_anything_trains(project, mount):
