@@ -105,6 +105,12 @@ def build_index(
     rows, problems = read_label_list(file, classes)
     look = _Look(split, root, dataset, classes, findings or Findings())
     rows = rows[: dataset.limit]
+    folder = root / dataset.images
+    if not folder.is_dir():
+        problems.append(
+            Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
+        )
+        return Index(split, classes or [], [], [row.id for row in rows], problems)
     found = list(map_in_order(look, rows, workers))
     entries = [one for one in found if isinstance(one, Entry)]
     left_out = [row.id for row, one in zip(rows, found, strict=True) if not isinstance(one, Entry)]
