@@ -261,9 +261,13 @@ def test_records_that_cannot_be_written_are_told_plainly(project, mount):
 
 def test_too_little_disk_is_told_before_anything_trains(project, mount):
     mount("small", "size=20m")
-    (project.folder / "data/val.txt").write_text("good2 0\n")
-    lists = {"train_list": "train.txt", "val_list": "val.txt"}
-    done = project.snakemake("preflight", settings={"dataset": FOLDER | lists, "results": "small"})
+    root = project.folder / "fine"
+    write_good(root, GOOD)
+    (root / "classes.txt").write_text("cat\n")
+    (root / "train.txt").write_text("good0 0\ngood1 0\n")
+    (root / "val.txt").write_text("good2 0\n")
+    folder = {"root": "fine", "masks": "masks", "train_list": "train.txt", "val_list": "val.txt"}
+    done = project.snakemake("preflight", settings={"dataset": folder, "results": "small"})
     output = done.stdout + done.stderr
     assert "1 problem to mend" in output
     assert "small/demo: the artifacts still to come take about 0.05 GB" in output
