@@ -99,7 +99,7 @@ rule evaluate_checkpoint:
 
 
 onstart:
-    require_writable()
+    require_writable(RESULTS, ", or choose another folder with the setting `results`")
     begin_run()
     CONTENTS.save()
     if not RECORDS_LOST:

@@ -121,7 +121,7 @@ checkpoint preflight:
         masks=MASKS,
         has_masks=has_masks(),
         allow="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
-        experiment=RESULTS,
+        experiment=lambda wildcards: RESULTS,
         code=code("preflight"),
         content=content("preflight"),
     shell:
@@ -149,7 +149,7 @@ checkpoint preflight_published:
         has_masks=has_masks(),
         checkpoint=CONFIG.checkpoint.source,
         outside=outside(CONFIG.checkpoint.source),
-        experiment=RESULTS,
+        experiment=lambda wildcards: RESULTS,
         code=code("preflight"),
         content=content("preflight_published"),
     shell:

@@ -162,15 +162,14 @@ def forget_problems():
             path.unlink()
 
 
-def require_writable():
-    """Stop with a plain message where the results cannot be written."""
-    folder = Path(RESULTS).absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+def require_writable(folder, remedy):
+    """Stop with a plain message where a folder cannot be written."""
+    path = Path(folder).absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise WorkflowError(
-            f"{there}: cannot be written (a read-only disk, no permission, or no folder), and the "
-            f"results are to go to {RESULTS}; mend that, or choose another folder with the setting "
-            "`results`"
+            f"{there}: cannot be written (a read-only disk, no permission, or no folder), which "
+            f"{folder} needs; mend that{remedy}"
         )
 
 
@@ -243,4 +242,5 @@ if RECORDS_LOST and not {"--forceall", "-F"}.intersection(sys.argv):
         "every stage looks at what it has, and computes nothing again that is current"
     )
 if workflow.is_main_process:
+    require_writable(".snakemake", "")
     look_at_results()

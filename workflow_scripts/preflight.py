@@ -109,6 +109,7 @@ def main(arguments: argparse.Namespace) -> None:
     given: dict[str, Any] = json.loads(arguments.settings)
     networks = {name: SECTIONS[name].model_validate(values) for name, values in given.items()}
     indexes = [read_index(path) for path in arguments.indexes]
+    arguments.experiment.mkdir(parents=True, exist_ok=True)
     problems, planned = look(arguments, indexes, networks)
     report(problems, arguments.output.with_suffix(".problems.txt"))
     for name, size in planned.items():

@@ -179,6 +179,13 @@ def test_all_problems_of_a_split_are_told(root):
     assert (index.images, index.left_out) == ([], ["a", "b", "c", "ghost"])
 
 
+def test_a_missing_folder_of_photographs_is_one_problem(root):
+    (root / "train_cls.txt").write_text("a 0\nb\nc x\n")
+    unknown, missing = problems(root, images="Photos")
+    assert unknown.startswith("train_cls.txt:3: 'x': no class")
+    assert missing == f"dataset.images: {root}/Photos: no such folder; correct the setting"
+
+
 def test_photographs_are_looked_at_without_class_names(root):
     (root / "JPEGImages" / "b.jpg").unlink()
     (problem,) = problems(root, classes=None)

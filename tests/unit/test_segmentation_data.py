@@ -137,3 +137,8 @@ def test_label_of_another_size_is_named(make_samples, tmp_path):
     write_label(tmp_path / "label.png", np.zeros((60, 50)))
     with pytest.raises(InputError, match=r"label\.png: size \(50, 60\)"):
         samples.sample(0, np.random.default_rng(0))
+
+
+def test_image_of_one_pixel():
+    image, label = rescale(torch.zeros(3, 1, 1), np.zeros((1, 1), np.uint8), 0.5)
+    assert (image.shape, label.shape) == ((3, 1, 1), (1, 1))

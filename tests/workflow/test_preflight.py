@@ -33,7 +33,7 @@ def write_good(root: Path, ids: list[str]) -> None:
 
 
 def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 # Bad training image -> what makes it so, given the root of a good one.
@@ -90,7 +90,7 @@ REPORTED = [
     "val.txt:2: 'dgo': no class; classes are the numbers 0 to 1, or their names; the nearest is",
     "JPEGImages/badval.jpg: cannot be decoded (",
     "good2: a validation image that is in the training list too; take it out of one",
-    "twin.jpg: a validation image, the same as data/JPEGImages/good3.jpg of training",
+    "JPEGImages/twin.jpg: a validation image, the same as data/JPEGImages/good3.jpg of training",
     "classifier.weights: none.safetensors: no such weight file; see the settings of classifier",
 ]
 
@@ -247,14 +247,27 @@ def test_results_that_cannot_be_written_are_told_plainly(project, mount):
     assert "readonly: cannot be written" in output
     assert "choose another folder with the setting `results`" in output
     assert "Traceback" not in output
-    assert "  File " not in output
+    assert "site-packages/snakemake/workflow.py" not in output
+
+
+def test_records_that_cannot_be_written_are_told_plainly(project, mount):
+    (project.folder / ".snakemake").rename(project.folder / "records")
+    mount(".snakemake", "ro,size=1m")
+    done = project.snakemake("preflight")
+    assert done.returncode != 0
+    assert ".snakemake: cannot be written" in done.stdout + done.stderr
+    assert "site-packages/snakemake/workflow.py" not in done.stdout + done.stderr
 
 
 def test_too_little_disk_is_told_before_anything_trains(project, mount):
     mount("small", "size=20m")
-    (project.folder / "data/val.txt").write_text("good2 0\n")
-    lists = {"train_list": "train.txt", "val_list": "val.txt"}
-    done = project.snakemake("preflight", settings={"dataset": FOLDER | lists, "results": "small"})
+    root = project.folder / "fine"
+    write_good(root, GOOD)
+    (root / "classes.txt").write_text("cat\n")
+    (root / "train.txt").write_text("good0 0\ngood1 0\n")
+    (root / "val.txt").write_text("good2 0\n")
+    folder = {"root": "fine", "masks": "masks", "train_list": "train.txt", "val_list": "val.txt"}
+    done = project.snakemake("preflight", settings={"dataset": folder, "results": "small"})
     output = done.stdout + done.stderr
     assert "1 problem to mend" in output
     assert "small/demo: the artifacts still to come take about 0.05 GB" in output

@@ -145,7 +145,10 @@ def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(fi
     leaky = {"experiment": "leaky", "dataset": {"val_list": "train_cls.txt"}}
     done = finished.snakemake("cams", settings=leaky)
     assert done.returncode != 0
-    assert "12 validation images are in the training list" in done.stdout + done.stderr
+    output = done.stdout + done.stderr
+    assert "12 problems to mend before the run can start" in output
+    assert "demo_train_0012: a validation image that is in the training list too" in output
+    assert "evaluation.allow_leaks" in output
     assert not (finished.folder / "results/leaky/classifier").exists()
 
 

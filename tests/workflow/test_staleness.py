@@ -205,6 +205,20 @@ def rerun(photographs: Edited, *targets: str) -> Counter:
     return photographs.run(*targets, dataset=root, experiment="photographs")
 
 
+def test_a_problem_that_was_mended_trains_nothing(photographs):
+    mask = sorted((photographs.folder / "photographs/SegmentationClassAug").glob("*train*"))[0]
+    content = mask.read_bytes()
+    mask.write_bytes(b"junk")
+    settings = {"dataset": {"root": "photographs"}, "experiment": "photographs"}
+    done = photographs.project.snakemake(settings=settings)
+    assert done.returncode != 0
+    assert "1 problem to mend before the run can start" in done.stdout + done.stderr
+    mask.write_bytes(content)
+    ran = set(rerun(photographs))
+    assert ran == {"prepare_data", "download_saliency", "check_leaks", "preflight"}
+    assert not rerun(photographs)
+
+
 def test_a_replaced_mask_of_val_runs_scores_alone(photographs):
     mask = sorted((photographs.folder / "photographs/SegmentationClassAug").glob("*val*"))[0]
     Image.new("L", (64, 64), 1).save(mask)
@@ -237,5 +251,6 @@ def test_a_replaced_photograph_trains_again(photographs):
 def test_a_replaced_saliency_map_trains_again(photographs):
     file = photographs.folder / f"photographs/saliency/{first_id(photographs)}.png"
     Image.new("L", (64, 64), 255).save(file)
-    assert set(rerun(photographs, "cams")) == {"download_saliency", "train_classifier", "infer_cam"}
+    ran = set(rerun(photographs, "cams"))
+    assert ran == {"download_saliency", "preflight", "train_classifier", "infer_cam"}
     assert not rerun(photographs, "cams")

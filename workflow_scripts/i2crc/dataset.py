@@ -104,6 +104,12 @@ def build_index(
     look = _Look(split, root, dataset, classes, findings or Findings())
     # Sorted, because the order of the lines means nothing: training batches are drawn by number.
     rows = sorted(rows[: dataset.limit], key=lambda row: row.id)
+    folder = root / dataset.images
+    if not folder.is_dir():
+        problems.append(
+            Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
+        )
+        return Index(split, classes or [], [], [row.id for row in rows], problems)
     found = list(map_in_order(look, rows, workers))
     entries = [one for one in found if isinstance(one, Entry)]
     left_out = [row.id for row, one in zip(rows, found, strict=True) if not isinstance(one, Entry)]
