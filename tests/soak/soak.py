@@ -75,7 +75,7 @@ class Run:
 
     def begun(self) -> list[str]:
         """The rules of the jobs that it has begun, in order."""
-        prefixes = ("rule ", "checkpoint ", "localrule ")
+        prefixes = ("rule ", "checkpoint ", "localrule ", "localcheckpoint ")
         lines = self.text().splitlines()
         return [line.split()[1].rstrip(":") for line in lines if line.startswith(prefixes)]
 
