@@ -1,6 +1,7 @@
 """What the machine does to a stage, in plain words; a bug of ours keeps its traceback."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -64,6 +65,15 @@ class Doomed(Dataset):
 
 def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_killed_while_it_hands_over_is_named():
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with pytest.raises(EOFError) as lost:
+        ours.recv()
+    assert "a worker process was killed" in explain(lost.value)
+    assert explain(EOFError("No data left in file")) is None
 
 
 def test_killed_workers_are_named_with_what_to_lower():
