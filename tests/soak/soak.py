@@ -40,6 +40,11 @@ KINDS = {
 WITH_WORKERS = ("train_classifier", "train_segmentation", "crf")
 # What never may be asked of, or shown to, a user who restarts.
 FORBIDDEN = ("--unlock", "Traceback", "IncompleteFiles", "--forceall", "unexpected error")
+# Python itself says so much when Ctrl-C meets it at its imports, before any code of ours.
+INTERRUPTED_IMPORT = re.compile(
+    r"Traceback \(most recent call last\):(?:(?!\n\w+(?:Error|Exception)).)*?\nKeyboardInterrupt",
+    re.DOTALL,
+)
 COMPARED = (
     "data",
     "saliency",
@@ -268,7 +273,7 @@ class Soak:
 
     def wait_for_worker(self, run: Run) -> bool:
         """Whether a stage starts a worker in the next time."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and run.process.poll() is None:
             if run.workers():
                 time.sleep(self.random.uniform(0, 1))
@@ -287,8 +292,7 @@ class Soak:
 
     def look(self, run: Run) -> None:
         """Note what a user must never see."""
-        # Python itself says so much when Ctrl-C meets it at its imports.
-        text = re.sub(r"Traceback [^\n]*\n([ ^~][^\n]*\n)*KeyboardInterrupt", "", run.text())
+        text = INTERRUPTED_IMPORT.sub("", run.text())
         self.problems += [f"{run.output.name}: {word}" for word in FORBIDDEN if word in text]
 
     def compare(self) -> None:
