@@ -53,7 +53,8 @@ checkpoint prepare_data:
         outside=lambda wildcards: (
             dataset("images", f"{wildcards.split}_list"),
             dataset("masks") if CONFIG.dataset.labels_from == "masks" else "",
-            outside(Path(DATA_ROOT) / "classes.txt"),
+            # The demo's is not there yet when this is asked; render_demo's manifest tells of it.
+            "" if IS_DEMO else outside(Path(DATA_ROOT) / "classes.txt"),
         ),
         code=code("prepare_data"),
         content=content("prepare_data"),
