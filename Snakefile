@@ -106,6 +106,10 @@ onstart:
         remember_run()
 
 
+onerror:
+    print_failure(log)
+
+
 onsuccess:
     if RECORDS_LOST and workflow.dag_settings.targets <= {"all"}:
         remember_run()

@@ -1,6 +1,7 @@
 # What all rules share: the validated configuration and shards. No stage logic.
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -93,3 +94,32 @@ def print_summary():
         if path.exists():
             print(f"{name}: {path}")
             print(path.read_text() if path.suffix == ".md" else "")
+
+
+def print_failure(log_files):
+    """Say how it goes on after a run that failed or was stopped; `log_files` are Snakemake's."""
+    text = "".join(Path(file).read_text() for file in log_files if Path(file).is_file())
+    if re.search("Signals.SIGKILL|exit status 137", text):
+        print(
+            "A job above was killed from outside, most likely by the kernel because memory ran out "
+            "(`dmesg` would say so): give fewer --cores, or lower runtime.workers or "
+            "runtime.inference_threads.",
+            file=sys.stderr,
+        )
+    print(
+        f"{RESULTS} is not finished. Nothing finished is lost: mend what the errors above say, if "
+        "there are any, and start the same command again; it continues.",
+        file=sys.stderr,
+    )
+
+
+def end_quietly(kind, error, trace):
+    """Ctrl-C while Snakemake itself is at work ends it with a line instead of a traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("Stopped. Start the same command again and it continues.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if workflow.is_main_process:
+    sys.excepthook = end_quietly

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,11 @@ KINDS = {
 WITH_WORKERS = ("train_classifier", "train_segmentation", "crf")
 # What never may be asked of, or shown to, a user who restarts.
 FORBIDDEN = ("--unlock", "Traceback", "IncompleteFiles", "--forceall", "unexpected error")
+# Python itself says so much when Ctrl-C meets it at its imports, before any code of ours.
+INTERRUPTED_IMPORT = re.compile(
+    r"Traceback \(most recent call last\):(?:(?!\n\w+(?:Error|Exception)).)*?\nKeyboardInterrupt",
+    re.DOTALL,
+)
 COMPARED = (
     "data",
     "saliency",
@@ -58,7 +64,7 @@ PATIENCE = 600  # seconds until a process counts as hung
 class Run:
     """One start of the documented command, in a process group of its own."""
 
-    def __init__(self, project: Project, settings: dict, output: Path, targets: list[str]) -> None:
+    def __init__(self, project: Project, settings: dict, output: Path, targets: tuple) -> None:
         self.output, self.seen = output, 0
         with open(output, "wb") as file:
             self.process = subprocess.Popen(
@@ -75,7 +81,7 @@ class Run:
 
     def begun(self) -> list[str]:
         """The rules of the jobs that it has begun, in order."""
-        prefixes = ("rule ", "checkpoint ", "localrule ")
+        prefixes = ("rule ", "checkpoint ", "localrule ", "localcheckpoint ")
         lines = self.text().splitlines()
         return [line.split()[1].rstrip(":") for line in lines if line.startswith(prefixes)]
 
@@ -178,10 +184,18 @@ def contents(results: Path) -> dict[str, str]:
 class Soak:
     """Rounds of one project from nothing to the end, killed again and again."""
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path, reference: Path) -> None:
-        self.arguments, self.reference = arguments, contents(reference)
-        self.seconds = durations(reference)
-        self.random = random.Random(arguments.seed)
+    def __init__(
+        self,
+        folder: Path,
+        reference: Path,
+        settings: dict,
+        kills: int,
+        seed: int,
+        targets: tuple[str, ...] = (),
+    ) -> None:
+        self.settings, self.targets, self.wanted = settings, targets, kills
+        self.reference, self.seconds = contents(reference), durations(reference)
+        self.random = random.Random(seed)
         self.project = Project(folder / "project")
         self.outputs = folder / "outputs"
         self.outputs.mkdir()
@@ -189,22 +203,34 @@ class Soak:
         self.problems: list[str] = []
         self.runs: list[Run] = []
 
+    def run(self) -> None:
+        """Rounds until there were enough kills."""
+        self.round()
+        while not self.enough():
+            for name in ("results", ".snakemake"):
+                shutil.rmtree(self.project.folder / name)
+            self.round()
+
+    def enough(self) -> bool:
+        """Whether there were as many kills as wanted, and each kind."""
+        return len(self.kills) >= self.wanted and {kind for kind, _ in self.kills} == {*KINDS}
+
     def round(self) -> None:
-        """From no results to the end, then compare; kills until there were enough."""
+        """From no results to the end, then compare."""
         self.restarts = 0
         while True:
             output = self.outputs / f"{len(self.runs):04d}.log"
-            run = Run(self.project, SETTINGS, output, self.arguments.targets)
+            run = Run(self.project, self.settings, output, self.targets)
             self.runs.append(run)
             # A run goes on without a killed worker, or ends its jobs on SIGTERM: meet it again.
-            while len(self.kills) < self.arguments.kills and run.process.poll() is None:
+            while not self.enough() and run.process.poll() is None:
                 self.kill(run)
             code = self.wait(run)
             self.look(run)
             if code == 0:
                 break
             self.restarts += 1
-            if self.restarts > 3 * self.arguments.kills + 10:
+            if self.restarts > 3 * self.wanted + 10:
                 raise SystemExit("no progress: too many restarts without reaching the end")
         self.compare()
 
@@ -213,14 +239,14 @@ class Soak:
         rule = self.wait_for_job(run)
         if rule is None:
             return
-        kinds = [kind for kind in KINDS if kind != "kill worker"]
-        if rule in WITH_WORKERS and self.random.random() < 0.5 and self.wait_for_worker(run):
+        met = Counter(kind for kind, _ in self.kills)
+        rare = met["kill worker"] <= min(met[kind] for kind in KINDS)
+        if rule in WITH_WORKERS and rare and self.wait_for_worker(run):
             kinds = ["kill worker"]
         else:
             time.sleep(self.random.uniform(0, self.seconds.get(rule, 6.0)))
-        if not run.stages():
-            kinds = [kind for kind in kinds if kind != "kill stage"]
-        met = Counter(kind for kind, _ in self.kills)
+            impossible = {"kill worker"} if run.stages() else {"kill worker", "kill stage"}
+            kinds = [kind for kind in KINDS if kind not in impossible]
         kind = min(kinds, key=lambda kind: (met[kind], self.random.random()))
         running = run.hit(kind)
         if running is None:
@@ -247,7 +273,7 @@ class Soak:
 
     def wait_for_worker(self, run: Run) -> bool:
         """Whether a stage starts a worker in the next time."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and run.process.poll() is None:
             if run.workers():
                 time.sleep(self.random.uniform(0, 1))
@@ -266,13 +292,14 @@ class Soak:
 
     def look(self, run: Run) -> None:
         """Note what a user must never see."""
-        text = run.text()
+        text = INTERRUPTED_IMPORT.sub("", run.text())
         self.problems += [f"{run.output.name}: {word}" for word in FORBIDDEN if word in text]
 
     def compare(self) -> None:
         """Compare with the run that was never interrupted, and look for what was left behind."""
         found = contents(self.project.results)
-        for name in sorted(found.keys() | self.reference.keys()):
+        # Fewer targets make fewer files.
+        for name in sorted(found if self.targets else found.keys() | self.reference.keys()):
             if found.get(name) != self.reference.get(name):
                 self.problems.append(f"{name}: differs from the uninterrupted run")
         self.problems += [f"{p}: left behind" for p in self.project.results.rglob(".*.tmp*")]
@@ -284,11 +311,6 @@ class Soak:
         self.problems += [f"process {' '.join(_command(p))[:100]}: still there" for p in alive]
         files = len(found)
         print(f"end reached after {self.restarts} restarts, {files} files compared", flush=True)
-
-    def start_over(self) -> None:
-        """Remove the results."""
-        for name in ("results", ".snakemake"):
-            shutil.rmtree(self.project.folder / name)
 
     def table(self) -> str:
         """Kills by kind and by stage."""
@@ -320,14 +342,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="decides kinds and moments")
     parser.add_argument("--folder", type=Path, help="where to work; kept (default: temporary)")
     parser.add_argument("--reference", type=Path, help="results of a run that was not interrupted")
-    parser.add_argument("--targets", nargs="*", default=[], help="instead of the whole DAG")
     return parser.parse_args()
 
 
-def uninterrupted(arguments: argparse.Namespace, folder: Path) -> Path:
+def uninterrupted(folder: Path) -> Path:
     """The results of a run that nobody disturbs."""
     whole = Project(folder / "whole")
-    done = whole.snakemake(*arguments.targets, settings=SETTINGS)
+    done = whole.snakemake(settings=SETTINGS)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
     return whole.results
@@ -337,13 +358,10 @@ def main() -> None:
     arguments = parse()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and & have it ignored
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak"))
-    folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    soak = Soak(arguments, folder, arguments.reference or uninterrupted(arguments, folder))
-    soak.round()
-    while len(soak.kills) < arguments.kills:
-        soak.start_over()
-        soak.round()
+    reference = arguments.reference or uninterrupted(folder)
+    soak = Soak(folder, reference, SETTINGS, arguments.kills, arguments.seed)
+    soak.run()
     minutes = (time.monotonic() - started) / 60
     print(soak.table())
     print(f"seed {arguments.seed}, {len(soak.kills)} kills, {minutes:.0f} minutes, in {folder}")

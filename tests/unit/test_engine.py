@@ -97,3 +97,45 @@ def test_a_loss_that_is_not_finite_names_the_images(tmp_path):
 
     with pytest.raises(engine.TrainingError, match=r"iteration 1, images \d, \d"):
         train(plan(tmp_path), loss)
+
+
+def squares(network, batch, mean_count):
+    return {"loss": network(batch["image"]).square().mean()}
+
+
+@pytest.mark.parametrize("how", ["emptied", "cut", "of something else"])
+def test_a_damaged_checkpoint_costs_a_fresh_start_and_says_so(tmp_path, caplog, how):
+    whole = plan(tmp_path / "whole")
+    train(whole, squares)
+    interrupted = plan(tmp_path / "interrupted")
+    checkpoint = interrupted.folder / "checkpoint.pt"
+    interrupted.folder.mkdir()
+    torch.save([1] if how == "of something else" else {"fingerprint": "fingerprint"}, checkpoint)
+    if how != "of something else":
+        data = checkpoint.read_bytes()
+        checkpoint.write_bytes(b"" if how == "emptied" else data[: len(data) // 2])
+    with caplog.at_level("WARNING", "i2crc"):
+        train(interrupted, squares)
+    assert f"{checkpoint}: this checkpoint is damaged" in caplog.text
+    assert interrupted.weights.read_bytes() == whole.weights.read_bytes()
+    assert not checkpoint.exists()
+
+
+def test_damaged_weights_of_a_finished_run_are_trained_again(tmp_path, caplog):
+    done = plan(tmp_path)
+    train(done, squares)
+    before = done.weights.read_bytes()
+    done.weights.write_bytes(before[:100])
+    train(done, squares)
+    assert "trained again" in caplog.text
+    assert done.weights.read_bytes() == before
+    train(done, squares)
+    assert done.weights.read_bytes() == before
+
+
+def test_a_kill_before_the_checkpoint_was_removed_leaves_none(tmp_path):
+    done = plan(tmp_path)
+    train(done, squares)
+    (tmp_path / "checkpoint.pt").write_bytes(b"left behind")
+    train(done, squares)
+    assert not (tmp_path / "checkpoint.pt").exists()

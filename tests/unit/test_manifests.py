@@ -1,5 +1,6 @@
 """Manifests and shards: what is made again and what is not."""
 
+import json
 import shutil
 import sys
 import time
@@ -8,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from i2crc.contents import Contents, artifact_contents, damaged_files
-from i2crc.files import digest_file, read_json
-from i2crc.manifests import make_shard, manifests_digest, read_manifests, threads, write_manifest
+from i2crc.files import digest_file, read_json, write_bytes
+from i2crc.manifests import (
+    Journal,
+    make_shard,
+    manifests_digest,
+    read_manifests,
+    threads,
+    write_manifest,
+)
 from i2crc.provenance import Origin, content_digest
 
 KEYS = {"a": ["1"], "b": ["1"], "c": ["1"]}
@@ -207,3 +215,31 @@ def test_only_temporary_files_may_be_gone(tmp_path, temporary):
     shutil.rmtree(folder)
     assert damaged() == ([] if temporary else ["a", "b"])
     assert artifact_contents([manifest]) == before
+
+
+def test_a_failing_image_among_many_ends_the_shard_and_keeps_what_is_finished(tmp_path):
+    def work(image_id: str) -> list[str]:
+        if image_id == "02":
+            raise ValueError("bad image")
+        write_bytes(tmp_path / "images" / f"{image_id}.png", b"x")
+        return [f"{image_id}.png"]
+
+    keys = {f"{n:02d}": [n] for n in range(50)}
+    manifest = tmp_path / "1-of-1.json"
+    with pytest.raises(ValueError, match="bad image"), threads(1) as pool:
+        make_shard(manifest, ORIGIN, tmp_path / "images", keys, work, pool)
+    assert not manifest.exists()
+    journal = (tmp_path / "1-of-1.journal").read_text().splitlines()
+    assert {"00", "01"} <= {json.loads(line)["id"] for line in journal}
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe\x00", b"[]", b"3", b'{"id": "a"}', b'{"id": [], "key": 1, "files": {}}',
+             b'{"id": "a", "key": "k", "files": 3}', b"[" * 100_000]
+)  # fmt: skip
+def test_damaged_lines_of_a_journal_count_as_none(tmp_path, line):
+    path = tmp_path / "journal"
+    write_bytes(tmp_path / "a.png", b"x")
+    files = Journal(path, tmp_path).add("a", "k", ["a.png"])
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    assert Journal(path, tmp_path).files("a", "k") == files

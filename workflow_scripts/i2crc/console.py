@@ -59,6 +59,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         log.error("%s", error)
         sys.exit(1)
     except Exception as error:
+        # Torch's handler would raise the loss of a worker once more, in the midst of what follows.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
         if message is None:
             log.exception("stopped by an unexpected error")

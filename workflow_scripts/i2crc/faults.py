@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import traceback
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def explain(error: BaseException) -> str | None:
         if error_number(cause) in STORAGE:
             return _storage(cause)
     for cause in chain:
-        if isinstance(cause, BrokenProcessPool) or LOST_WORKER.search(str(cause)):
+        if _is_lost_worker(cause):
             return (
                 "a worker process was killed, most likely by the kernel because memory ran out "
                 "(`dmesg` would say so). Lower runtime.workers for a training, "
@@ -97,6 +98,15 @@ def _storage(error: BaseException) -> str:
 def _existing(path: Path) -> Path:
     absolute = path.absolute()
     return next(folder for folder in (absolute, *absolute.parents) if folder.exists())
+
+
+def _is_lost_worker(error: BaseException) -> bool:
+    if isinstance(error, BrokenProcessPool) or LOST_WORKER.search(str(error)):
+        return True
+    # It was killed while it handed something over.
+    frames = traceback.extract_tb(error.__traceback__)
+    between = any("multiprocessing" in Path(frame.filename).parts for frame in frames)
+    return between and isinstance(error, ConnectionError | EOFError | FileNotFoundError)
 
 
 def _is_memory(error: BaseException) -> bool:

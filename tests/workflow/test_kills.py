@@ -1,0 +1,16 @@
+"""A run that is killed in every way, restarted by the same command, ends as one left alone.
+
+tests/soak does the same at length.
+"""
+
+from soak.soak import Soak
+
+
+def test_a_run_killed_in_every_way_ends_with_the_same_bytes(finished, tmp_path):
+    settings = {"runtime": {"workers": 1, "checkpoint_seconds": 0.001, "inference_threads": 2}}
+    soak = Soak(tmp_path, finished.results, settings, kills=7, seed=3, targets=("refined_labels",))
+    soak.run()
+    assert not soak.problems, "\n".join(soak.problems)
+    killed = "".join(run.text() for run in soak.runs)
+    assert "Nothing finished is lost" in killed
+    assert "A job above was killed from outside" in killed
