@@ -4,6 +4,7 @@ Asked of Snakemake itself, on the finished demo; what follows from there is run 
 test_staleness.py.
 """
 
+import shutil
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -139,6 +140,7 @@ def expected(name: str, every: dict[str, set[str]]) -> dict[str, set[str]]:
 def project(finished, tmp_path_factory) -> Project:
     """A finished project that has also compared itself and fetched a checkpoint."""
     project = finished.copy(tmp_path_factory.mktemp("settings") / "project")
+    shutil.copytree(project.results, project.results.with_name("copy"))
     state = load_file(project.results / "segmentation/final/weights.safetensors")
     torch.save(state, project.folder / "checkpoint.pth")
     done = project.snakemake(*TARGETS, settings=BELOW)
@@ -148,7 +150,7 @@ def project(finished, tmp_path_factory) -> Project:
 
 TARGETS = ["all", "compare", "results/demo/segmentation/published/weights.safetensors"]
 BELOW = {
-    "compare": {"experiments": ["results/demo"]},
+    "compare": {"experiments": ["results/demo", "results/copy"]},
     "checkpoint": {"source": "checkpoint.pth"},
 }
 
