@@ -165,7 +165,10 @@ def test_each_setting_makes_stale_what_depends_on_it(project):
         for name, value in changes.items()
     ]
     every, current, *stale = project.looks(
-        [*TARGETS, *config_options({**BELOW, "experiment": "other"})],
+        [
+            *(target.replace("demo", "other") for target in TARGETS),
+            *config_options({**BELOW, "experiment": "other"}),
+        ],
         [*TARGETS, *config_options(BELOW)],
         *commands,
     )
