@@ -77,6 +77,7 @@ OTHER = {
     "classifier.max_iterations": 7,
     "classifier.color_jitter": [0.1, 0.2, 0.3, 0.1],
     "segmentation.scales": [1.0, 0.5],
+    "evaluation.sweeps.salient_value": [8, 16],
 }
 
 
