@@ -109,7 +109,9 @@ def masks(rule, wanted=lambda entry: True):
     def digests(wildcards):
         index = Path(workflow.get_rule(rule).expand_input(wildcards)[0].index)
         entries = read_json(index)["images"] if index.is_file() else []
-        return outside(*(entry["mask"] for entry in entries if entry["mask"] and wanted(entry)))
+        files = [entry["mask"] for entry in entries if entry["mask"] and wanted(entry)]
+        # The demo's may be drawn anew in this very run.
+        return digest_value(CONTENTS.digests(files)) if IS_DEMO else outside(*files)
 
     return digests
 

@@ -51,7 +51,8 @@ def test_the_provenance_of_other_files_is_beside_them(tmp_path):
     figure.write_text("<svg/>")
     assert read_provenance(figure) is None
     write_beside(figure, {"script": "plot"})
-    assert read_provenance(figure) == {"script": "plot"}
+    digest = digest_bytes(b"<svg/>")
+    assert read_provenance(figure) == {"script": "plot", "sha256": digest}
 
 
 def test_git_tells_the_revision_and_changes(tmp_path, monkeypatch):

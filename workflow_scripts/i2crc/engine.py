@@ -144,8 +144,13 @@ def make_plan(
         folder=arguments.run_folder,
         runtime=Runtime.model_validate_json(arguments.runtime),
         device=device,
-        metadata={**metadata, "provenance": origin.lasting(arguments.weights)},
+        metadata={**metadata, "provenance": facts_of_weights(origin, arguments.weights)},
     )
+
+
+def facts_of_weights(origin: Origin, weights: Path) -> dict[str, Any]:
+    """The provenance inside of weights: all but the files of the shards, whatever their number."""
+    return {key: fact for key, fact in origin.lasting(weights).items() if key != "inputs"}
 
 
 def start(arguments: argparse.Namespace, batch_size: int) -> torch.device:
@@ -248,7 +253,11 @@ def publish(plan: Plan, weights: Path, history: Path) -> None:
     """Copy the results of a finished run to their declared places, with their provenance."""
     if distributed.is_main():
         duration = read_json(plan.duration) if plan.duration.is_file() else {}
-        facts = {**file_metadata(plan.weights)["provenance"], **duration}
+        facts = {
+            **plan.origin.lasting(weights),
+            **file_metadata(plan.weights)["provenance"],
+            **duration,
+        }
         for source, target in ((plan.history, history), (plan.weights, weights)):
             with atomic_path(target) as temporary:
                 shutil.copyfile(source, temporary)
