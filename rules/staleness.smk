@@ -35,9 +35,9 @@ def content(rule, but=()):
     """What the inputs of a rule contain, as a parameter, so that a change makes it stale.
 
     Time stamps mean nothing here (see `inputflags` in the Snakefile). The files in `but` have to be
-    there first, but change nothing. Rules whose output others read are checkpoints, because
-    after one of those Snakemake looks anew at what is stale: if it made the same as before,
-    nothing that follows runs.
+    there first, but change nothing. All rules are checkpoints, because after one of those
+    Snakemake looks anew at what is stale: if it made the same as before, nothing that follows runs.
+    (Of what follows a job that runs it looks at nothing before, and would end a run there.)
     """
 
     def digests(wildcards):
