@@ -62,7 +62,7 @@ checkpoint score:
         " --images-csv {output.images:q} --threads {threads} --log {log:q}"
 
 
-rule score_table:
+checkpoint score_table:
     input:
         scores=expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
         leaks=rules.check_leaks.output,
@@ -187,7 +187,7 @@ checkpoint classifier_quality:
         " --threads {threads} --log {log:q}"
 
 
-rule voc_submission:
+checkpoint voc_submission:
     input:
         index=f"{RESULTS}/data/test.json",
         manifests=shards(f"{SUBMITTED}/final/test"),
@@ -207,7 +207,7 @@ rule voc_submission:
         " --manifests {input.manifests:q} --output {output:q} --log {log:q}"
 
 
-rule compare:
+checkpoint compare:
     input:
         lambda wildcards: compared_scores(),
     output:

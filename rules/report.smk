@@ -33,7 +33,7 @@ ARTIFACTS = [
 ]
 
 
-rule plot_training:
+checkpoint plot_training:
     input:
         history=lambda wildcards: f"{RESULTS}/{TRAININGS[wildcards.training]}/history.csv",
     output:
@@ -62,7 +62,7 @@ rule plot_training:
         " --title {params.title:q} --output {output:q} --log {log:q}"
 
 
-rule plot_scores:
+checkpoint plot_scores:
     input:
         expand(
             f"{RESULTS}/scores/{{stage}}.json",
@@ -93,7 +93,7 @@ rule plot_scores:
         " --confusion {output.confusion:q} --log {log:q}"
 
 
-rule plot_sweeps:
+checkpoint plot_sweeps:
     input:
         expand(f"{RESULTS}/sweeps/{{parameter}}.json", parameter=SWEEPS),
     output:
@@ -121,7 +121,7 @@ rule plot_sweeps:
         " --table {output.table:q} --log {log:q}"
 
 
-rule plot_quality:
+checkpoint plot_quality:
     input:
         saliency=rules.saliency_quality.output,
         classifier=rules.classifier_quality.output,
@@ -144,7 +144,7 @@ rule plot_quality:
         " --classifier {input.classifier:q} --output {output:q} --log {log:q}"
 
 
-rule contact_sheet:
+checkpoint contact_sheet:
     input:
         index=f"{RESULTS}/data/{{split}}.json",
         images=lambda wildcards: f"{RESULTS}/scores/{SHEET_RANKING[wildcards.split]}.images.csv",
@@ -178,7 +178,7 @@ rule contact_sheet:
         " {params.columns:q} --output {output:q} --log {log:q}"
 
 
-rule run_facts:
+checkpoint run_facts:
     input:
         ARTIFACTS,
     output:

@@ -42,9 +42,10 @@ ORDER_ONLY = ("preflight", "logits")
 def content(rule):
     """What the inputs of a rule contain, as a parameter, so that a change makes it stale.
 
-    Time stamps mean nothing here (see `inputflags` in the Snakefile). Rules whose output others
-    read are checkpoints, because after one of those Snakemake looks anew at what is stale: if it
-    made the same as before, nothing that follows runs.
+    Time stamps mean nothing here (see `inputflags` in the Snakefile). All rules are checkpoints,
+    because after one of those Snakemake looks anew at what is stale: if it made the same as before,
+    nothing that follows runs. (Of what follows any other job it looks at nothing before that job has
+    run, and would end a run there.)
     """
 
     def digests(wildcards):

@@ -301,7 +301,8 @@ class Soak:
         # Fewer targets make fewer files.
         for name in sorted(found if self.targets else found.keys() | self.reference.keys()):
             if found.get(name) != self.reference.get(name):
-                self.problems.append(f"{name}: differs from the uninterrupted run")
+                how = "differs from the uninterrupted run" if name in found else "is missing"
+                self.problems.append(f"{name}: {how}")
         self.problems += [f"{p}: left behind" for p in self.project.results.rglob(".*.tmp*")]
         deadline = time.monotonic() + 30
         while (alive := [p for r in self.runs for p in r.members()]) and (

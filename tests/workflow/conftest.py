@@ -84,7 +84,7 @@ class Project:
         named = (
             line.split()[1].rstrip(":")
             for line in lines
-            if line.startswith(("rule ", "localrule "))
+            if line.startswith(("rule ", "checkpoint ", "localrule ", "localcheckpoint "))
         )
         return set(named) - {"all"}
 

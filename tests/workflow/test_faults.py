@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -277,16 +278,35 @@ def test_a_second_run_on_the_same_results_is_refused(finished):
     assert sorted(finished.results.rglob("*")) == before
 
 
-def test_a_manifest_that_is_no_json_is_made_again(finished, tmp_path):
+@pytest.fixture
+def copied(finished, tmp_path) -> Project:
+    """The finished project, to be changed."""
     shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
     project = Project.__new__(Project)
     project.folder = tmp_path / "project"
     project.results = project.folder / "results/demo"
-    manifest = project.results / "labels/initial/1-of-2.json"
+    return project
+
+
+def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
+    """What Snakemake forces for a kill must not hide what else is missing."""
+    figure = "results/demo/report/training_initial.svg"
+    marker = urlsafe_b64encode(figure.encode()).decode()
+    (copied.folder / ".snakemake/incomplete" / marker).write_text("{}")
+    (copied.results / "scores/table.md").unlink()
+    (copied.results / "crf/final/val/1-of-2.json").unlink()
+    done = copied.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (copied.results / "scores/table.md").exists()
+    assert (copied.results / "crf/final/val/1-of-2.json").exists()
+
+
+def test_a_manifest_that_is_no_json_is_made_again(copied):
+    manifest = copied.results / "labels/initial/1-of-2.json"
     before = json.loads(manifest.read_text())["files"]
     manifest.write_bytes(b"")
-    (project.folder / "results/.contents.json").write_text("[]")
-    done = project.snakemake()
+    (copied.folder / "results/.contents.json").write_text("[]")
+    done = copied.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{manifest.relative_to(project.folder)}: not valid JSON" in done.stdout + done.stderr
+    assert f"{manifest.relative_to(copied.folder)}: not valid JSON" in done.stdout + done.stderr
     assert json.loads(manifest.read_text())["files"] == before
