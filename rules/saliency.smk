@@ -28,7 +28,7 @@ checkpoint download_saliency:
     resources:
         retries=CONFIG.saliency.retries,
     params:
-        source=SALIENCY,
+        source=lambda wildcards: SALIENCY,
         outside=saliency_files(),
         sha256=CONFIG.saliency.sha256,
         max_pixels=CONFIG.dataset.max_pixels,

@@ -105,7 +105,7 @@ def data_set(split):
 
 
 def masks(rule, wanted=lambda entry: True):
-    """What the masks contain that a rule reads: those of the wanted images in its `index`."""
+    """What the masks of the wanted images in its `index` contain, for a stage that reads them."""
 
     def digests(wildcards):
         index = Path(workflow.get_rule(rule).expand_input(wildcards)[0].index)
