@@ -148,7 +148,7 @@ checkpoint preflight_published:
         masks=MASKS,
         has_masks=has_masks(),
         checkpoint=CONFIG.checkpoint.source,
-        outside=outside(CONFIG.checkpoint.source),
+        outside=source(CONFIG.checkpoint.source),
         experiment=lambda wildcards: RESULTS,
         code=code("preflight"),
         content=content("preflight_published"),
