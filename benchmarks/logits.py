@@ -19,7 +19,8 @@ from i2crc.config import Crf
 from i2crc.dataset import read_index
 from i2crc.dense_crf import dense_crf
 from i2crc.images import read_photo
-from i2crc.prediction import load_segmentation, predict_logits, read_logits, write_logits
+from i2crc.logits import read_logits, write_logits
+from i2crc.prediction import load_segmentation, predict_logits
 from i2crc.upsampling import upsample
 
 

@@ -12,9 +12,9 @@ from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
 from i2crc.dense_crf import dense_crf
 from i2crc.images import read_photo, write_label
+from i2crc.logits import read_logits
 from i2crc.manifests import make_shard, read_manifests
 from i2crc.parallel import processes
-from i2crc.prediction import read_logits
 from i2crc.provenance import Origin
 
 

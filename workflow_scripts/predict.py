@@ -11,8 +11,9 @@ from i2crc.console import make_parser, run
 from i2crc.dataset import read_index
 from i2crc.files import digest_file
 from i2crc.images import read_photo, write_label
+from i2crc.logits import read_logits, write_logits
 from i2crc.manifests import make_files, threads, write_manifest
-from i2crc.prediction import load_segmentation, predict_logits, read_logits, write_logits
+from i2crc.prediction import load_segmentation, predict_logits
 from i2crc.provenance import Origin
 from i2crc.upsampling import upsample
 

@@ -1,14 +1,12 @@
-"""Predicting with a trained segmentation network (METHOD 23), and its logits as files."""
+"""Predicting with a trained segmentation network (METHOD 23)."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from i2crc.config import Segmentation
-from i2crc.files import FileError, InputError, atomic_path
+from i2crc.files import FileError
 from i2crc.preprocessing import Preprocessing
 from i2crc.segmentation_net import MultiScale, build_segmentation
 from i2crc.weights import load_weights, metadata_preprocessing, read_metadata, read_state
@@ -48,20 +46,3 @@ def predict_logits(
     """(H, W, 3) uint8 photograph to (K+1, h, w) float32 logits at the network's stride."""
     image = preprocessing(photo)[None].to(next(model.parameters()).device)
     return model(image)[0].float().cpu().numpy()
-
-
-def write_logits(path: Path, logits: np.ndarray) -> None:
-    """Write (K+1, h, w) logits as float16, deflated (NPZ), by atomic rename."""
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, logits=logits.astype(np.float16))
-
-
-def read_logits(path: Path) -> np.ndarray:
-    """(K+1, h, w) float16 logits of a file that `write_logits` wrote."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["logits"]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path}: no readable logits ({error}); delete its folder and run again"
-        ) from error

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from i2crc.files import InputError
-from i2crc.prediction import read_logits, write_logits
+from i2crc.logits import read_logits, write_logits
 
 LOGITS = arrays(np.float32, (3, 4, 5), elements=st.floats(-500, 500, width=32))
 
