@@ -33,6 +33,8 @@ def test_every_file_of_a_manifest_is_there_with_its_digest(finished):
     for path in manifests:
         manifest = json.loads(path.read_text())
         assert manifest["count"] == len(manifest["files"])
+        if manifest.get("temporary"):
+            continue  # test_disk.py
         for name, digest in manifest["files"].items():
             content = (path.parent / manifest["folder"] / name).read_bytes()
             assert hashlib.sha256(content).hexdigest() == digest
