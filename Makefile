@@ -17,7 +17,7 @@ demo: venv
 	$(VENV)/bin/snakemake --report results/demo/report.html
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: venv
 	$(VENV)/bin/ruff check .

@@ -196,7 +196,7 @@ class Soak:
         self.settings, self.targets, self.wanted = settings, targets, kills
         self.reference, self.seconds = contents(reference), durations(reference)
         self.random = random.Random(seed)
-        self.project = Project(folder / "project")
+        self.project = Project.new(folder / "project")
         self.outputs = folder / "outputs"
         self.outputs.mkdir()
         self.kills: list[tuple[str, str]] = []
@@ -348,7 +348,7 @@ def parse() -> argparse.Namespace:
 
 def uninterrupted(folder: Path) -> Path:
     """The results of a run that nobody disturbs."""
-    whole = Project(folder / "whole")
+    whole = Project.new(folder / "whole")
     done = whole.snakemake(settings=SETTINGS)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)

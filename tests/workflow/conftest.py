@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from i2crc.locks import Lock
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 # The demo, small enough for a test: it has to run, not to learn.
@@ -26,20 +28,22 @@ class Project:
     """A copy of the project in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.results = folder, folder / "results" / "demo"
+
+    @classmethod
+    def new(cls, folder: Path) -> "Project":
+        """A copy without results."""
         folder.mkdir(parents=True)
         for part in PARTS:
             source, target = ROOT / part, folder / part
             copy = shutil.copytree if source.is_dir() else shutil.copy2
             copy(source, target)
-        self.results = folder / "results" / "demo"
+        return cls(folder)
 
     def copy(self, folder: Path) -> "Project":
         """The same, with its results and Snakemake's records, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        other = Project.__new__(Project)
-        other.folder, other.results = folder, folder / "results" / "demo"
-        return other
+        return Project(folder)
 
     def snakemake(
         self, *arguments: str, settings: dict | None = None
@@ -105,7 +109,8 @@ def merge(below: dict, above: dict) -> dict:
 
 def run(command: list, folder: Path) -> subprocess.CompletedProcess:
     """Run a command to its end; its output is text."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Passive threads give the cores away while they wait: several tests share them.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return subprocess.run(
         [str(word) for word in command],
         cwd=folder,
@@ -118,9 +123,18 @@ def run(command: list, folder: Path) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    """A project whose reduced demo has run to its end. Tests must leave it as it was."""
-    project = Project(tmp_path_factory.mktemp("finished") / "project")
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+def finished(tmp_path_factory, worker_id) -> Project:
+    """A project whose reduced demo has run to its end. Tests must leave it as it was.
+
+    The processes of pytest share one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    lock = Lock(folder / "lock")
+    lock.wait()
+    if not (folder / "done").is_file():
+        done = Project.new(folder / "project").snakemake()
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "done").touch()
+    lock.release()
+    return Project(folder / "project")

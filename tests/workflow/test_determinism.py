@@ -43,7 +43,7 @@ def artifacts(results: Path) -> dict[str, object]:
 
 def test_how_it_is_run_changes_no_byte(finished, tmp_path, monkeypatch):
     """Other shards, loaders and threads, the jobs in another order, another hash seed and place."""
-    other = Project(tmp_path / "elsewhere" / "project")
+    other = Project.new(tmp_path / "elsewhere" / "project")
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "C")

@@ -281,11 +281,7 @@ def test_a_second_run_on_the_same_results_is_refused(finished):
 @pytest.fixture
 def copied(finished, tmp_path) -> Project:
     """The finished project, to be changed."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
-    project = Project.__new__(Project)
-    project.folder = tmp_path / "project"
-    project.results = project.folder / "results/demo"
-    return project
+    return finished.copy(tmp_path / "project")
 
 
 def test_a_run_killed_at_a_figure_continues_to_the_end(copied):

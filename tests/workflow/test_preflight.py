@@ -126,7 +126,7 @@ class Checked:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
-    return Project(tmp_path_factory.mktemp("preflight") / "project")
+    return Project.new(tmp_path_factory.mktemp("preflight") / "project")
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def write_folder(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory) -> Project:
-    project = Project(tmp_path_factory.mktemp("strange") / "project")
+    project = Project.new(tmp_path_factory.mktemp("strange") / "project")
     write_folder(project.folder / "my data")
     folders = {"root": "my data", "masks": "masks"}
     lists = {"train_list": "train.csv", "val_list": "val.csv"}
