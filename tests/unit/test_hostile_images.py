@@ -60,12 +60,13 @@ def test_hostile_image(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_saliency_map(tmp_path, kind):
-    Image.new("RGB", SIZE).save(tmp_path / "a.jpg")
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "a.png").write_bytes(HOSTILE[kind])
-    images = [{"id": "a", "image": str(tmp_path / "a.jpg")}]
-    with pytest.raises(InputError, match=r"1 problem with .*\n  a: .*a\.png: "):
-        collect(tmp_path / "maps", images, tmp_path / "out" / "maps")
+    made, (problem,) = collect(tmp_path / "maps", {"a": SIZE}, tmp_path / "out" / "maps")
+    assert made == {}
+    assert problem.file.endswith("a.png")
+    assert problem.problem
+    assert problem.remedy
     assert not (tmp_path / "out" / "maps" / "a.png").exists()
 
 

@@ -70,7 +70,7 @@ def test_masks_that_are_needed(tmp_path):
 
 def test_estimate_of_an_image():
     # Logits of 3 labels at stride 8: 13 x 7.
-    predicted = 2 * (5000 * 0.05 + 4096) + 3 * 13 * 7 * 4 + 4096
+    predicted = 2 * (5000 * 0.05 + 4096) + 3 * 13 * 7 * 2 + 4096
     assert disk.predicted_bytes(entry([0]), 3, 8) == predicted
     # A saliency map, attention of two classes, two labels.
     made = 3 * (5000 * 0.4 + 4096) + 2 * (5000 * 0.05 + 4096) + predicted
