@@ -74,7 +74,7 @@ class Project:
         for row in csv.DictReader(
             [line for line in text.splitlines() if line.count("\t") >= 5], delimiter="\t"
         ):
-            unchanged = row["status"] in ("ok", "set of input files changed")
+            unchanged = row["status"] in ("ok", "set of input files changed", "removed temp file")
             if not unchanged or row["plan"] == "update pending":
                 file = row["output_file"].removeprefix(f"{self.results.relative_to(self.folder)}/")
                 stale.setdefault(row["rule"], set()).add(file)
