@@ -1,7 +1,6 @@
 """Stage download_saliency: fetch the saliency maps, check them against the index, lay them out."""
 
 import argparse
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,8 @@ from i2crc.provenance import Origin
 
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
-MAX_MEMBERS = 2_000_000
+# An archive may hold maps of other splits, too.
+MEMBERS, MEMBERS_PER_IMAGE = 100_000, 10
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -98,12 +98,13 @@ def gather(
     )
     unpacked = arguments.cache / "unpacked"
     # A run that was killed may have left it.
-    shutil.rmtree(unpacked, ignore_errors=True)
-    archives.extract(archive, unpacked, max_bytes=MAX_UNPACKED_BYTES, max_members=MAX_MEMBERS)
+    archives.remove(unpacked)
+    members = MEMBERS + MEMBERS_PER_IMAGE * len(sizes)
+    archives.extract(archive, unpacked, max_bytes=MAX_UNPACKED_BYTES, max_members=members)
     try:
         files, problems = collect(unpacked)
     finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+        archives.remove(unpacked)
     # The folder is gone; its files are known by their names in the archive.
     inside = [
         replace(one, file=one.file.replace(f"{unpacked}/", f"{arguments.source}: "))
