@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from i2crc import archives, console, download, saliency
+from i2crc.addresses import hide
 from i2crc.console import log
 from i2crc.dataset import read_index
 from i2crc.files import InputError, Problem, digest_value, problem_of
@@ -23,7 +24,10 @@ MEMBERS, MEMBERS_PER_IMAGE = 100_000, 10
 def make_parser() -> argparse.ArgumentParser:
     parser = console.make_parser(__doc__)
     parser.add_argument(
-        "--source", required=True, help="an archive (http, https, file or a path) or a folder"
+        "--source",
+        type=hide,
+        required=True,
+        help="an archive (http, https, file or a path) or a folder",
     )
     parser.add_argument("--sha256", default="", help="the archive's SHA-256")
     parser.add_argument(

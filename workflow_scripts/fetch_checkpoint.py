@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from i2crc.addresses import hide
 from i2crc.config import Segmentation
 from i2crc.console import log, make_parser, run
 from i2crc.dataset import read_index
@@ -18,7 +19,9 @@ def main(arguments: argparse.Namespace) -> None:
     settings = Segmentation.model_validate_json(arguments.settings)
     classes = read_index(arguments.index).classes
     # The suffix tells the format, and a changed source must not meet the old file.
-    suffix = ".safetensors" if arguments.source.endswith(".safetensors") else ".pth"
+    suffix = (
+        ".safetensors" if arguments.source.partition("?")[0].endswith(".safetensors") else ".pth"
+    )
     file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
     sha256 = fetch(arguments.source, file, arguments.sha256 or None)
     log.info("%s: SHA-256 %s", arguments.source, sha256)
@@ -36,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
-    parser.add_argument("--source", required=True, help="URL or path of the checkpoint")
+    parser.add_argument("--source", type=hide, required=True, help="URL or path of the checkpoint")
     parser.add_argument("--sha256", default="", help="its SHA-256; empty: not checked")
     parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
     parser.add_argument("--index", type=Path, required=True, help="an index, for the class names")
