@@ -8,7 +8,7 @@ from i2crc.config import Segmentation
 from i2crc.console import log, make_parser, run
 from i2crc.dataset import read_index
 from i2crc.download import fetch
-from i2crc.files import digest_value
+from i2crc.files import InputError, digest_value
 from i2crc.prediction import load_published
 from i2crc.preprocessing import CAFFE_BGR, IMAGENET
 from i2crc.provenance import Origin, write_beside
@@ -25,7 +25,10 @@ def main(arguments: argparse.Namespace) -> None:
     file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
     sha256 = fetch(arguments.source, file, arguments.sha256 or None)
     log.info("%s: SHA-256 %s", arguments.source, sha256)
-    model = load_published(file, settings, len(classes))
+    try:
+        model = load_published(file, settings, len(classes))
+    except InputError as error:
+        raise InputError(f"{arguments.source}, fetched to {error}") from error
     preprocessing = CAFFE_BGR if settings.preprocessing == "caffe_bgr" else IMAGENET
     facts = provenance(
         Pretrained({}, arguments.source, sha256, preprocessing), preprocessing, classes

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import ClassifierQuality, SaliencyQuality, read_checked
 from i2crc.console import make_parser, run
 from i2crc.figures import NOT_SCORED, bar_chart, headline, inline_svg
-from i2crc.files import read_json, write_bytes
+from i2crc.files import write_bytes
 from i2crc.pages import html_table, page
 from i2crc.provenance import Origin, write_beside
 
@@ -52,8 +53,8 @@ def classifier_part(quality: dict[str, Any]) -> str:
 def main(arguments: argparse.Namespace) -> None:
     origin = Origin(Path(__file__), [arguments.saliency, arguments.classifier])
     parts = [
-        saliency_part(read_json(arguments.saliency)),
-        classifier_part(read_json(arguments.classifier)),
+        saliency_part(read_checked(arguments.saliency, SaliencyQuality)),
+        classifier_part(read_checked(arguments.classifier, ClassifierQuality)),
     ]
     content = page("Quality of the saliency maps and of the classifier", *parts)
     write_bytes(arguments.output, content.encode())

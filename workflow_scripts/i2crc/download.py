@@ -1,10 +1,12 @@
 """Fetch one file from a web address or a path: resumed, retried, checked, and whole or absent."""
 
+import http.client
 import logging
 import os
 import re
 import shutil
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -169,9 +171,10 @@ def _download(
             except _BrokenError as error:
                 log.warning("%s: %s (try %d of %d)", part.url, error, failures + 1, retries + 1)
                 if failures == retries:
+                    begun = f"to go on from {part.file}" if part.size() else "later"
                     raise InputError(
                         f"{part.url}: not fetched in {retries + 1} tries ({error}); "
-                        f"run again to go on from {part.file}, or {ELSEWHERE}"
+                        f"run again {begun}, or {ELSEWHERE}"
                     ) from error
                 time.sleep(min(max(backoff * 2**failures, error.wait), MAX_WAIT_SECONDS))
 
@@ -197,10 +200,25 @@ def _transfer(
                 return _transfer(session, part, timeout, max_bytes)
             _receive(response, part, version["total"], max_bytes)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        raise _BrokenError(without_queries(error)) from error
+        raise _BrokenError(without_queries(_plain(error))) from error
     # A malformed address in a redirect comes out of requests as a bare ValueError.
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{part.url}: {without_queries(error)}; {ELSEWHERE}") from error
+
+
+def _plain(error: BaseException) -> str:
+    """What went wrong, without the layers of libraries that it came through."""
+    while inner := next(
+        (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, Exception)), None
+    ):
+        error = inner
+    if isinstance(error, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead):
+        return "the transfer was cut short"
+    if isinstance(error, ssl.SSLError):
+        return f"no secure connection ({error})"
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+        return f"not the answer of a web server ({error!r})"
+    return re.sub(r"^_\w+\(.*?\): ", "", str(error))
 
 
 class _Limited:
