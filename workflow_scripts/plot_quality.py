@@ -35,7 +35,7 @@ def classifier_part(quality: dict[str, Any]) -> str:
     """The chart and the table of average precision per class, and their mean."""
     if quality["mean_average_precision"] is None:
         return f"{CLASSIFIER}\n<p>not scored: no image-level labels</p>"
-    precision, positives = quality["average_precision"], quality["positives"]
+    precision = quality["average_precision"]
     title = f"Average precision on {quality['split']}, {quality['images']} images"
     mean = quality["mean_average_precision"]
     unit = f"average precision (0 to 1); dashed: the mean, {mean:.3f}"
@@ -44,10 +44,15 @@ def classifier_part(quality: dict[str, Any]) -> str:
     axes = chart.axes[0]
     axes.set_xlim(0, 1)
     axes.axvline(mean, color="black", linestyle="--", linewidth=1)
-    rows = [[name, positives[name], value] for name, value in precision.items()]
-    rows.append(["mean", None, mean])
-    table = html_table(["Class", "Images with it", "Average precision"], rows)
+    table = html_table(["Class", "Images with it", "Average precision"], classifier_rows(quality))
     return f"{CLASSIFIER}\n{inline_svg(chart)}\n{table}"
+
+
+def classifier_rows(quality: dict[str, Any]) -> list[list[Any]]:
+    """Class, images with it, average precision; last the mean."""
+    positives = quality["positives"]
+    rows = [[name, positives[name], value] for name, value in quality["average_precision"].items()]
+    return [*rows, ["mean", None, quality["mean_average_precision"]]]
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -106,9 +106,7 @@ def test_what_is_no_archive_of_maps(server, tmp_path, case):  # noqa: F811
 def test_transfer_that_breaks_for_ever(server, tmp_path):  # noqa: F811
     server.script = [CUT]
     stage(tmp_path, "download_saliency", server.url)
-    message = (
-        r"127.*: not fetched in 2 tries \(the transfer was cut short\); run again to go on"
-    )
+    message = r"127.*: not fetched in 2 tries \(the transfer was cut short\); run again to go on"
     assert re.search(message, problem_of(tmp_path), re.DOTALL)
 
 

@@ -137,12 +137,21 @@ class Point(Shape):
     coverage: Share | None
 
 
+class ScoredPoint(Point):
+    """The same where there were masks."""
+
+    miou: Share
+    miou_255_as_background: Share
+    miou_255_as_wrong: Share
+    coverage: Share
+
+
 class Oracle(Shape):
     """The best point by each of the mIoUs."""
 
-    miou: Point
-    miou_255_as_background: Point
-    miou_255_as_wrong: Point
+    miou: ScoredPoint
+    miou_255_as_background: ScoredPoint
+    miou_255_as_wrong: ScoredPoint
 
 
 class Sweep(Shape):
@@ -151,8 +160,14 @@ class Sweep(Shape):
     parameter: str
     split: str
     points: list[Point]
-    fixed: Point | None
+    fixed: ScoredPoint | None
     oracle: Oracle | None
+
+    @model_validator(mode="after")
+    def _scored_or_not(self) -> "Sweep":
+        if (self.fixed is None) != (self.oracle is None):
+            raise ValueError("fixed and oracle are not both there or both null")
+        return self
 
 
 class SaliencyQuality(Shape):
