@@ -39,7 +39,13 @@ SAME_CONFIG = [
         else []
     ),
     *(
-        ["--config", *(f"{k}={json.dumps(v)}" for k, v in workflow.config_settings.config.items())]
+        [
+            "--config",
+            *(
+                f"{k}={v if isinstance(v, str) else json.dumps(v)}"
+                for k, v in workflow.config_settings.config.items()
+            ),
+        ]
         if workflow.config_settings.config
         else []
     ),
