@@ -8,6 +8,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from i2crc.addresses import hidden_queries
 from i2crc.config import load_config, read_yaml
 from i2crc.files import InputError
 from snakemake.exceptions import WorkflowError
@@ -23,6 +24,13 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+# The report would show the text of a configuration file with what `hide` keeps from it.
+workflow.configfiles[:] = [
+    file
+    for file in workflow.configfiles
+    if not any(query in Path(file).read_text() for query in hidden_queries())
+]
+
 # What a second Snakemake needs to be told to see the same configuration.
 SAME_CONFIG = [
     *(
@@ -31,7 +39,13 @@ SAME_CONFIG = [
         else []
     ),
     *(
-        ["--config", *(f"{k}={json.dumps(v)}" for k, v in workflow.config_settings.config.items())]
+        [
+            "--config",
+            *(
+                f"{k}={v if isinstance(v, str) else json.dumps(v)}"
+                for k, v in workflow.config_settings.config.items()
+            ),
+        ]
         if workflow.config_settings.config
         else []
     ),

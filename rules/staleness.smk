@@ -11,6 +11,7 @@ import sys
 import uuid
 from contextlib import suppress
 
+from i2crc.artifacts import IndexFile, read_checked
 from i2crc.code import code_digest
 from i2crc.contents import Contents, artifact_contents, damaged_files, is_damaged
 from i2crc.download import local_path
@@ -109,7 +110,7 @@ def masks(rule, wanted=lambda entry: True):
 
     def digests(wildcards):
         index = Path(workflow.get_rule(rule).expand_input(wildcards)[0].index)
-        entries = read_json(index)["images"] if index.is_file() else []
+        entries = read_checked(index, IndexFile)["images"] if index.is_file() else []
         files = [entry["mask"] for entry in entries if entry["mask"] and wanted(entry)]
         # By name, because a moved data set holds the same. Looked at each time: the demo's may be
         # drawn anew in this very run.
@@ -137,8 +138,12 @@ def forget_damaged():
     makes the damaged files alone. What is no JSON any more goes, too. Weights are copied from their
     finished run.
     """
+    data = Path(RESULTS, "data")
+    indexes = {*data.glob("*.json"), *data.glob("*/*.json")} - {data / "leaks.json"}
     for manifest in sorted(Path(RESULTS).rglob("*.json")):
         try:
+            if manifest in indexes:
+                read_checked(manifest, IndexFile)
             names = damaged_files(manifest, CONTENTS)
         except InputError as error:
             logger.warning(f"{error}: it will be made again")
@@ -152,7 +157,14 @@ def forget_damaged():
             manifest.unlink()
     for beside in sorted(Path(RESULTS).rglob("*.provenance")):
         path = beside.with_suffix("")
-        if is_damaged(path, CONTENTS):
+        try:
+            damaged = is_damaged(path, CONTENTS)
+        except InputError as error:
+            logger.warning(f"{error}: it will be made again")
+            beside.unlink()
+            path.unlink(missing_ok=True)
+            continue
+        if damaged:
             logger.warning(f"{path}: not what it was made as; it will be made again")
             path.unlink()
 
@@ -163,7 +175,8 @@ def forget_problems():
     The stage looks again, for they may have been mended where nobody notices, as on a server.
     """
     for path in (*Path(RESULTS, "data").glob("*.json"), Path(RESULTS, "saliency/manifest.json")):
-        if path.is_file() and read_json(path).get("problems"):
+        content = read_json(path) if path.is_file() else {}
+        if not isinstance(content, dict) or content.get("problems"):
             path.unlink()
 
 

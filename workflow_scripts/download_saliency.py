@@ -1,12 +1,12 @@
 """Stage download_saliency: fetch the saliency maps, check them against the index, lay them out."""
 
 import argparse
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from i2crc import archives, console, download, saliency
+from i2crc.addresses import hide
 from i2crc.console import log
 from i2crc.dataset import read_index
 from i2crc.files import InputError, Problem, digest_value, problem_of
@@ -17,13 +17,17 @@ from i2crc.provenance import Origin
 
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
-MAX_MEMBERS = 2_000_000
+# An archive may hold maps of other splits, too.
+MEMBERS, MEMBERS_PER_IMAGE = 100_000, 10
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = console.make_parser(__doc__)
     parser.add_argument(
-        "--source", required=True, help="an archive (http, https, file or a path) or a folder"
+        "--source",
+        type=hide,
+        required=True,
+        help="an archive (http, https, file or a path) or a folder",
     )
     parser.add_argument("--sha256", default="", help="the archive's SHA-256")
     parser.add_argument(
@@ -98,12 +102,13 @@ def gather(
     )
     unpacked = arguments.cache / "unpacked"
     # A run that was killed may have left it.
-    shutil.rmtree(unpacked, ignore_errors=True)
-    archives.extract(archive, unpacked, max_bytes=MAX_UNPACKED_BYTES, max_members=MAX_MEMBERS)
+    archives.remove(unpacked)
+    members = MEMBERS + MEMBERS_PER_IMAGE * len(sizes)
+    archives.extract(archive, unpacked, max_bytes=MAX_UNPACKED_BYTES, max_members=members)
     try:
         files, problems = collect(unpacked)
     finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+        archives.remove(unpacked)
     # The folder is gone; its files are known by their names in the archive.
     inside = [
         replace(one, file=one.file.replace(f"{unpacked}/", f"{arguments.source}: "))

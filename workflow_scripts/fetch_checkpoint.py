@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
+from i2crc.addresses import hide
 from i2crc.config import Segmentation
 from i2crc.console import log, make_parser, run
 from i2crc.dataset import read_index
 from i2crc.download import fetch
-from i2crc.files import digest_value
+from i2crc.files import InputError, digest_value
 from i2crc.prediction import load_published
 from i2crc.preprocessing import CAFFE_BGR, IMAGENET
 from i2crc.provenance import Origin, write_beside
@@ -18,11 +19,16 @@ def main(arguments: argparse.Namespace) -> None:
     settings = Segmentation.model_validate_json(arguments.settings)
     classes = read_index(arguments.index).classes
     # The suffix tells the format, and a changed source must not meet the old file.
-    suffix = ".safetensors" if arguments.source.endswith(".safetensors") else ".pth"
+    suffix = (
+        ".safetensors" if arguments.source.partition("?")[0].endswith(".safetensors") else ".pth"
+    )
     file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
     sha256 = fetch(arguments.source, file, arguments.sha256 or None)
     log.info("%s: SHA-256 %s", arguments.source, sha256)
-    model = load_published(file, settings, len(classes))
+    try:
+        model = load_published(file, settings, len(classes))
+    except InputError as error:
+        raise InputError(f"{arguments.source}, fetched to {error}") from error
     preprocessing = CAFFE_BGR if settings.preprocessing == "caffe_bgr" else IMAGENET
     facts = provenance(
         Pretrained({}, arguments.source, sha256, preprocessing), preprocessing, classes
@@ -36,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
-    parser.add_argument("--source", required=True, help="URL or path of the checkpoint")
+    parser.add_argument("--source", type=hide, required=True, help="URL or path of the checkpoint")
     parser.add_argument("--sha256", default="", help="its SHA-256; empty: not checked")
     parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
     parser.add_argument("--index", type=Path, required=True, help="an index, for the class names")

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import ClassifierQuality, SaliencyQuality, read_checked
 from i2crc.console import make_parser, run
 from i2crc.figures import NOT_SCORED, bar_chart, headline, inline_svg
-from i2crc.files import read_json, write_bytes
+from i2crc.files import write_bytes
 from i2crc.pages import html_table, page
 from i2crc.provenance import Origin, write_beside
 
@@ -34,7 +35,7 @@ def classifier_part(quality: dict[str, Any]) -> str:
     """The chart and the table of average precision per class, and their mean."""
     if quality["mean_average_precision"] is None:
         return f"{CLASSIFIER}\n<p>not scored: no image-level labels</p>"
-    precision, positives = quality["average_precision"], quality["positives"]
+    precision = quality["average_precision"]
     title = f"Average precision on {quality['split']}, {quality['images']} images"
     mean = quality["mean_average_precision"]
     unit = f"average precision (0 to 1); dashed: the mean, {mean:.3f}"
@@ -43,17 +44,22 @@ def classifier_part(quality: dict[str, Any]) -> str:
     axes = chart.axes[0]
     axes.set_xlim(0, 1)
     axes.axvline(mean, color="black", linestyle="--", linewidth=1)
-    rows = [[name, positives[name], value] for name, value in precision.items()]
-    rows.append(["mean", None, mean])
-    table = html_table(["Class", "Images with it", "Average precision"], rows)
+    table = html_table(["Class", "Images with it", "Average precision"], classifier_rows(quality))
     return f"{CLASSIFIER}\n{inline_svg(chart)}\n{table}"
+
+
+def classifier_rows(quality: dict[str, Any]) -> list[list[Any]]:
+    """Class, images with it, average precision; last the mean."""
+    positives = quality["positives"]
+    rows = [[name, positives[name], value] for name, value in quality["average_precision"].items()]
+    return [*rows, ["mean", None, quality["mean_average_precision"]]]
 
 
 def main(arguments: argparse.Namespace) -> None:
     origin = Origin(Path(__file__), [arguments.saliency, arguments.classifier])
     parts = [
-        saliency_part(read_json(arguments.saliency)),
-        classifier_part(read_json(arguments.classifier)),
+        saliency_part(read_checked(arguments.saliency, SaliencyQuality)),
+        classifier_part(read_checked(arguments.classifier, ClassifierQuality)),
     ]
     content = page("Quality of the saliency maps and of the classifier", *parts)
     write_bytes(arguments.output, content.encode())

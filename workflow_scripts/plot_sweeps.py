@@ -7,9 +7,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from i2crc.artifacts import Sweep, read_checked
 from i2crc.console import make_parser, run
 from i2crc.figures import COLORS, NOT_SCORED, WIDTH, headline, message_figure, svg
-from i2crc.files import read_json, write_bytes
+from i2crc.files import write_bytes
 from i2crc.pages import html_table, page
 from i2crc.provenance import Origin, write_beside
 
@@ -94,7 +95,7 @@ def table_row(sweep: dict[str, Any], measure: str) -> list[Any]:
 
 def main(arguments: argparse.Namespace) -> None:
     origin = Origin(Path(__file__), arguments.sweeps)
-    sweeps = [read_json(path) for path in arguments.sweeps]
+    sweeps = [read_checked(path, Sweep) for path in arguments.sweeps]
     contents = {
         arguments.output: svg(sweep_figure(sweeps)),
         arguments.table: sweep_page(sweeps).encode(),

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from i2crc import disk
+from i2crc.addresses import hide
 from i2crc.classifier_net import build_classifier
 from i2crc.config import Classifier, Segmentation
 from i2crc.console import log, make_parser, run
@@ -137,7 +138,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "--settings", required=True, help="JSON: network to train -> its section of the settings"
     )
-    parser.add_argument("--checkpoint", default="", help="evaluate this file, train nothing")
+    parser.add_argument(
+        "--checkpoint", type=hide, default="", help="evaluate this file, train nothing"
+    )
     parser.add_argument("--experiment", type=Path, required=True, help="folder of the results")
     parser.add_argument("--output", type=Path, required=True, help="output: what was found")
     run(main, parser)

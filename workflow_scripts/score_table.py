@@ -5,8 +5,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts import Leaks, Stage, read_checked
 from i2crc.console import make_parser, run
-from i2crc.files import read_json, write_bytes
+from i2crc.files import write_bytes
 from i2crc.pages import Cell, banner, html_table, markdown_table, page
 from i2crc.provenance import Origin, write_beside
 from i2crc.weights import read_metadata
@@ -42,7 +43,7 @@ def row(result: dict[str, Any]) -> list[Cell]:
 
 def warnings(leaks: Path | None, weights: list[Path]) -> list[str]:
     """What a reader must know first: ground truth in the training, each finding once."""
-    found = read_json(leaks)["findings"] if leaks else []
+    found = read_checked(leaks, Leaks)["findings"] if leaks else []
     for path in weights:
         metadata = read_metadata(path)
         found += metadata.get("leaks", [])
@@ -63,7 +64,7 @@ def notes(results: list[dict[str, Any]]) -> list[str]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    results = [read_json(path) for path in arguments.scores]
+    results = [read_checked(path, Stage) for path in arguments.scores]
     header, rows = list(COLUMNS.values()), [row(result) for result in results]
     messages = warnings(arguments.leaks, arguments.weights)
     fragment = "\n".join([*map(banner, messages), html_table(header, rows)]) + "\n"

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
+from i2crc.addresses import hide, reveal
 from i2crc.download import BLOCK_BYTES, fetch, local_path, redirected
 from i2crc.files import InputError
 
@@ -25,12 +28,14 @@ class Server:
     def __init__(self):
         self.script: list[Callable[[BaseHTTPRequestHandler], None]] = []
         self.requests: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.end = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 server.requests.append(dict(self.headers))
+                server.paths.append(self.path)
                 play = server.script.pop(0) if len(server.script) > 1 else server.script[0]
                 play(self)
                 self.close_connection = True
@@ -472,3 +477,58 @@ def test_local_path():
     assert local_path("https://host/x") is None
     assert local_path("file:///a/b%20c") == Path("/a/b c")
     assert local_path("maps") == Path("maps")
+
+
+@pytest.mark.parametrize("header", [b"x", b"X: y\r\n"])
+def test_headers_that_trickle(server, target, monkeypatch, header):
+    """A byte now and then keeps the read timeout, and the answer never begins."""
+    monkeypatch.setattr("i2crc.download.HEADER_SECONDS", 0.3)
+
+    def trickle(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        with suppress(OSError):
+            while not server.end.wait(0.02):
+                handler.wfile.write(header)
+
+    server.script = [trickle]
+    with pytest.raises(InputError, match=r"not fetched in 2 tries \(.*no complete answer in"):
+        get(server, target, retries=1)
+    assert not target.exists()
+    server.script = [trickle, answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+
+
+@pytest.mark.parametrize("query", ["token=s3cret", "X-Amz-Signature=s3cret&X-Amz-Date=1"])
+def test_query_is_written_nowhere(server, target, caplog, query):
+    caplog.set_level("INFO", "i2crc")
+    url = f"{server.url}?{query}"
+    server.script = [answer(500), CUT]
+    with pytest.raises(InputError) as caught:
+        fetch(url, target, retries=1, backoff=0)
+    left = b"".join(path.read_bytes() for path in target.parent.iterdir())
+    server.script = [ranged()]
+    assert_fetched(target, fetch(url, target))
+    assert [path.endswith(f"?{query}") for path in server.paths] == [True] * 3
+    assert server.requests[2]["If-Range"] == ETAG
+    for script in ([answer(302, Location="ftp://h/x?s3cret")], [answer(404)]):
+        server.script = script
+        with pytest.raises(InputError) as other:
+            fetch(url, target)
+        assert "s3cret" not in str(other.value)
+    with pytest.raises(InputError) as nobody:
+        fetch(f"http://127.0.0.1:9/x?{query}", target, retries=0)
+    for text in (str(caught.value), str(nobody.value), caplog.text, str(left)):
+        assert "s3cret" not in text
+    assert f"{server.url}?hidden-" in str(caught.value)
+
+
+def test_hidden_query_that_is_not_known(server, target):
+    with pytest.raises(InputError, match=r"\?hidden-0{8}: .*give the whole address, or set"):
+        fetch(f"{server.url}?hidden-00000000", target)
+
+
+@given(st.text(), st.text(min_size=1))
+def test_hidden_address_can_be_revealed(path, query):
+    address = f"https://host/{path.translate(dict.fromkeys(map(ord, '?#')))}?{query}"
+    if "\0" not in query:
+        assert reveal(hide(address)) == reveal(hide(hide(address))) == address

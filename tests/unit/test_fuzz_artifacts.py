@@ -9,13 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from i2crc.artifacts import ClassifierQuality, SaliencyQuality, Stage, Sweep, read_checked
 from i2crc.comparison import read_experiments, read_images
 from i2crc.contents import Contents, artifact_contents, damaged_files
 from i2crc.dataset import read_index
 from i2crc.files import InputError, digest_bytes
 from i2crc.lineage import stages, trace
 from i2crc.manifests import Journal, read_manifests
+from i2crc.pages import html_table
 from i2crc.provenance import content_digest, read_provenance
+from plot_quality import classifier_rows, saliency_part
+from plot_sweeps import sweep_page
+from score_table import notes
+from score_table import row as score_row
 
 FACTS = {
     "script": "gen_gt",
@@ -63,6 +69,40 @@ SCORE = {
     "iou": {"background": 0.5, "cat": None},
     "provenance": FACTS,
 }
+POINT = {
+    "value": 0.2,
+    "miou": 0.5,
+    "miou_255_as_background": 0.4,
+    "miou_255_as_wrong": 0.3,
+    "coverage": 0.9,
+}
+MIOUS = ("miou", "miou_255_as_background", "miou_255_as_wrong")
+# What is shown in a table: its shape, an example, how it is shown.
+SHOWN = [
+    (
+        Stage,
+        SCORE | POINT | {"boundary_iou": 0.1, "pixel_accuracy": 0.7, "images_without_mask": ["a"]},
+        lambda score: (html_table(["a"], [score_row(score)]), notes([score])),
+    ),
+    (
+        Sweep,
+        {"parameter": "p", "split": "train", "points": [POINT], "fixed": POINT}
+        | {"oracle": dict.fromkeys(MIOUS, POINT)},
+        lambda sweep: sweep_page([sweep]),
+    ),
+    (
+        SaliencyQuality,
+        {"split": "train", "images": 1, "threshold": 0.5, "iou": 0.5, "precision": 0.5}
+        | {"recall": 0.5, "mae": 0.1},
+        saliency_part,
+    ),
+    (
+        ClassifierQuality,
+        {"split": "val", "images": 1, "mean_average_precision": 0.5}
+        | {"average_precision": {"cat": 0.5, "dog": None}, "positives": {"cat": 1, "dog": 0}},
+        classifier_rows,
+    ),
+]
 ARTIFACTS = {"manifest": MANIFEST, "index": INDEX, "score": SCORE}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -241,3 +281,18 @@ def test_scores_of_images_of_any_bytes(file, content):
         read_images(images)
     except InputError as error:
         assert str(images) in str(error)
+
+
+@pytest.mark.parametrize(("shape", "example", "show"), SHOWN)
+@given(st.data())
+def test_results_of_nearly_the_right_shape_are_shown_or_refused(file, shape, example, show, data):
+    show(example)
+    place = data.draw(st.sampled_from(places(example)))
+    content = changed(example, place, data.draw(JSON), data.draw(st.booleans()))
+    file.write_text(json.dumps(content))
+    try:
+        read = read_checked(file, shape)
+    except InputError as error:
+        assert f"{file}: not as it was written" in str(error)
+    else:
+        show(read)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from i2crc.archives import remove
 from i2crc.config import Weights
 from i2crc.download import BLOCK_BYTES
 from i2crc.files import InputError
@@ -107,6 +109,83 @@ def test_archive_in_an_archive_is_only_a_file(tmp_path):
     inner = gzip.compress(tar_bytes({"zeros": bytes(5_000_000)}))
     (path,) = unpack(tmp_path, zip_bytes({"inner.tar.gz": inner}))
     assert path.read_bytes() == inner
+
+
+def zip64(size: int, offset: int, entries: int) -> bytes:
+    """The end of a zip that states the size, place and number of entries of its directory."""
+    end = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, entries, entries, size, offset)
+    locator = struct.pack("<IIQI", 0x07064B50, 0, 0, 1)
+    return end + locator + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [1 << 24, 1 << 40, (1 << 64) - 1])
+def test_zip_directory_of_a_giant_size(tmp_path, size):
+    data = zip_bytes({"a": b"x"}) + bytes(1 << 24) + zip64(size, 0, 1)
+    assert_refused(tmp_path, data, "directory says that it has 16777216 bytes|damaged")
+
+
+def test_zip_directory_is_not_read_into_memory_first(tmp_path):
+    data = zip_bytes({f"{number:0200}": b"" for number in range(5000)}, zipfile.ZIP_STORED)
+    assert_refused(tmp_path, data, "directory says that it has 1230000 bytes")
+    assert len(unpack(tmp_path, data, max_members=5000)) == 5000
+
+
+@given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), min_size=1, max_size=4))
+@example([(150, 255), (151, 255)])
+def test_damaged_zip_is_unpacked_or_refused(tmp_path_factory, changes):
+    data = bytearray(zip_bytes({"a": b"x" * 20}) + zip64(51, 0, 1))
+    for place, byte in changes:
+        data[place % len(data)] = byte
+    with suppress(InputError):
+        unpack(tmp_path_factory.mktemp("damaged"), bytes(data))
+
+
+def pax(kind: bytes, key: str, length: int) -> bytes:
+    """An extended header of one record of five digits' length."""
+    record = f" {key}={'v' * length}\n".encode()
+    record = b"%d%b" % (len(record) + 5, record)
+    member = header("pax", kind)
+    member.size = len(record)
+    return member.tobuf(tarfile.GNU_FORMAT) + record + bytes(-len(record) % 512)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_chain_of_extended_headers(tmp_path, kind):
+    chain = b"".join(pax(kind, f"k{number:05}", 20_000) for number in range(2000))
+    assert_refused(tmp_path, gzip.compress(chain + tar_bytes({"a": b"x"}), 1), "damaged|unpacks")
+    assert_refused(tmp_path, chain + tar_bytes({"a": b"x"}), "damaged", max_bytes=1 << 30)
+
+
+def test_global_headers_without_end(tmp_path):
+    members = [
+        pax(tarfile.XGLTYPE, f"k{number:05}", 10_000)
+        + header(f"m{number}", tarfile.REGTYPE).tobuf()
+        for number in range(1100)
+    ]
+    limits = {"max_bytes": 1 << 30, "max_members": 2000}
+    data = b"".join([*members, bytes(1024)])
+    assert_refused(tmp_path, data, "more than 1000 global headers", **limits)
+
+
+def test_links_in_the_place_of_folders_are_not_followed(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "photo").write_text("precious")
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / ".out.partial").symlink_to(mine)
+    assert [path.name for path in unpack(place, zip_bytes({"a": b"x"}))] == ["a"]
+    assert sorted(path.name for path in mine.iterdir()) == ["photo"]
+    for end in (mine, tmp_path / "nowhere"):
+        other = tmp_path / f"other-{end.name}"
+        other.mkdir()
+        (other / "out").symlink_to(end)
+        with pytest.raises(InputError, match="already there; delete it"):
+            unpack(other, zip_bytes({"a": b"x"}))
+        remove(other / "out")
+        assert len(unpack(other, zip_bytes({"a": b"x"}))) == 1
+    assert sorted(path.name for path in mine.iterdir()) == ["photo"]
+    assert not (tmp_path / "nowhere").exists()
 
 
 # Transfers.

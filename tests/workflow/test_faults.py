@@ -306,3 +306,16 @@ def test_a_manifest_that_is_no_json_is_made_again(copied):
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{manifest.relative_to(copied.folder)}: not valid JSON" in done.stdout + done.stderr
     assert json.loads(manifest.read_text())["files"] == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"images": 5, "problems": 3}'])
+def test_foreign_index_is_told_and_made_again(finished, tmp_path, content):
+    project = finished.copy(tmp_path / "copy")
+    index = project.results / "data/train.json"
+    index.write_text(content)
+    done = project.snakemake("--dry-run")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "Traceback" not in said
+    assert "data/train.json: not" in said and "it will be made again" in said
+    assert "prepare_data" in said

@@ -2,15 +2,17 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -26,11 +28,16 @@ DAMAGE = (
     OSError,
     RuntimeError,
     ValueError,
+    OverflowError,
+    struct.error,
 )
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
-MAX_HEADER_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 16
+MAX_GLOBAL_HEADERS = 1000
+# A zip's directory is read into memory at one go: so much of it, at the least, and per member.
+DIRECTORY_BYTES, DIRECTORY_BYTES_EACH = 1 << 20, 256
 # More than this the standard library, which goes down folders by recursion, might not remove.
 MAX_DEPTH = 100
 
@@ -45,19 +52,28 @@ def extract(archive: Path, folder: Path, *, max_bytes: int, max_members: int) ->
     unpacked (a tar's headers included), which are counted as they come out.
     """
     archive, folder = Path(archive), Path(folder)
-    if folder.exists():
+    if os.path.lexists(folder):
         raise InputError(f"{folder}: already there; delete it to unpack {archive} again")
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        remove(partial)
+        partial.mkdir(parents=True)
         names = _unpack(archive, partial, _Budget(archive, max_bytes), max_members)
         os.rename(partial, folder)
     except DAMAGE as error:
         raise _explained(archive, folder, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            remove(partial)
     return sorted(folder / name for name in names)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there; of a link, the link alone."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _explained(archive: Path, folder: Path, error: Exception) -> InputError:
@@ -101,7 +117,7 @@ def _refused(archive: Path, reason: str) -> InputError:
 def _unpack(archive: Path, folder: Path, budget: _Budget, max_members: int) -> list[PurePosixPath]:
     """Write each member under `folder`; return the files' names in it."""
     names = []
-    with closing(_members(archive, budget)) as members:
+    with closing(_members(archive, budget, max_members)) as members:
         for count, (member, content) in enumerate(members, start=1):
             if count > max_members:
                 raise _refused(archive, f"holds more than {max_members} members")
@@ -123,14 +139,16 @@ def _unpack(archive: Path, folder: Path, budget: _Budget, max_members: int) -> l
     return names
 
 
-def _members(archive: Path, budget: _Budget) -> Iterator[tuple[str, BinaryIO | None]]:
+def _members(
+    archive: Path, budget: _Budget, max_members: int
+) -> Iterator[tuple[str, BinaryIO | None]]:
     """Yield each member's name and its content to read before the next (None for a folder)."""
     if not archive.is_file():
         raise InputError(f"{archive}: no such archive; fetch it first")
     with open(archive, "rb") as file:
         start = file.read(TAR_MAGIC_AT + len(TAR_MAGIC))
     if start.startswith(ZIP_MAGIC):
-        return _zip_members(archive, budget)
+        return _zip_members(archive, budget, max_members)
     for magic, decompressor in DECOMPRESSORS.items():
         if start.startswith(magic):
             return _tar_members(archive, decompressor, budget)
@@ -166,7 +184,11 @@ def _tar_members(
     with ExitStack() as stack:
         stream = _Metered(stack.enter_context(opener(archive, "rb")), budget)
         tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader))
-        for member in tar:
+        while (member := tar.next()) is not None:
+            # What it remembers of each member and of global headers would fill the memory.
+            tar.members.clear()
+            if len(tar.pax_headers) > MAX_GLOBAL_HEADERS:
+                raise _refused(archive, f"holds more than {MAX_GLOBAL_HEADERS} global headers")
             # A sparse file's holes come out of nothing, past the budget.
             if member.issparse() or not (member.isreg() or member.isdir()):
                 raise _refused(archive, f"member {member.name!r} is a link, a device or sparse")
@@ -176,8 +198,25 @@ def _tar_members(
             pass
 
 
-def _zip_members(archive: Path, budget: _Budget) -> Iterator[tuple[str, BinaryIO | None]]:
-    with zipfile.ZipFile(archive) as packed:
+class _ZipFile(io.FileIO):
+    """A file of which no more is read at one go than an honest zip's directory takes."""
+
+    def __init__(self, archive: Path, max_members: int):
+        super().__init__(archive)
+        self.archive = archive
+        self.most = DIRECTORY_BYTES + max_members * DIRECTORY_BYTES_EACH
+
+    def read(self, size: int = -1) -> bytes:
+        # zipfile believes whatever size of the directory the archive states.
+        if size > self.most:
+            raise _refused(self.archive, f"its directory says that it has {size} bytes")
+        return super().read(size)
+
+
+def _zip_members(
+    archive: Path, budget: _Budget, max_members: int
+) -> Iterator[tuple[str, BinaryIO | None]]:
+    with _ZipFile(archive, max_members) as file, zipfile.ZipFile(file) as packed:
         for member in packed.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

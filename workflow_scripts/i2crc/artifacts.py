@@ -105,6 +105,99 @@ class Score(Shape):
     iou: dict[str, Share | None]
 
 
+class Stage(Shape):
+    """The scores of a stage, as the table shows them; null where there were no masks."""
+
+    stage: str
+    split: str
+    images: int
+    miou: Share | None
+    miou_interval: Annotated[list[Share], Field(min_length=2, max_length=2)] | None
+    miou_255_as_background: Share | None
+    miou_255_as_wrong: Share | None
+    boundary_iou: Share | None
+    coverage: Share | None
+    pixel_accuracy: Share | None
+    images_without_mask: list[str]
+
+
+class Leaks(Shape):
+    """Ground truth in the training, a sentence for each."""
+
+    findings: list[str]
+
+
+class Point(Shape):
+    """The scores at a value of a swept parameter; null where there were no masks."""
+
+    value: Share
+    miou: Share | None
+    miou_255_as_background: Share | None
+    miou_255_as_wrong: Share | None
+    coverage: Share | None
+
+
+class ScoredPoint(Point):
+    """The same where there were masks."""
+
+    miou: Share
+    miou_255_as_background: Share
+    miou_255_as_wrong: Share
+    coverage: Share
+
+
+class Oracle(Shape):
+    """The best point by each of the mIoUs."""
+
+    miou: ScoredPoint
+    miou_255_as_background: ScoredPoint
+    miou_255_as_wrong: ScoredPoint
+
+
+class Sweep(Shape):
+    """The scores over the values of one parameter; null where there were no masks."""
+
+    parameter: str
+    split: str
+    points: list[Point]
+    fixed: ScoredPoint | None
+    oracle: Oracle | None
+
+    @model_validator(mode="after")
+    def _scored_or_not(self) -> "Sweep":
+        if (self.fixed is None) != (self.oracle is None):
+            raise ValueError("fixed and oracle are not both there or both null")
+        return self
+
+
+class SaliencyQuality(Shape):
+    """How well the saliency maps find the foreground; null where there were no masks."""
+
+    split: str
+    images: int
+    threshold: Share
+    iou: Share | None
+    precision: Share | None
+    recall: Share | None
+    mae: Share | None
+
+
+class ClassifierQuality(Shape):
+    """How well the classifier ranks the images; null where there were no labels."""
+
+    split: str
+    images: int
+    mean_average_precision: Share | None
+    average_precision: dict[str, Share | None]
+    positives: dict[str, int]
+
+    @model_validator(mode="after")
+    def _same_classes(self) -> "ClassifierQuality":
+        if set(self.average_precision) - set(self.positives):
+            raise ValueError("average_precision and positives are not of the same classes")
+        return self
+
+
 def checked(path: Path, value: Any, shape: type[Shape]) -> Any:
     """`value`, read from `path`, as it is; InputError where it has not the given shape."""
     try:

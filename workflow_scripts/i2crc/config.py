@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from i2crc.addresses import hide
 from i2crc.files import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -64,7 +65,7 @@ def refuse_password(source: str) -> str:
 
 def _from_shell(value: str) -> str:
     try:
-        return refuse_password(value)
+        return hide(refuse_password(value))
     except InputError as error:
         raise PydanticCustomError("secret", "{why}", {"why": str(error)}) from None
 

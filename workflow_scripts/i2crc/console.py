@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from i2crc.addresses import hide
 from i2crc.faults import explain
 from i2crc.files import InputError
 from i2crc.locks import Lock
@@ -50,7 +51,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         stop_on_signals()
         start_log(arguments.log)
-        log.info("python %s", shlex.join(sys.argv))
+        log.info("python %s", shlex.join(map(hide, sys.argv)))
         main(arguments)
     except Stopped as stop:
         log.info("stopped by %s; start again and it continues", stop.name)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from i2crc.artifacts import Manifest, checked
+from i2crc.artifacts import Manifest, Shape, checked, read_checked
 from i2crc.files import digest_file, digest_value, read_json, write_bytes
 from i2crc.manifests import is_removed, read_manifests
 from i2crc.provenance import content_digest, provenance_file
@@ -94,7 +94,7 @@ def damaged_files(manifest: Path, contents: Contents) -> list[str]:
 
 def is_damaged(path: Path, contents: Contents) -> bool:
     """Whether a file is there and is not what the provenance beside it says."""
-    recorded = read_json(provenance_file(path)).get("sha256")
+    recorded = read_checked(provenance_file(path), Shape).get("sha256")
     found = contents.digests([path])
     return bool(recorded and found) and [recorded] != [*found.values()]
 

@@ -1,17 +1,24 @@
 """Fetch one file from a web address or a path: resumed, retried, checked, and whole or absent."""
 
+import http.client
 import logging
 import os
 import re
 import shutil
+import socket
+import ssl
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 import requests
 import urllib3
 
+from i2crc.addresses import hide, reveal, without_queries
 from i2crc.config import refuse_password
 from i2crc.files import InputError, digest_file, read_json, write_json
 
@@ -21,6 +28,8 @@ BLOCK_BYTES = 1 << 18
 MAX_REDIRECTS = 10
 MAX_WAIT_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
+# From the request to the last header; on the way to that a byte may come now and then.
+HEADER_SECONDS = 120.0
 # A transfer that brings less than so many bytes in so many seconds has broken down.
 SLOW_BYTES, SLOW_SECONDS = 60_000, 60.0
 ELSEWHERE = "give another source"
@@ -47,7 +56,7 @@ def fetch(
     or one that leaves https, a page of HTML, more than `max_bytes`, another digest than `sha256`
     (64 hexadecimal digits) or a lasting failure is an InputError, and `target` is left as it was.
     """
-    wanted = _checked_digest(sha256)
+    wanted, url = _checked_digest(sha256), hide(url)
     target = Path(target)
     if wanted is not None and target.is_file() and digest_file(target) == wanted:
         log.info("%s: already there with the right SHA-256", target)
@@ -162,9 +171,10 @@ def _download(
             except _BrokenError as error:
                 log.warning("%s: %s (try %d of %d)", part.url, error, failures + 1, retries + 1)
                 if failures == retries:
+                    begun = f"to go on from {part.file}" if part.size() else "later"
                     raise InputError(
                         f"{part.url}: not fetched in {retries + 1} tries ({error}); "
-                        f"run again to go on from {part.file}, or {ELSEWHERE}"
+                        f"run again {begun}, or {ELSEWHERE}"
                     ) from error
                 time.sleep(min(max(backoff * 2**failures, error.wait), MAX_WAIT_SECONDS))
 
@@ -179,7 +189,7 @@ def _transfer(
     if version:
         headers |= {"Range": f"bytes={part.size()}-", "If-Range": version["validator"]}
     try:
-        with _ask(session, part.url, headers, timeout) as response:
+        with _ask(session, reveal(part.url), headers, timeout) as response:
             if not version or response.status_code not in (206, 416):
                 _check_answer(response, part)
                 version = _served_version(response)
@@ -190,14 +200,95 @@ def _transfer(
                 return _transfer(session, part, timeout, max_bytes)
             _receive(response, part, version["total"], max_bytes)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        raise _BrokenError(str(error)) from error
+        raise _BrokenError(without_queries(_plain(error))) from error
     # A malformed address in a redirect comes out of requests as a bare ValueError.
     except (requests.RequestException, ValueError) as error:
-        raise InputError(f"{part.url}: {error}; {ELSEWHERE}") from error
+        raise InputError(f"{part.url}: {without_queries(error)}; {ELSEWHERE}") from error
+
+
+def _plain(error: BaseException) -> str:
+    """What went wrong, without the layers of libraries that it came through."""
+    while inner := next(
+        (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, Exception)), None
+    ):
+        error = inner
+    if isinstance(error, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead):
+        return "the transfer was cut short"
+    if isinstance(error, ssl.SSLError):
+        return f"no secure connection ({error})"
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+        return f"not the answer of a web server ({error!r})"
+    return re.sub(r"^_\w+\(.*?\): ", "", str(error))
+
+
+class _Limited:
+    """A connection on which the time until the body begins is limited as a whole.
+
+    The read timeout counts from byte to byte, so headers that trickle in would go on for ever.
+    """
+
+    def getresponse(self) -> urllib3.HTTPResponse:
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            with suppress(OSError):
+                # Not SSLSocket's own, which would take the layer away from the reading thread.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+        timer = threading.Timer(HEADER_SECONDS, stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()
+        finally:
+            timer.cancel()
+            if late.is_set():
+                # Headers that were cut short would pass for whole ones.
+                raise urllib3.exceptions.ProtocolError(
+                    f"no complete answer in {HEADER_SECONDS:g} s"
+                )
+
+
+class _Http(_Limited, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _Https(_Limited, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+POOLS = {"http": _HttpPool, "https": _HttpsPool}
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Connects, with or without a proxy, by limited connections."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> urllib3.ProxyManager:
+        manager = super().proxy_manager_for(*arguments, **options)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
 
 
 class _Session(requests.Session):
     """A session that follows no redirect: it would unpack the body of each one into memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
