@@ -215,9 +215,14 @@ def remember_run():
         write_bytes(path, name)
 
 
+def targets():
+    """The targets asked for; not known before the rules are read."""
+    return set(workflow.dag_settings.targets)
+
+
 def begin_run():
     """Take these results for this run alone; WorkflowError where another one works on them."""
-    if workflow.dag_settings.targets == {"status"}:
+    if targets() == {"status"}:
         return
     try:
         taken = RUN_LOCK.take()

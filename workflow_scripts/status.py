@@ -104,7 +104,8 @@ def changed_settings(script: str, before: Any, config: dict[str, Any]) -> list[s
     return [
         f"{SECTIONS[script]}{name} was {value!r}, is {now[SECTIONS[script] + name]!r}"
         for name, value in flatten(before).items()
-        if now.get(SECTIONS[script] + name, value) != value
+        # An empty setting stands for what the stage was given in its place.
+        if now.get(SECTIONS[script] + name, value) not in (value, "")
     ]
 
 

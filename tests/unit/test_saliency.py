@@ -204,7 +204,9 @@ def stage(place, monkeypatch):
     indexes = [place.root / "one.json", place.root / "two.json"]
     for path, names in zip(indexes, ("ca", "b"), strict=True):
         entries = [Entry(name, f"{name}.jpg", None, [1], *SIZE, name) for name in names]
-        write_json(path, index_json(Index("train", ["cat", "dog"], entries, ["d"] * (names == "b"))))
+        write_json(
+            path, index_json(Index("train", ["cat", "dog"], entries, ["d"] * (names == "b")))
+        )
     place.map("d")
 
     def run(*arguments) -> subprocess.CompletedProcess:

@@ -14,17 +14,24 @@ from pydantic import BaseModel
 from safetensors.torch import load_file
 
 from i2crc.config import load_config
-from workflow.conftest import REDUCED, Project, config_options, merge
+from workflow.conftest import REDUCED, ROOT, Project, config_options, merge
 
 TRAININGS = {"train_classifier", "train_segmentation"}
+SEGMENTATION = {"train_segmentation", "fetch_checkpoint"}
 NETWORKS = {*TRAININGS, "infer_cam", "predict", "classifier_quality"}
+PREFLIGHTS = {"preflight", "preflight_published"}
+# What preflight builds networks by.
+BUILDING = ("backbone", "output_stride", "backbone_stage", "weights")
 # The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
 # `rule:part` for those of the rule's files whose name has this part.
 MAKES_STALE = {
     "preset": {*TRAININGS, "crf", "fetch_checkpoint"},  # by what it sets
     "seed": TRAININGS,
     "deterministic": NETWORKS,
+    "keep_intermediates": {"predict"},  # whose logits are gone
     "dataset": {"prepare_data"},
+    "dataset.max_pixels": {"prepare_data", "download_saliency"},
+    "dataset.masks": {"prepare_data", *PREFLIGHTS},
     "dataset.name": {"check_leaks"},
     "dataset.train_list": {"prepare_data:data/train"},
     "dataset.val_list": {"prepare_data:data/val"},
@@ -33,11 +40,16 @@ MAKES_STALE = {
     "saliency": {"download_saliency"},
     "saliency.retries": set(),
     "classifier": {"train_classifier"},
-    "classifier.weights": {"train_classifier", "check_leaks"},
+    **{f"classifier.{n}": {"train_classifier", "preflight"} for n in BUILDING},
+    **{f"classifier.head_{n}": {"train_classifier", "preflight"} for n in ("convs", "channels")},
+    "classifier.weights": {"train_classifier", "preflight", "check_leaks"},
+    "classifier.optimizer.name": {"train_classifier", "preflight"},
     "cam": {"infer_cam"},
     "pseudo_labels": {"gen_gt", "sweep:_threshold", "sweep:salient_value"},
-    "segmentation": {"train_segmentation", "fetch_checkpoint"},
-    "segmentation.weights": {"train_segmentation", "fetch_checkpoint", "check_leaks"},
+    "segmentation": SEGMENTATION,
+    **{f"segmentation.{n}": {*SEGMENTATION, *PREFLIGHTS} for n in (*BUILDING, "aspp_rates")},
+    "segmentation.weights": {*SEGMENTATION, *PREFLIGHTS, "check_leaks"},
+    "segmentation.optimizer.name": {*SEGMENTATION, *PREFLIGHTS},
     "crf": {"crf"},
     "refinement": {"refine_labels"},
     "evaluation.cam_background": {"score:/cam.", "sweep:cam_background"},
@@ -50,11 +62,12 @@ MAKES_STALE = {
     "evaluation.sweeps.object_threshold": {"sweep:object_threshold"},
     "evaluation.sweeps.salient_value": {"sweep:salient_value"},
     "evaluation.leak_images": {"train_segmentation"},  # which looks for leaks, and trains nothing
-    "evaluation.allow_leaks": {"check_leaks", "train_segmentation"},
+    "evaluation.allow_leaks": {"preflight", "train_segmentation"},
     "evaluation.sheet_images": {"contact_sheet"},
     "evaluation.submission": set(),  # read by voc_submission alone
     "compare": {"compare"},
     "checkpoint": {"fetch_checkpoint"},
+    "checkpoint.source": {"fetch_checkpoint", "preflight_published"},
     "runtime": set(),
 }  # fmt: skip
 # The report has a page of the settings that results depend on.
@@ -152,12 +165,26 @@ BELOW = {
 }
 
 
-def test_each_setting_makes_stale_what_depends_on_it(project):
-    demo = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+def settings() -> dict[str, Any]:
+    """Dotted name -> another value of every setting."""
+    demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     found = leaves(load_config(merge(merge(demo, REDUCED), BELOW), "the demo"))
     # Of these, the results are elsewhere, or test_staleness.py has the row.
     special = ("experiment", "results", "shards", "dataset.root")
-    changes = {n: another(n, *facts) for n, facts in found.items() if n not in special}
+    return {n: another(n, *facts) for n, facts in found.items() if n not in special}
+
+
+def test_each_setting_has_a_row():
+    assert {longest(name) for name in settings()} == set(MAKES_STALE)
+
+
+@pytest.mark.parametrize("every_one", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_a_setting_makes_stale_what_depends_on_it(project, every_one):
+    """The first setting of each row, or all of them."""
+    changes = settings()
+    if not every_one:
+        rows = {longest(name): name for name in reversed(changes)}
+        changes = {name: changes[name] for name in rows.values()}
     commands = [
         [*TARGETS, *config_options(merge(BELOW, nested(name, value)))]
         for name, value in changes.items()
