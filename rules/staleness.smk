@@ -257,6 +257,8 @@ def show_status():
     subprocess.run(command, input=summary.stdout, text=True, check=True)
 
 
+if workflow.is_main_process:
+    require_writable(".snakemake", "")
 RECORDS_LOST = workflow.is_main_process and records_are_lost()
 if RECORDS_LOST and not {"--forceall", "-F"}.intersection(sys.argv):
     raise WorkflowError(
@@ -265,5 +267,4 @@ if RECORDS_LOST and not {"--forceall", "-F"}.intersection(sys.argv):
         "every stage looks at what it has, and computes nothing again that is current"
     )
 if workflow.is_main_process:
-    require_writable(".snakemake", "")
     look_at_results()
