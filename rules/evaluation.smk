@@ -187,9 +187,16 @@ checkpoint classifier_quality:
         " --threads {threads} --log {log:q}"
 
 
+def test_index(wildcards):
+    """The index of the images to predict for a test server."""
+    if not CONFIG.dataset.test_list:
+        raise WorkflowError("dataset.test_list is empty: name the list of the test images")
+    return f"{RESULTS}/data/test.json"
+
+
 checkpoint voc_submission:
     input:
-        index=f"{RESULTS}/data/test.json",
+        index=test_index,
         manifests=shards(f"{SUBMITTED}/final/test"),
     output:
         f"{RESULTS}/voc_submission.zip",

@@ -138,3 +138,9 @@ def finished(tmp_path_factory, worker_id) -> Project:
         (folder / "done").touch()
     lock.release()
     return Project(folder / "project")
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Project:
+    """A finished project that may be changed."""
+    return finished.copy(tmp_path / "project")

@@ -65,14 +65,14 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
     assert np.abs(logits - expected).max() <= 1e-6 * np.abs(expected).max()
 
 
-def test_evaluate_checkpoint_scores_val_before_and_after_the_crf(server, finished):
+def test_evaluate_checkpoint_scores_val_before_and_after_the_crf(server, copied):
     folder, address = server
     publish(folder / "checkpoint.pth", 6, 0.07)
     published = {
         "segmentation": Segmentation(preprocessing="caffe_bgr").model_dump(),
         "checkpoint": {"source": f"{address}/checkpoint.pth"},
     }
-    done = finished.snakemake("evaluate_checkpoint", settings=published)
+    done = copied.snakemake("evaluate_checkpoint", settings=published)
     assert done.returncode == 0, done.stdout + done.stderr
     for stage in ("published_val_prediction", "published_val_crf"):
-        assert json.loads((finished.results / f"scores/{stage}.json").read_text())["images"] == 6
+        assert json.loads((copied.results / f"scores/{stage}.json").read_text())["images"] == 6

@@ -257,31 +257,25 @@ def test_a_second_process_for_the_same_work_waits_for_the_first(stages):
     assert stages.manifest("gen_gt").exists()
 
 
-def test_a_second_run_on_the_same_results_is_refused(finished):
-    lock = Lock(finished.results / ".lock")
+def test_a_second_run_on_the_same_results_is_refused(copied):
+    lock = Lock(copied.results / ".lock")
     settings = {"evaluation": {"sheet_images": 1}}
-    before = sorted(finished.results.rglob("*"))
+    before = sorted(copied.results.rglob("*"))
     assert lock.take()
     try:
-        refused = finished.snakemake(settings=settings)
+        refused = copied.snakemake(settings=settings)
         assert refused.returncode == 1
         said = refused.stdout + refused.stderr
         assert f"process {os.getpid()} on " in said
         assert "is already at work on these results" in said
         assert "Traceback" not in said
-        assert finished.snakemake("--dry-run", settings=settings).returncode == 0
-        other = finished.snakemake("render_demo", settings={"experiment": "other"})
+        assert copied.snakemake("--dry-run", settings=settings).returncode == 0
+        other = copied.snakemake("render_demo", settings={"experiment": "other"})
         assert other.returncode == 0, other.stdout + other.stderr
     finally:
         lock.release()
-        shutil.rmtree(finished.folder / "results/other", ignore_errors=True)
-    assert sorted(finished.results.rglob("*")) == before
-
-
-@pytest.fixture
-def copied(finished, tmp_path) -> Project:
-    """The finished project, to be changed."""
-    return finished.copy(tmp_path / "project")
+        shutil.rmtree(copied.folder / "results/other", ignore_errors=True)
+    assert sorted(copied.results.rglob("*")) == before
 
 
 def test_a_run_killed_at_a_figure_continues_to_the_end(copied):

@@ -141,39 +141,39 @@ def test_explain_knows_every_kind_of_artifact(finished, path):
     assert "train_classifier" in done.stdout
 
 
-def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(finished):
+def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(copied):
     leaky = {"experiment": "leaky", "dataset": {"val_list": "train_cls.txt"}}
-    done = finished.snakemake("cams", settings=leaky)
+    done = copied.snakemake("cams", settings=leaky)
     assert done.returncode != 0
     output = done.stdout + done.stderr
     assert "12 problems to mend before the run can start" in output
     assert "demo_train_0012: a validation image that is in the training list too" in output
     assert "evaluation.allow_leaks" in output
-    assert not (finished.folder / "results/leaky/classifier").exists()
+    assert not (copied.folder / "results/leaky/classifier").exists()
 
 
-def test_compare_tells_the_difference_and_the_settings_that_differ(finished):
-    other = finished.folder / "results/other"
-    shutil.copytree(finished.results, other, dirs_exist_ok=True)
+def test_compare_tells_the_difference_and_the_settings_that_differ(copied):
+    other = copied.folder / "results/other"
+    shutil.copytree(copied.results, other, dirs_exist_ok=True)
     for path in (other / "labels/initial").glob("*.json"):
         content = json.loads(path.read_text())
         content["provenance"]["settings"]["conflict_threshold"] = 0.75
         path.write_text(json.dumps(content))
     compared = {"compare": {"experiments": ["results/demo", "results/other"]}}
-    done = finished.snakemake("compare", settings=compared)
+    done = copied.snakemake("compare", settings=compared)
     assert done.returncode == 0, done.stdout + done.stderr
-    table = (finished.results / "compare/table.md").read_text()
+    table = (copied.results / "compare/table.md").read_text()
     assert "val_crf" in table
-    page = (finished.results / "compare/compare.html").read_text()
+    page = (copied.results / "compare/compare.html").read_text()
     assert "conflict_threshold" in page
     assert "<svg" in page
 
 
-def test_the_zip_for_the_test_server(finished):
-    done = finished.snakemake("voc_submission", settings={"dataset": {"test_list": "val_cls.txt"}})
+def test_the_zip_for_the_test_server(copied):
+    done = copied.snakemake("voc_submission", settings={"dataset": {"test_list": "val_cls.txt"}})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rule train_classifier" not in done.stdout + done.stderr
-    with zipfile.ZipFile(finished.results / "voc_submission.zip") as archive:
+    with zipfile.ZipFile(copied.results / "voc_submission.zip") as archive:
         names = archive.namelist()
         assert len(names) == 6
         for name in names:
@@ -182,8 +182,8 @@ def test_the_zip_for_the_test_server(finished):
                 assert (image.mode, image.size) == ("P", (64, 64))
 
 
-def test_a_submission_without_a_list_says_which_setting_is_missing(finished):
-    done = finished.snakemake("voc_submission", settings={"experiment": "none"})
+def test_a_submission_without_a_list_says_which_setting_is_missing(copied):
+    done = copied.snakemake("voc_submission", settings={"experiment": "none"})
     assert done.returncode != 0
     assert "dataset.test_list is empty" in done.stdout + done.stderr
 

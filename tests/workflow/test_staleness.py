@@ -84,23 +84,17 @@ def foretold(project: Project, **settings) -> Counter:
     return ran
 
 
-@pytest.fixture
-def edited(finished, tmp_path) -> Project:
-    """A finished project that may be changed."""
-    return finished.copy(tmp_path / "project")
-
-
 @pytest.mark.parametrize(
     ("settings", "rules"),
     [*ROWS, *(pytest.param(*row, marks=pytest.mark.exhaustive) for row in MORE_ROWS)],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_setting_runs_its_stage_and_what_that_changes(edited, settings, rules):
-    assert set(foretold(edited, **settings)) == rules | {"run_facts"}
+def test_a_setting_runs_its_stage_and_what_that_changes(copied, settings, rules):
+    assert set(foretold(copied, **settings)) == rules | {"run_facts"}
 
 
-def test_how_it_is_run_changes_nothing(edited):
-    profile = edited.folder / "profiles/other"
+def test_how_it_is_run_changes_nothing(copied):
+    profile = copied.folder / "profiles/other"
     profile.mkdir()
     (profile / "profile.yaml").write_text("resources: [gpu=3]\nretries: 2\n")
     runtime = {"workers": 1, "log_seconds": 1, "checkpoint_seconds": 9, "gpus": 2}
@@ -115,49 +109,49 @@ def test_how_it_is_run_changes_nothing(edited):
         ["--config", *config_options({"runtime": runtime})[1:]],
     ]
     default = config_options()
-    looks = edited.looks(*([*w, *(default if "--config" not in w else [])] for w in ways))
+    looks = copied.looks(*([*w, *(default if "--config" not in w else [])] for w in ways))
     assert looks == [{}] * len(ways)
-    assert not execute(edited, "--resources", "gpu=0", "--cores", "1", runtime=runtime)
-    assert not execute(edited, "--workflow-profile", "none")
+    assert not execute(copied, "--resources", "gpu=0", "--cores", "1", runtime=runtime)
+    assert not execute(copied, "--workflow-profile", "none")
 
 
-def test_time_stamps_change_nothing(edited):
-    for path in edited.folder.rglob("*"):
+def test_time_stamps_change_nothing(copied):
+    for path in copied.folder.rglob("*"):
         if path.is_file() and ".snakemake" not in path.parts:
             path.touch()
-    assert not foretold(edited)
+    assert not foretold(copied)
 
 
-def test_another_branch_and_back_changes_nothing(edited):
+def test_another_branch_and_back_changes_nothing(copied):
     def git(*arguments: str) -> None:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-        subprocess.run(["git", *identity, *arguments], cwd=edited.folder, check=True)
+        subprocess.run(["git", *identity, *arguments], cwd=copied.folder, check=True)
 
     git("init", "-q", "-b", "one")
     git("add", "workflow_scripts", "rules", "Snakefile", "config")
     git("commit", "-qm", "one")
     git("checkout", "-qb", "two")
-    module = edited.folder / "workflow_scripts/i2crc/pseudo_labels.py"
+    module = copied.folder / "workflow_scripts/i2crc/pseudo_labels.py"
     module.write_text(module.read_text().replace("argmax", "argmin"))
     git("commit", "-qam", "two")
     git("checkout", "-q", "one")
-    assert not execute(edited)
+    assert not execute(copied)
 
 
-def test_a_comment_changes_nothing_and_code_what_runs_it(edited):
-    module = edited.folder / "workflow_scripts/i2crc/dense_crf.py"
+def test_a_comment_changes_nothing_and_code_what_runs_it(copied):
+    module = copied.folder / "workflow_scripts/i2crc/dense_crf.py"
     original = module.read_text()
     module.write_text("# A remark.\n" + original.replace(" = ", "  =  "))
-    rules = edited.folder / "rules/segmentation.smk"
+    rules = copied.folder / "rules/segmentation.smk"
     rules.write_text("# A remark.\n" + rules.read_text())
-    assert not execute(edited)
+    assert not execute(copied)
     module.write_text(original.replace("clamp(1e-5, 1)", "clamp(1e-5, 1.0)"))
     # The logits again, which were gone, and the same pixels: nothing follows.
-    assert foretold(edited) == {"predict": 2 * SHARDS, "crf": 2 * SHARDS}
+    assert foretold(copied) == {"predict": 2 * SHARDS, "crf": 2 * SHARDS}
 
 
-def test_files_changed_by_hand_are_made_again_alone(edited):
-    """Of every stage an edited, an emptied and a deleted image, and a deleted manifest."""
+def test_files_changed_by_hand_are_made_again_alone(copied):
+    """Of every stage an copied, an emptied and a deleted image, and a deleted manifest."""
     stages = {
         "infer_cam": ["cams"],
         "gen_gt": ["labels/initial"],
@@ -169,7 +163,7 @@ def test_files_changed_by_hand_are_made_again_alone(edited):
     expected, before = Counter(), {}
     for rule, folders in stages.items():
         for folder in folders:
-            manifests = sorted((edited.results / folder).glob("*.json"))
+            manifests = sorted((copied.results / folder).glob("*.json"))
             files = [{p: None for p, _ in read_manifests([m]).values()} for m in manifests]
             images = [p for shard in files for p in shard if p.suffix == ".png"]
             before |= {path: path.read_bytes() for path in images}
@@ -179,72 +173,72 @@ def test_files_changed_by_hand_are_made_again_alone(edited):
             manifests[0].unlink()
             damaged = {images[0], images[1], images[-1]}
             expected[rule] += sum(n == 0 or bool(damaged & {*f}) for n, f in enumerate(files))
-    assert foretold(edited) == expected
+    assert foretold(copied) == expected
     assert {path: path.read_bytes() for path in before} == before
-    assert not execute(edited)
+    assert not execute(copied)
 
 
-def test_weights_changed_by_hand_are_what_was_trained_again(edited):
-    classifier = edited.results / "classifier/weights.safetensors"
-    final = edited.results / "segmentation/final/weights.safetensors"
-    initial = edited.results / "segmentation/initial/history.csv"
+def test_weights_changed_by_hand_are_what_was_trained_again(copied):
+    classifier = copied.results / "classifier/weights.safetensors"
+    final = copied.results / "segmentation/final/weights.safetensors"
+    initial = copied.results / "segmentation/initial/history.csv"
     before = {path: digest_file(path) for path in (classifier, final, initial)}
-    shutil.rmtree(edited.results / "segmentation/final/run")
-    assert not execute(edited)  # what is finished needs its run folder no more
+    shutil.rmtree(copied.results / "segmentation/final/run")
+    assert not execute(copied)  # what is finished needs its run folder no more
     classifier.write_bytes(classifier.read_bytes()[:-1])
     final.unlink()
     initial.unlink()
-    assert foretold(edited) == {"train_classifier": 1, "train_segmentation": 2}
+    assert foretold(copied) == {"train_classifier": 1, "train_segmentation": 2}
     assert {path: digest_file(path) for path in before} == before
 
 
-def test_another_number_of_shards_trains_nothing(edited):
-    ran = foretold(edited, shards=3)
+def test_another_number_of_shards_trains_nothing(copied):
+    ran = foretold(copied, shards=3)
     assert set(ran) == {"prepare_data", *PER_IMAGE, "run_facts", "contact_sheet"}
 
 
-def test_a_target_alone_and_a_touch_lose_nothing(edited):
-    final = edited.results / "segmentation/final/weights.safetensors"
+def test_a_target_alone_and_a_touch_lose_nothing(copied):
+    final = copied.results / "segmentation/final/weights.safetensors"
     before = final.read_bytes()
     changed = {"pseudo_labels": {"object_threshold": 0.05}}
-    assert execute(edited, "pseudo_labels", **changed) == {"gen_gt": SHARDS}
-    assert execute(edited, "--until", "gen_gt") == {"gen_gt": SHARDS}
+    assert execute(copied, "pseudo_labels", **changed) == {"gen_gt": SHARDS}
+    assert execute(copied, "--until", "gen_gt") == {"gen_gt": SHARDS}
     assert final.read_bytes() == before
-    assert not execute(edited)
-    execute(edited, "--touch", **changed)
+    assert not execute(copied)
+    execute(copied, "--touch", **changed)
     assert final.read_bytes() == before
 
 
-def test_moved_without_records_nothing_is_believed_and_nothing_computed_again(edited):
-    moved = edited.folder.with_name("moved")
-    edited.folder.rename(moved)
-    edited.folder, edited.results = moved, moved / "results/demo"
-    assert not execute(edited)  # the whole project: nothing
+def test_moved_without_records_nothing_is_believed_and_nothing_computed_again(copied):
+    moved = copied.folder.with_name("moved")
+    copied.folder.rename(moved)
+    copied.folder, copied.results = moved, moved / "results/demo"
+    assert not execute(copied)  # the whole project: nothing
     (moved / "results").rename(moved / "elsewhere")
     elsewhere = {"results": "elsewhere"}
-    refused = edited.snakemake(settings=elsewhere)
+    refused = copied.snakemake(settings=elsewhere)
     assert refused.returncode != 0
     assert "Run once with --forceall" in refused.stdout + refused.stderr
     files = [p for p in (moved / "elsewhere").rglob("*") if p.suffix in (".png", ".safetensors")]
     before = {path: digest_file(path) for path in files}
-    done = edited.snakemake("--forceall", settings=elsewhere)
+    done = copied.snakemake("--forceall", settings=elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (done.stdout + done.stderr).count("already trained") == 3
     assert {path: digest_file(path) for path in files} == before
-    assert not execute(edited, **elsewhere)
+    assert not execute(copied, **elsewhere)
     shutil.rmtree(moved / ".snakemake")
     for target in ("all", "status"):
-        refused = edited.snakemake(target, settings=elsewhere)
+        refused = copied.snakemake(target, settings=elsewhere)
         assert refused.returncode != 0
         assert "Run once with --forceall" in refused.stdout + refused.stderr
 
 
-def test_status_tells_what_is_stale_and_why(edited):
-    (edited.results / "cams/1-of-2.json").unlink()
-    module = edited.folder / "workflow_scripts/i2crc/dense_crf.py"
+def test_status_tells_what_is_stale_and_why(copied):
+    (copied.results / "cams/1-of-2.json").unlink()
+    module = copied.folder / "workflow_scripts/i2crc/dense_crf.py"
     module.write_text(module.read_text().replace("clamp(1e-5, 1)", "clamp(1e-5, 1.0)"))
     changed = {"pseudo_labels": {"conflict_threshold": 0.8}, "experiment": "demo"}
-    done = edited.snakemake("status", settings=changed)
+    done = copied.snakemake("status", settings=changed)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = {line.partition(" (")[0]: line for line in done.stdout.splitlines()}
     assert "pseudo_labels.conflict_threshold was 0.9, is 0.8" in lines["stale: gen_gt"]
