@@ -122,6 +122,21 @@ def run(command: list, folder: Path) -> subprocess.CompletedProcess:
     )
 
 
+def predict(project: Project, index: Path, folder: Path) -> subprocess.CompletedProcess:
+    """Predict a shard into `folder`: images, logits/1-of-2 and their manifests."""
+    return run(
+        [
+            sys.executable, ROOT / "workflow_scripts/predict.py",
+            "--weights", project.results / "segmentation/final/weights.safetensors",
+            "--index", index,
+            "--folder", folder / "images", "--manifest", folder / "1-of-2.json",
+            "--logits", folder / "logits/1-of-2",
+            "--logits-manifest", folder / "logits/1-of-2.json",
+        ],
+        project.folder,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id) -> Project:
     """A project whose reduced demo has run to its end. Tests must leave it as it was.

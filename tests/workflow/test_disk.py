@@ -1,10 +1,9 @@
 """Logits on the disk: gone after the CRF, and resumed where a prediction was interrupted."""
 
-import sys
 from pathlib import Path
 
 from i2crc.files import read_json, write_json
-from workflow.conftest import ROOT, run
+from workflow.conftest import predict
 
 
 def test_logits_are_gone_after_the_crf(finished):
@@ -14,26 +13,11 @@ def test_logits_are_gone_after_the_crf(finished):
     assert not list((finished.results / "predictions").rglob("*.npz"))
 
 
-def predict(finished, folder: Path, index: Path | None = None):
-    shard = "1-of-2"
-    return run(
-        [
-            sys.executable, ROOT / "workflow_scripts/predict.py",
-            "--weights", finished.results / "segmentation/final/weights.safetensors",
-            "--index", index or finished.results / f"data/val/{shard}.json",
-            "--folder", folder / "images", "--manifest", folder / f"{shard}.json",
-            "--logits", folder / f"logits/{shard}",
-            "--logits-manifest", folder / f"logits/{shard}.json",
-        ],
-        finished.folder,
-    )  # fmt: skip
-
-
 def test_an_interrupted_prediction_continues(finished, tmp_path):
     def files() -> dict[Path, bytes]:
         return {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".png", ".npz")}
 
-    done = predict(finished, tmp_path)
+    done = predict(finished, finished.results / "data/val/1-of-2.json", tmp_path)
     assert done.returncode == 0, done.stderr
     whole = files()
     # As a kill leaves it: the folder is not finished, an image is missing, nothing is listed.
@@ -43,7 +27,7 @@ def test_an_interrupted_prediction_continues(finished, tmp_path):
     logits.rename(tmp_path / "logits/1-of-2.unfinished")
     for manifest in ("1-of-2.json", "logits/1-of-2.json"):
         (tmp_path / manifest).unlink()
-    again = predict(finished, tmp_path)
+    again = predict(finished, finished.results / "data/val/1-of-2.json", tmp_path)
     count = len(whole) // 2
     assert f"{count - 1} of {count} images were already made" in again.stderr
     assert files() == whole
@@ -52,7 +36,7 @@ def test_an_interrupted_prediction_continues(finished, tmp_path):
 def test_a_shard_without_images_has_logits_and_labels_of_none(finished, tmp_path):
     index = read_json(finished.results / "data/val/1-of-2.json")
     write_json(tmp_path / "empty.json", {**index, "images": []})
-    done = predict(finished, tmp_path, tmp_path / "empty.json")
+    done = predict(finished, tmp_path / "empty.json", tmp_path)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "logits/1-of-2").iterdir()) == []
     for manifest in ("1-of-2.json", "logits/1-of-2.json"):
