@@ -488,7 +488,13 @@ class _Positions(Dataset):
 
     def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, index = position
-        return self.samples.sample(index, np.random.default_rng([self.seed, epoch, index]))
+        # As in a data-loading process: resizing on several threads rounds differently.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self.samples.sample(index, np.random.default_rng([self.seed, epoch, index]))
+        finally:
+            torch.set_num_threads(threads)
 
 
 class _Progress:

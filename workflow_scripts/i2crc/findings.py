@@ -55,7 +55,8 @@ class Findings:
     def save(self) -> None:
         """Remember what was found of the files asked for."""
         if self.memory is not None:
-            write_json(self.memory, {"key": self.key, "findings": self._used})
+            found = dict(sorted(self._used.items()))  # not in the order of the threads
+            write_json(self.memory, {"key": self.key, "findings": found})
 
 
 def _read(memory: Path | None, key: str) -> dict[str, Facts]:
