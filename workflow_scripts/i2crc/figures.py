@@ -1,6 +1,7 @@
 """The look of the report's figures, bar charts, and SVG whose bytes are reproducible."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -9,9 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from i2crc.files import digest_bytes
+
 WIDTH = 9.4  # inches, which are 900 px on a screen
 # The colours of Okabe and Ito, told apart with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
+CLIP = b"clip-path-of"  # stands for the name of a figure, to tell those of one page apart
 NOT_SCORED = "not scored: no ground-truth masks"
 
 matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing
@@ -37,7 +41,12 @@ def svg(figure: Figure) -> bytes:
     """A figure as SVG with text as text; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    drawn = buffer.getvalue()
+    # Named by the last bits of the layout, which differ from process to process.
+    paths = dict.fromkeys(re.findall(rb'<clipPath id="(\w+)"', drawn))
+    for number, path in enumerate(paths):
+        drawn = drawn.replace(path, b"%s-%d" % (CLIP, number))
+    return drawn.replace(CLIP, b"p" + digest_bytes(drawn)[:10].encode())
 
 
 def inline_svg(figure: Figure) -> str:
