@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from workflow.conftest import Project
 
 # How it was run and when, and the pages that tell just that.
@@ -41,6 +43,7 @@ def artifacts(results: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.exhaustive
 def test_how_it_is_run_changes_no_byte(finished, tmp_path, monkeypatch):
     """Other shards, loaders and threads, the jobs in another order, another hash seed and place."""
     other = Project.new(tmp_path / "elsewhere" / "project")

@@ -3,9 +3,12 @@
 tests/soak does the same at length.
 """
 
+import pytest
+
 from soak.soak import Soak
 
 
+@pytest.mark.exhaustive
 def test_a_run_killed_in_every_way_ends_with_the_same_bytes(finished, tmp_path):
     settings = {"runtime": {"workers": 1, "checkpoint_seconds": 0.001, "inference_threads": 2}}
     soak = Soak(tmp_path, finished.results, settings, kills=7, seed=3, targets=("refined_labels",))

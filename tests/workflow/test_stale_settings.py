@@ -178,7 +178,8 @@ def test_each_setting_has_a_row():
     assert {longest(name) for name in settings()} == set(MAKES_STALE)
 
 
-@pytest.mark.parametrize("every_one", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("every_one", [False, True])
 def test_a_setting_makes_stale_what_depends_on_it(project, every_one):
     """The first setting of each row, or all of them."""
     changes = settings()

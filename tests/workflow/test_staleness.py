@@ -178,6 +178,7 @@ def test_files_changed_by_hand_are_made_again_alone(copied):
     assert not execute(copied)
 
 
+@pytest.mark.exhaustive
 def test_weights_changed_by_hand_are_what_was_trained_again(copied):
     classifier = copied.results / "classifier/weights.safetensors"
     final = copied.results / "segmentation/final/weights.safetensors"
@@ -192,11 +193,13 @@ def test_weights_changed_by_hand_are_what_was_trained_again(copied):
     assert {path: digest_file(path) for path in before} == before
 
 
+@pytest.mark.exhaustive
 def test_another_number_of_shards_trains_nothing(copied):
     ran = foretold(copied, shards=3)
     assert set(ran) == {"prepare_data", *PER_IMAGE, "run_facts", "contact_sheet"}
 
 
+@pytest.mark.exhaustive
 def test_a_target_alone_and_a_touch_lose_nothing(copied):
     final = copied.results / "segmentation/final/weights.safetensors"
     before = final.read_bytes()
@@ -209,6 +212,7 @@ def test_a_target_alone_and_a_touch_lose_nothing(copied):
     assert final.read_bytes() == before
 
 
+@pytest.mark.exhaustive
 def test_moved_without_records_nothing_is_believed_and_nothing_computed_again(copied):
     moved = copied.folder.with_name("moved")
     copied.folder.rename(moved)
@@ -233,6 +237,7 @@ def test_moved_without_records_nothing_is_believed_and_nothing_computed_again(co
         assert "Run once with --forceall" in refused.stdout + refused.stderr
 
 
+@pytest.mark.exhaustive
 def test_status_tells_what_is_stale_and_why(copied):
     (copied.results / "cams/1-of-2.json").unlink()
     module = copied.folder / "workflow_scripts/i2crc/dense_crf.py"
@@ -284,6 +289,7 @@ def photographs(finished, tmp_path_factory) -> Photographs:
     return photographs
 
 
+@pytest.mark.exhaustive
 def test_what_no_list_names_changes_nothing(photographs):
     for folder, suffix in (
         ("JPEGImages", ".jpg"),
@@ -294,6 +300,7 @@ def test_what_no_list_names_changes_nothing(photographs):
     assert photographs.stale() == {}
 
 
+@pytest.mark.exhaustive
 def test_a_problem_that_was_mended_trains_nothing(photographs):
     mask = sorted((photographs.root / "SegmentationClassAug").glob("*train*"))[0]
     content = mask.read_bytes()
@@ -307,12 +314,14 @@ def test_a_problem_that_was_mended_trains_nothing(photographs):
     assert not photographs.run()
 
 
+@pytest.mark.exhaustive
 def test_the_order_of_a_list_changes_nothing_that_is_made_of_it(photographs):
     file = photographs.root / "train_cls.txt"
     file.write_text("\n".join(reversed(file.read_text().splitlines())) + "\n")
     assert photographs.run() == {"prepare_data": 1}
 
 
+@pytest.mark.exhaustive
 def test_a_mask_of_val_runs_the_scores_of_val_alone(photographs):
     first = photographs.ids("val")[0]
     mask = photographs.root / f"SegmentationClassAug/{first}.png"
@@ -330,6 +339,7 @@ def test_a_mask_of_val_runs_the_scores_of_val_alone(photographs):
     assert (ran["score"], ran["contact_sheet"]) == (2, 3)
 
 
+@pytest.mark.exhaustive
 def test_images_of_val_run_the_shards_that_they_are_in(photographs):
     """One replaced, one removed, one added, one relabelled, all of the first shard."""
     first = [i for i in photographs.ids("val") if shard_of(i, SHARDS) == 0]
@@ -350,6 +360,7 @@ def test_images_of_val_run_the_shards_that_they_are_in(photographs):
     }  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_a_saliency_map_trains_again(photographs):
     file = photographs.root / f"saliency/{photographs.ids('train')[0]}.png"
     Image.new("L", (64, 64), 255).save(file)
@@ -357,6 +368,7 @@ def test_a_saliency_map_trains_again(photographs):
     assert ran == {"download_saliency": 1, "train_classifier": 1, "infer_cam": SHARDS}
 
 
+@pytest.mark.exhaustive
 def test_images_of_train_train_again(photographs):
     """One replaced, one relabelled."""
     replaced, relabelled = photographs.ids("train")[:2]
