@@ -27,7 +27,7 @@ REFUSED = {
 CONTENTS = {
     "no archive": (b"data", "neither a tar nor a zip archive; .*give another source"),
     "outside": (tar_bytes({"../../evil.png": b""}), r"'\.\./\.\./evil\.png' lies outside"),
-    "absolute": (zip_bytes({"/tmp/evil.png": b""}), "'/tmp/evil.png' lies outside"),
+    "absolute": (zip_bytes({"/absolute/evil.png": b""}), "'/absolute/evil.png' lies outside"),
     "damaged": (zip_bytes({"a.png": b"x" * 999})[:-30], "damaged, incomplete"),
     "no map": (tar_bytes({"b.png": b"x"}), r"a\.png: no such saliency map; add it"),
 }
