@@ -17,7 +17,7 @@ QUERY = "token=s3cret&X-Amz-Signature=$(touch pwned)"
 
 
 def test_nothing_in_a_name_is_executed_and_no_secret_is_kept(server, tmp_path):  # noqa: F811
-    project = Project(tmp_path / f"home {STRANGE}" / "project")
+    project = Project.new(tmp_path / f"home {STRANGE}" / "project")
     root, results = f"data {STRANGE}", f"results {STRANGE}"
     write_folder(project.folder / root)
     with tarfile.open(tmp_path / "maps.tar", "w") as tar:
