@@ -24,6 +24,7 @@ UNCHANGED = ("ok", "set of input files changed", REMOVED)
 PENDING = "update pending"
 NAMED = 3
 NEW = "not made yet"
+GONE = "which is missing"
 # Its words in ours, for what no provenance explains.
 WORDS = {
     "ok": "its job did not finish",
@@ -78,7 +79,7 @@ def reasons(output: Output, config: dict[str, Any]) -> list[str]:
     for name, sha in facts["inputs"].items():
         path = output.path.parent / name
         if not path.exists():
-            found.append(f"reads {shown(path)}, which is missing")
+            found.append(f"reads {shown(path)}, {GONE}")
         elif content_digest(path) != sha:
             found.append(f"reads {shown(path)}, which changed")
     return found or [WORDS.get(output.state, output.state)]
@@ -129,14 +130,18 @@ def place(path: Path) -> str:
 
 def report(rules: dict[str, list[Output]], config: dict[str, Any]) -> list[str]:
     """The lines to print: current rules on one, a line per stale one, those that may follow."""
+    why = {o: reasons(o, config) for found in rules.values() for o in found if not o.is_current}
     stale = {
-        n: left for n, found in rules.items() if (left := [o for o in found if not o.is_current])
+        name: left
+        for name, found in rules.items()
+        # What is gone may be made again as it was, and then nothing follows.
+        if (left := [o for o in found if not all(t.endswith(GONE) for t in why.get(o, []))])
     }
     after = followers(rules, set(stale))
     current = sorted(set(rules) - set(stale) - after)
     lines = [f"current: {', '.join(current) or 'nothing'}"]
     for name, outputs in stale.items():
-        told = list(dict.fromkeys(text for output in outputs for text in reasons(output, config)))
+        told = list(dict.fromkeys(text for output in outputs for text in why[output]))
         word = "stale" if any(output.path.exists() for output in outputs) else "missing"
         more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
         count = f"{len(outputs)} of {len(rules[name])} files"
