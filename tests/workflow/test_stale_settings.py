@@ -23,19 +23,19 @@ PREFLIGHTS = {"preflight", "preflight_published"}
 # What preflight builds networks by.
 BUILDING = ("backbone", "output_stride", "backbone_stage", "weights")
 # The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
-# `rule:part` for those of the rule's files whose name has this part.
+# `rule:pattern` for those of the rule's files in whose name this is found.
 MAKES_STALE = {
     "preset": {*TRAININGS, "crf", "fetch_checkpoint"},  # by what it sets
     "seed": TRAININGS,
-    "deterministic": NETWORKS,
-    "keep_intermediates": {"predict"},  # whose logits are gone
+    "deterministic": {*NETWORKS - {"predict"}, r"predict:\.json$"},  # its logits are gone
+    "keep_intermediates": {r"predict:logits/[^.]*$"},  # which are gone
     "dataset": {"prepare_data"},
     "dataset.max_pixels": {"prepare_data", "download_saliency"},
     "dataset.masks": {"prepare_data", *PREFLIGHTS},
     "dataset.name": {"check_leaks"},
     "dataset.train_list": {"prepare_data:data/train"},
     "dataset.val_list": {"prepare_data:data/val"},
-    "dataset.test_list": set(),  # read by voc_submission alone
+    "dataset.test_list": {"preflight", "prepare_data:data/test"},
     "dataset.demo": {"render_demo"},
     "saliency": {"download_saliency"},
     "saliency.retries": set(),
@@ -50,7 +50,7 @@ MAKES_STALE = {
     **{f"segmentation.{n}": {*SEGMENTATION, *PREFLIGHTS} for n in (*BUILDING, "aspp_rates")},
     "segmentation.weights": {*SEGMENTATION, *PREFLIGHTS, "check_leaks"},
     "segmentation.optimizer.name": {*SEGMENTATION, *PREFLIGHTS},
-    "crf": {"crf"},
+    "crf": {"crf", "predict:initial/train"},  # whose logits are gone
     "refinement": {"refine_labels"},
     "evaluation.cam_background": {"score:/cam.", "sweep:cam_background"},
     "evaluation.boundary_width": {"score"},
