@@ -42,6 +42,7 @@ MORE_ROWS = [
     ),
     ({"cam": {"flip": False}}, {"infer_cam", "gen_gt", *SWEEPS, *LABELS}),
     ({"segmentation": {"iterations": 3}}, LABELS),
+    ({"segmentation": {"supervision": "full"}}, {"preflight", *FINAL}),
     ({"refinement": {"min_foreground": 0.9}}, LABELS),
     ({"evaluation": {"sheet_images": 2}}, {"contact_sheet"}),
     ({"evaluation": {"bootstrap": 50}}, {"score", "score_table", "plot_scores"}),
