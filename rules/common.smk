@@ -11,6 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 from i2crc.addresses import hidden_queries
 from i2crc.config import load_config, read_yaml
 from i2crc.files import InputError
+from i2crc.gpus import jobs_at_a_time
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -52,6 +53,14 @@ SAME_CONFIG = [
 ]
 # Scripts run with the interpreter that runs Snakemake (under --sdm conda: the environment's).
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+# GPU jobs at the same time, unless --resources or a profile says it. Jobs that are submitted
+# (`nodes` of them at a time) find theirs elsewhere.
+if (
+    workflow.is_main_process
+    and workflow.resource_settings.nodes is None
+    and "gpu" not in workflow.global_resources
+):
+    workflow.global_resources["gpu"] = jobs_at_a_time()
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
 RUNTIME = CONFIG.runtime
 SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]

@@ -1,5 +1,5 @@
 """What every command line shares: the parser's common options, the log, how errors and signals
-end a run, and that no two processes do the same work.
+end a run, and that no two processes do the same work or use the same GPU.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from i2crc.addresses import hide
 from i2crc.faults import explain
 from i2crc.files import InputError
+from i2crc.gpus import lease
 from i2crc.job_log import COMMAND, DONE, FAILED, STOPPED_BY, UNEXPECTED
 from i2crc.locks import Lock
 
@@ -43,7 +44,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line, set up the log and call `main`.
+    """Parse the command line, set up the log, lease the GPUs of `--gpus` and call `main`.
 
     SIGTERM and SIGINT raise Stopped. An InputError, or what `faults` can explain, ends the process
     with status 1 and one message; any other exception keeps its traceback. All reach the log file.
@@ -53,6 +54,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         stop_on_signals()
         start_log(arguments.log)
         log.info("%s%s", COMMAND, shlex.join(map(hide, sys.argv)))
+        if "gpus" in arguments:
+            lease(arguments.gpus)
         main(arguments)
         end_log(DONE)
     except Stopped as stop:

@@ -100,7 +100,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     distributed.add_deterministic(parser)
     parser.add_argument("--runtime", default="{}", help="JSON: the section `runtime`")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs to use, as far as there are")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs to use where there are any")
     parser.add_argument("--processes", type=int, default=0, help="processes to use on the CPU")
     parser.add_argument(
         "--run-folder", type=Path, required=True, help="checkpoints, logs; survives a failure"

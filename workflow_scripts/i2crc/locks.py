@@ -35,8 +35,8 @@ class Lock:
     """The lock of the file `path`, held until `release` or the end of this process.
 
     Neither programs that it starts nor processes that it forks hold the lock with it. Where the
-    file system has no locks, a warning says so, and the lock counts as taken. `take` and `wait`
-    raise OSError where the file cannot be written.
+    file system has no locks, a warning says so, and the lock counts as taken. `take`, `wait` and
+    `share` raise OSError where the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +51,18 @@ class Lock:
     def wait(self) -> None:
         """Take the lock as soon as nobody else holds it."""
         self._lock(fcntl.LOCK_EX)
+
+    def share(self) -> bool:
+        """Hold the lock with all who share it, and through exec, unless somebody holds it alone.
+
+        One that this process holds alone, it shares from now on. Returns whether it holds it now.
+        """
+        if not self._lock(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            return False
+        with suppress(OSError):  # the file system has no locks
+            fcntl.flock(self.file, fcntl.LOCK_SH)
+        os.set_inheritable(self.file.fileno(), True)
+        return True
 
     def holder(self) -> str:
         """Who holds the lock, in words: process, machine, since when."""
