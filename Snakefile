@@ -116,4 +116,5 @@ onsuccess:
     if targets() == {"status"}:
         show_status()
     else:
+        remove_used_logits()
         print_summary()
