@@ -4,6 +4,8 @@
 # predicts val. published: a checkpoint from elsewhere (rules/evaluation.smk).
 import shutil
 
+from i2crc.provenance import content_digest, read_provenance
+
 LABELS_OF_ROUND = {"initial": "labels/initial", "final": "labels/refined"}
 
 
@@ -119,10 +121,14 @@ def remove_used_logits():
     While a checkpoint is to come, Snakemake only notes what it will remove, and a run that ends
     before that forgets it.
     """
-    if CONFIG.keep_intermediates:
+    if CONFIG.keep_intermediates or workflow.storage_settings.notemp:
         return
     for folder in Path(RESULTS, "predictions").glob("*/*/logits/*-of-*"):
         shard = folder.parents[1].relative_to(Path(RESULTS, "predictions")) / folder.name
-        if folder.is_dir() and Path(RESULTS, "crf", f"{shard}.json").is_file():
+        logits, crf = folder.with_suffix(".json"), Path(RESULTS, "crf", f"{shard}.json")
+        if not (folder.is_dir() and logits.is_file() and crf.is_file()):
+            continue
+        # It may be of other logits, where this run was not asked for the CRF.
+        if content_digest(logits) in read_provenance(crf)["inputs"].values():
             logger.info(f"Removing {folder}, which the CRF has used.")
             shutil.rmtree(folder)

@@ -18,10 +18,16 @@ def test_logits_that_an_interrupted_run_left_are_removed_by_the_next(copied):
     for manifest in manifests:
         manifest.with_suffix("").mkdir()
         (manifest.with_suffix("") / "image.npz").touch()
+    # A CRF that was run on others than these.
+    other = copied.results / "crf/final/val/1-of-2.json"
+    facts = read_json(other)
+    facts["provenance"]["inputs"] = dict.fromkeys(facts["provenance"]["inputs"], "0" * 64)
+    write_json(other, facts)
     (copied.results / "scores/table.md").unlink()
     done = copied.snakemake("scores")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not [path for path in manifests if path.with_suffix("").exists()]
+    left = [path for path in manifests if path.with_suffix("").exists()]
+    assert left == [copied.results / "predictions/final/val/logits/1-of-2.json"]
     assert copied.stale() == set()
 
 
