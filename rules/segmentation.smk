@@ -2,6 +2,10 @@
 #
 # initial: trained on the initial labels, predicts train_aug. final: trained on the refined labels,
 # predicts val. published: a checkpoint from elsewhere (rules/evaluation.smk).
+import shutil
+
+from i2crc.provenance import content_digest, read_provenance
+
 LABELS_OF_ROUND = {"initial": "labels/initial", "final": "labels/refined"}
 
 
@@ -109,3 +113,22 @@ checkpoint crf:
         "python workflow_scripts/crf.py --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
+
+
+def remove_used_logits():
+    """Remove the logits that their CRF has used, unless they are to be kept.
+
+    While a checkpoint is to come, Snakemake only notes what it will remove, and a run that ends
+    before that forgets it.
+    """
+    if CONFIG.keep_intermediates or workflow.storage_settings.notemp:
+        return
+    for folder in Path(RESULTS, "predictions").glob("*/*/logits/*-of-*"):
+        shard = folder.parents[1].relative_to(Path(RESULTS, "predictions")) / folder.name
+        logits, crf = folder.with_suffix(".json"), Path(RESULTS, "crf", f"{shard}.json")
+        if not (folder.is_dir() and logits.is_file() and crf.is_file()):
+            continue
+        # It may be of other logits, where this run was not asked for the CRF.
+        if content_digest(logits) in read_provenance(crf)["inputs"].values():
+            logger.info(f"Removing {folder}, which the CRF has used.")
+            shutil.rmtree(folder)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from i2crc.locks import Lock
-from workflow.conftest import ROOT, Project, predict
+from workflow.conftest import ROOT, Project, predict, run
 
 SETTINGS = {
     "backbone": "efficientnet_lite0",
@@ -317,3 +317,12 @@ def test_foreign_index_is_told_and_made_again(finished, tmp_path, content):
     assert "Traceback" not in said
     assert "data/train.json: not" in said and "it will be made again" in said
     assert "prepare_data" in said
+
+
+def test_sigterm_stops_a_run_whatever_its_scheduler_does(tmp_path):
+    project = Project.new(tmp_path / "project")
+    command = project.command("render_demo")
+    driver = str(Path(__file__).with_name("sigterm.py"))
+    done = run([sys.executable, driver, *command[command.index("--cores") :]], project.folder, 120)
+    assert done.returncode != 0
+    assert "is not finished. Nothing finished is lost" in done.stderr
