@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ from i2crc import distributed
 from i2crc.console import make_parser, run
 def main(arguments):
     distributed.launch(arguments.gpus, 2, 2)
-    print(os.getppid(), os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+    words = os.getppid(), os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+    os.write(1, " ".join(map(str, words)).encode() + b"\\n")  # at once: two write to one pipe
     time.sleep(600)
 parser = make_parser("")
 parser.add_argument("--gpus", type=int)
@@ -74,7 +76,7 @@ def machine(tmp_path, monkeypatch):
 def start(tmp_path):
     """A function that starts jobs, which ask for GPUs at the same moment; returns them, or the one.
 
-    What is still at work when the test ends is killed.
+    What is still at work when the test ends, forks included, is killed.
     """
     jobs = []
 
@@ -82,7 +84,11 @@ def start(tmp_path):
         for count in counts:
             command = [sys.executable, "-c", script, str(tmp_path), str(count), str(seconds)]
             pipe = subprocess.PIPE
-            jobs.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
+            jobs.append(
+                subprocess.Popen(
+                    command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, process_group=0
+                )
+            )
         new = jobs[-len(counts) :]
         assert [job.stdout.readline() for job in new] == ["ready\n"] * len(counts)
         for job in new:
@@ -92,7 +98,8 @@ def start(tmp_path):
 
     yield start_jobs
     for job in jobs:
-        job.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
         job.communicate()
 
 
@@ -157,17 +164,14 @@ def test_the_death_of_its_holder_frees_it(start, how):
 
 
 def test_forks_do_not_keep_it(start):
-    forked = "print(os.fork(), flush=True); time.sleep(600)"
+    forked = "fork = os.fork(); fork and print(fork, flush=True); time.sleep(600)"
     holder = start(1, script=JOB.replace("time.sleep(seconds)", forked))
     assert holder.stdout.readline() == "7\n"
-    fork = max(int(holder.stdout.readline()) for _ in range(2))  # the fork itself prints 0
-    try:
-        holder.kill()
-        holder.wait()
-        wait_for(lambda: is_free("7"))
-        os.kill(fork, 0)
-    finally:
-        os.kill(fork, signal.SIGKILL)
+    fork = int(holder.stdout.readline())
+    holder.kill()
+    holder.wait()
+    wait_for(lambda: is_free("7"))
+    os.kill(fork, 0)
 
 
 def test_a_program_that_the_job_becomes_keeps_it(start):
@@ -185,21 +189,20 @@ def test_a_program_that_the_job_becomes_keeps_it(start):
 def test_processes_of_torchrun_keep_it_when_torchrun_dies(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(TORCHRUN_JOB)
-    job = subprocess.Popen(
-        [sys.executable, script, "--gpus", "2"], stdout=subprocess.PIPE, text=True
-    )
-    lines = [job.stdout.readline().split() for _ in range(2)]
-    workers = [int(line[1]) for line in lines]
-    try:
-        assert [(int(line[0]), line[2]) for line in lines] == [(job.pid, "7,8")] * 2
-        job.kill()
-        job.wait()
-        assert not is_free("7") and not is_free("8")
-    finally:
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
+    command = [sys.executable, script, "--gpus", "2"]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
+        try:
+            lines += [job.stdout.readline().split() for _ in range(2)]
+            assert [(int(line[0]), line[2]) for line in lines] == [(job.pid, "7,8")] * 2
+            job.kill()
+            job.wait()
+            assert not is_free("7") and not is_free("8")
+        finally:
+            for _, worker, _ in lines:
+                os.kill(int(worker), signal.SIGKILL)
+            job.kill()
     wait_for(lambda: is_free("7") and is_free("8"))
-    job.stdout.close()
 
 
 @pytest.mark.parametrize("name", sorted(gpus.SCHEDULERS))
