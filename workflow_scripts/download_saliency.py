@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--source",
         type=hide,
         required=True,
-        help="an archive (http, https, file or a path) or a folder",
+        help="an archive (http, https, s3, file or a path) or a folder",
     )
     parser.add_argument("--sha256", default="", help="the archive's SHA-256")
     parser.add_argument(
