@@ -1,42 +1,17 @@
-"""Archives in S3, from a server on the loopback that knows its whole protocol."""
+"""Archives in S3: fetched, gone on with, refused."""
 
 import io
 import logging
 import tarfile
 
-import boto3
 import pytest
-import requests
-from moto.server import ThreadedMotoServer
 
 from i2crc.download import fetch
 from i2crc.files import InputError, digest_bytes, write_json
 from i2crc.s3 import signed
+from unit.s3_server import s3  # noqa: F401
 
 ADDRESS = "s3://maps/voc 12/saliency.tar.gz"
-
-
-@pytest.fixture
-def s3(monkeypatch, tmp_path):
-    """A client of an empty S3."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "me",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="maps")
-    yield client
-    requests.post(f"http://{host}:{port}/moto-api/reset")
-    server.stop()
 
 
 def archive() -> bytes:
@@ -48,7 +23,7 @@ def archive() -> bytes:
     return file.getvalue()
 
 
-def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplog):
+def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplog):  # noqa: F811
     caplog.set_level(logging.INFO, "i2crc")
     data = archive()
     made = s3.put_object(Bucket="maps", Key="voc 12/saliency.tar.gz", Body=data)
@@ -67,13 +42,13 @@ def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplo
     assert "Signature" not in said and "s3cret" not in said
 
 
-def test_what_is_not_there_is_told_without_the_signature(s3, tmp_path):
+def test_what_is_not_there_is_told_without_the_signature(s3, tmp_path):  # noqa: F811
     with pytest.raises(InputError, match="status 404") as error:
         fetch(ADDRESS, tmp_path / "maps")
     assert ADDRESS in str(error.value) and "Signature" not in str(error.value)
 
 
-def test_without_keys_the_remedy_is_told(s3, monkeypatch):
+def test_without_keys_the_remedy_is_told(s3, monkeypatch):  # noqa: F811
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(InputError, match="set AWS_ACCESS_KEY_ID"):
