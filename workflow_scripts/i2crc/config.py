@@ -445,6 +445,12 @@ class Runtime(Section):
     picture_iterations: Positive = setting(
         200, "iterations between two sample predictions in TensorBoard"
     )
+    cache: str = setting(
+        "",
+        "folder that experiments, clones and users may share: archives and checkpoints with a "
+        "`sha256`, pretrained weights, what decoding images has found; empty: each has its own",
+        pattern=PATH,
+    )
 
 
 class Config(Section):

@@ -21,6 +21,7 @@ import urllib3
 from i2crc.addresses import hide, reveal, without_queries
 from i2crc.config import refuse_password
 from i2crc.files import InputError, digest_file, read_json, write_json
+from i2crc.locks import Lock
 from i2crc.s3 import signed
 
 log = logging.getLogger("i2crc")
@@ -74,6 +75,28 @@ def fetch(
     part.discard()
     log.info("%s: %d bytes, SHA-256 %s", target, target.stat().st_size, digest)
     return digest
+
+
+def fetch_once(url: str, folder: Path, sha256: str, suffix: str = "", **options: Any) -> Path:
+    """The file of that SHA-256 in a folder of downloads that is shared with others.
+
+    Its name is its digest. Where it is not there, one process fetches it from `url`, and others
+    that want it wait; `options` are those of `fetch`.
+    """
+    wanted = _checked_digest(sha256)
+    target = Path(folder) / f"{wanted}{suffix}"
+    if target.is_file() and digest_file(target) == wanted:
+        log.info("%s: already there with the right SHA-256", target)
+        return target
+    lock = Lock(target.with_name(f".{target.name}.lock"))
+    if not lock.take():
+        log.info("waiting for %s, which fetches %s", lock.holder(), target)
+        lock.wait()
+    try:
+        fetch(url, target, wanted, **options)
+    finally:
+        lock.release()
+    return target
 
 
 def local_path(url: str) -> Path | None:
