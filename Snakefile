@@ -98,6 +98,7 @@ rule evaluate_checkpoint:
 
 
 onstart:
+    answer_sigterm_aside()
     require_writable(RESULTS, ", or choose another folder with the setting `results`")
     begin_run()
     CONTENTS.save()
@@ -115,4 +116,5 @@ onsuccess:
     if targets() == {"status"}:
         show_status()
     else:
+        remove_used_logits()
         print_summary()

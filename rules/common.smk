@@ -2,7 +2,9 @@
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -144,6 +146,19 @@ def print_failure(log_files):
         "there are any, and start the same command again; it continues.",
         file=sys.stderr,
     )
+
+
+def answer_sigterm_aside():
+    """Give Snakemake's answer to SIGTERM a thread of its own.
+
+    In the main thread it would wait for a lock, for ever where the code that it interrupts has that
+    lock.
+    """
+    answer = signal.getsignal(signal.SIGTERM)
+    if callable(answer):
+        signal.signal(
+            signal.SIGTERM, lambda *said: threading.Thread(target=answer, args=said).start()
+        )
 
 
 def end_quietly(kind, error, trace):

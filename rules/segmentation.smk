@@ -2,6 +2,8 @@
 #
 # initial: trained on the initial labels, predicts train_aug. final: trained on the refined labels,
 # predicts val. published: a checkpoint from elsewhere (rules/evaluation.smk).
+import shutil
+
 LABELS_OF_ROUND = {"initial": "labels/initial", "final": "labels/refined"}
 
 
@@ -109,3 +111,18 @@ checkpoint crf:
         "python workflow_scripts/crf.py --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
+
+
+def remove_used_logits():
+    """Remove the logits that their CRF has used, unless they are to be kept.
+
+    While a checkpoint is to come, Snakemake only notes what it will remove, and a run that ends
+    before that forgets it.
+    """
+    if CONFIG.keep_intermediates:
+        return
+    for folder in Path(RESULTS, "predictions").glob("*/*/logits/*-of-*"):
+        shard = folder.parents[1].relative_to(Path(RESULTS, "predictions")) / folder.name
+        if folder.is_dir() and Path(RESULTS, "crf", f"{shard}.json").is_file():
+            logger.info(f"Removing {folder}, which the CRF has used.")
+            shutil.rmtree(folder)

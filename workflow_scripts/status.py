@@ -5,7 +5,7 @@ import csv
 import json
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,6 @@ REMOVED = "removed temp file"
 UNCHANGED = ("ok", "set of input files changed", REMOVED)
 PENDING = "update pending"
 NAMED = 3
-NEW = "not made yet"
-GONE = "which is missing"
 # Its words in ours, for what no provenance explains.
 WORDS = {
     "ok": "its job did not finish",
@@ -60,29 +58,58 @@ def read_summary(lines: list[str]) -> dict[str, list[Output]]:
         inputs = tuple(row["input-file(s)"].split(","))
         found = Output(Path(row["output_file"]), inputs, row["status"], row["plan"] == PENDING)
         rules[row["rule"]].append(found)
-    return rules
+    # The outputs of one job read the same, and all are made again for one that was removed.
+    removed = {o.inputs for found in rules.values() for o in found if o.state == REMOVED}
+    return {
+        rule: [
+            replace(o, state=REMOVED) if o.state == "ok" and o.inputs in removed else o
+            for o in found
+        ]
+        for rule, found in rules.items()
+    }
 
 
-def reasons(output: Output, config: dict[str, Any]) -> list[str]:
-    """Why an output is stale, by comparing how it was made with how it would be made now."""
+@dataclass(frozen=True)
+class Why:
+    """Why an output is not current, in words, and whether that alone makes it again."""
+
+    certain: bool
+    words: tuple[str, ...]
+
+
+def explain(output: Output, config: dict[str, Any]) -> Why:
+    """Why an output is not current, by comparing how it was made with how it would be now.
+
+    What only reads something that changed or is gone is not certain: that may be made again as it
+    was.
+    """
     if output.state == REMOVED:
-        return ["removed after its use, and needed again"]
+        return Why(False, ("removed after its use, and needed again",))
     if not output.path.exists():
-        return ["gone or unfinished; what is left of it will be used"] if begun(output) else [NEW]
+        left = "gone or unfinished; what is left of it will be used"
+        return Why(True, (left if begun(output) else "not made yet",))
+    unexplained = Why(False, (WORDS.get(output.state, output.state),))
     facts = read_provenance(output.path)
     if not facts:
-        return [WORDS.get(output.state, output.state)]
+        return unexplained
     script = checked(output.path, facts, Facts)["script"]
-    found = changed_settings(script, facts["settings"], config)
+    own = changed_settings(script, facts["settings"], config)
     if facts["code_sha256"] != code_digest(Path(__file__).with_name(f"{script}.py")):
-        found.append("its code changed")
-    for name, sha in facts["inputs"].items():
+        own.append("its code changed")
+    read = changed_inputs(output, facts["inputs"])
+    return Why(bool(own), (*own, *read)) if own or read else unexplained
+
+
+def changed_inputs(output: Output, inputs: dict[str, str]) -> list[str]:
+    """A phrase for each file that an output was made of and that is not as it was."""
+    found = []
+    for name, sha in inputs.items():
         path = output.path.parent / name
         if not path.exists():
-            found.append(f"reads {shown(path)}, {GONE}")
+            found.append(f"reads {shown(path)}, which is missing")
         elif content_digest(path) != sha:
             found.append(f"reads {shown(path)}, which changed")
-    return found or [WORDS.get(output.state, output.state)]
+    return found
 
 
 def begun(output: Output) -> bool:
@@ -110,41 +137,56 @@ def changed_settings(script: str, before: Any, config: dict[str, Any]) -> list[s
     ]
 
 
-def followers(rules: dict[str, list[Output]], first: set[str]) -> set[str]:
-    """The rules that read, directly or not, what one of `first` makes."""
-    makers = {place(output.path): name for name, found in rules.items() for output in found}
-    reads = {
-        name: {makers.get(place(Path(file))) for output in found for file in output.inputs}
-        for name, found in rules.items()
-    }
-    reached = set(first)
-    while more := {name for name in reads if name not in reached and reads[name] & reached}:
-        reached |= more
-    return reached - first
-
-
 def place(path: Path) -> str:
     """A path; the same for all shards of one folder, whatever their number."""
     return str(path.parent if SHARD.fullmatch(path.stem) else path)
 
 
+def made_again(why: dict[Output, Why], readers: dict[str, list[Output]]) -> set[Output]:
+    """Of the outputs that are not current, with why, those that are made again for certain.
+
+    What follows something that is made again may find that as it was, and then stays.
+    `readers` are the outputs that read what is at a place.
+    """
+    after = reached({output for output in why if output.state != REMOVED}, readers)
+    found = {o for o in why if why[o].certain or not (o in after or o.state == REMOVED)}
+    # What was removed after its use is made again for its readers.
+    return found | {
+        o for o in why if o.state == REMOVED and found.intersection(readers[place(o.path)])
+    }
+
+
+def reached(first: set[Output], readers: dict[str, list[Output]]) -> set[Output]:
+    """The outputs that read, directly or not, one of `first`."""
+    found: set[Output] = set()
+    front = {place(output.path) for output in first}
+    while front:
+        new = {output for at in front for output in readers.get(at, ())} - found
+        found |= new
+        front = {place(output.path) for output in new}
+    return found
+
+
 def report(rules: dict[str, list[Output]], config: dict[str, Any]) -> list[str]:
     """The lines to print: current rules on one, a line per stale one, those that may follow."""
-    why = {o: reasons(o, config) for found in rules.values() for o in found if not o.is_current}
+    outputs = {output: name for name, found in rules.items() for output in found}
+    readers = defaultdict(list)
+    for output in outputs:
+        for at in {place(Path(file)) for file in output.inputs}:
+            readers[at].append(output)
+    why = {o: explain(o, config) for o in outputs if not o.is_current}
+    certain = made_again(why, readers)
     stale = {
-        name: left
-        for name, found in rules.items()
-        # What is gone may be made again as it was, and then nothing follows.
-        if (left := [o for o in found if not all(t.endswith(GONE) for t in why.get(o, []))])
+        name: left for name, found in rules.items() if (left := [o for o in found if o in certain])
     }
-    after = followers(rules, set(stale))
-    current = sorted(set(rules) - set(stale) - after)
+    after = {outputs[o] for o in {*why, *reached(certain, readers)}} - {*stale}
+    current = sorted({*rules} - {*stale} - after)
     lines = [f"current: {', '.join(current) or 'nothing'}"]
-    for name, outputs in stale.items():
-        told = list(dict.fromkeys(text for output in outputs for text in why[output]))
-        word = "stale" if any(output.path.exists() for output in outputs) else "missing"
+    for name, left in stale.items():
+        told = list(dict.fromkeys(text for output in left for text in why[output].words))
+        word = "stale" if any(output.path.exists() for output in left) else "missing"
         more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
-        count = f"{len(outputs)} of {len(rules[name])} files"
+        count = f"{len(left)} of {len(rules[name])} files"
         lines.append(f"{word}: {name} ({count}): {'; '.join(told[:NAMED])}{more}")
     if after:
         lines.append(

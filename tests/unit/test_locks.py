@@ -10,7 +10,7 @@ import time
 import pytest
 
 from i2crc import locks
-from i2crc.locks import Lock
+from i2crc.locks import Lock, is_held
 
 HOLD = """
 import sys, time
@@ -41,6 +41,21 @@ def test_a_second_one_is_told_who_holds_it_until_that_dies(tmp_path, how):
     lock.wait()
     holder.wait()
     assert lock.take()
+
+
+def test_who_looks_sees_it_held_then_free_and_takes_nothing(tmp_path, monkeypatch):
+    path = tmp_path / ".lock"
+    assert is_held(path) is None
+    assert not path.exists()
+    holder = start_holder(path)
+    assert [is_held(path), is_held(path)] == [True, True]
+    holder.kill()
+    holder.wait()
+    assert [is_held(path), is_held(path)] == [False, False]
+    assert f"process {holder.pid} on " in path.read_text()
+    # From another machine a lock may look free all the same.
+    monkeypatch.setattr(locks.platform, "node", lambda: "another")
+    assert is_held(path) is None
 
 
 def test_released_it_is_free_and_names_nobody(tmp_path):
@@ -80,4 +95,5 @@ def test_without_locks_there_is_a_warning(tmp_path, monkeypatch, caplog, number)
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     assert Lock(tmp_path / "lock").take()
+    assert is_held(tmp_path / "lock") is None
     assert "do not start two" in caplog.text

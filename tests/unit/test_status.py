@@ -74,6 +74,26 @@ def test_what_is_missing_was_begun_or_not(tmp_path, monkeypatch):
     ]
 
 
+def test_what_reads_something_stale_may_follow_and_what_was_removed_for_it(tmp_path, monkeypatch):
+    rows = [
+        ("labels/1-of-1.json", "gen_gt", "-", "ok", PENDING),
+        ("weights.safetensors", "train", "labels/1-of-1.json", "params changed", PENDING),
+        ("logits/1-of-1.json", "predict", "weights.safetensors", "removed temp file", PENDING),
+        ("images/1-of-1.json", "predict", "weights.safetensors", "ok", PENDING),
+        ("crf/1-of-1.json", "crf", "logits/1-of-1.json,images/1-of-1.json", "ok", PENDING),
+    ]
+    assert told(tmp_path, monkeypatch, rows) == [
+        "current: nothing",
+        "stale: gen_gt (1 of 1 files): its job did not finish",
+        "may follow, if what they read turns out different: crf, predict, train",
+    ]
+    assert told(tmp_path, monkeypatch, rows[2:]) == [
+        "current: nothing",
+        "stale: predict (2 of 2 files): removed after its use, and needed again",
+        "stale: crf (1 of 1 files): its job did not finish",
+    ]
+
+
 def test_no_table_is_an_error_with_what_was_printed():
     with pytest.raises(InputError, match="LockException"):
         status.read_summary(["LockException\n"])

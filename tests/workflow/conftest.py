@@ -107,7 +107,7 @@ def merge(below: dict, above: dict) -> dict:
     return merged
 
 
-def run(command: list, folder: Path) -> subprocess.CompletedProcess:
+def run(command: list, folder: Path, seconds: int = 900) -> subprocess.CompletedProcess:
     """Run a command to its end; its output is text."""
     # Passive threads give the cores away while they wait: several tests share them.
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -117,7 +117,7 @@ def run(command: list, folder: Path) -> subprocess.CompletedProcess:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=seconds,
         check=False,
     )
 

@@ -13,6 +13,18 @@ def test_logits_are_gone_after_the_crf(finished):
     assert not list((finished.results / "predictions").rglob("*.npz"))
 
 
+def test_logits_that_an_interrupted_run_left_are_removed_by_the_next(copied):
+    manifests = sorted((copied.results / "predictions").rglob("logits/*.json"))
+    for manifest in manifests:
+        manifest.with_suffix("").mkdir()
+        (manifest.with_suffix("") / "image.npz").touch()
+    (copied.results / "scores/table.md").unlink()
+    done = copied.snakemake("scores")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not [path for path in manifests if path.with_suffix("").exists()]
+    assert copied.stale() == set()
+
+
 def test_an_interrupted_prediction_continues(finished, tmp_path):
     def files() -> dict[Path, bytes]:
         return {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".png", ".npz")}

@@ -42,6 +42,7 @@ MORE_ROWS = [
     ),
     ({"cam": {"flip": False}}, {"infer_cam", "gen_gt", *SWEEPS, *LABELS}),
     ({"segmentation": {"iterations": 3}}, LABELS),
+    ({"segmentation": {"supervision": "full"}}, {"preflight", *FINAL}),
     ({"refinement": {"min_foreground": 0.9}}, LABELS),
     ({"evaluation": {"sheet_images": 2}}, {"contact_sheet"}),
     ({"evaluation": {"bootstrap": 50}}, {"score", "score_table", "plot_scores"}),
@@ -285,7 +286,7 @@ def photographs(finished, tmp_path_factory) -> Photographs:
     (project.results / "dataset").rename(photographs.root)
     shutil.copytree(project.results / "saliency/maps", photographs.root / "saliency")
     ran = photographs.run()
-    assert ran == {"prepare_data": 2, "download_saliency": 1, "run_facts": 1}
+    assert ran == {"prepare_data": 2, "download_saliency": 1, "preflight": 1, "run_facts": 1}
     return photographs
 
 
@@ -327,6 +328,7 @@ def test_a_mask_of_val_runs_the_scores_of_val_alone(photographs):
     mask = photographs.root / f"SegmentationClassAug/{first}.png"
     Image.new("L", (64, 64), 1).save(mask)
     assert photographs.stale() == {
+        "prepare_data": {"data/val.json", *(f"data/val/{n}-of-2.json" for n in (1, 2))},
         "score": {
             f"scores/val_{kind}.{end}"
             for kind in ("prediction", "crf")
@@ -335,8 +337,8 @@ def test_a_mask_of_val_runs_the_scores_of_val_alone(photographs):
         "contact_sheet": {f"report/sheets/val_{kind}.png" for kind in ("best", "median", "worst")},
     }
     ran = photographs.run()
-    assert set(ran) == {*SCORES}
-    assert (ran["score"], ran["contact_sheet"]) == (2, 3)
+    assert set(ran) == {"prepare_data", *SCORES}
+    assert (ran["prepare_data"], ran["score"], ran["contact_sheet"]) == (1, 2, 3)
 
 
 @pytest.mark.exhaustive
@@ -355,8 +357,8 @@ def test_images_of_val_run_the_shards_that_they_are_in(photographs):
         "prepare_data": 1, "check_leaks": 1, "predict": 1, "crf": 1,
     }  # fmt: skip
     assert not set(ran) - {
-        "prepare_data", "check_leaks", "predict", "crf", "classifier_quality", "plot_quality",
-        *SCORES, "run_facts",
+        "prepare_data", "check_leaks", "preflight", "predict", "crf", "classifier_quality",
+        "plot_quality", *SCORES, "run_facts",
     }  # fmt: skip
 
 
@@ -365,7 +367,8 @@ def test_a_saliency_map_trains_again(photographs):
     file = photographs.root / f"saliency/{photographs.ids('train')[0]}.png"
     Image.new("L", (64, 64), 255).save(file)
     ran = photographs.run("cams")
-    assert ran == {"download_saliency": 1, "train_classifier": 1, "infer_cam": SHARDS}
+    once = dict.fromkeys(("download_saliency", "preflight", "train_classifier"), 1)
+    assert ran == {**once, "infer_cam": SHARDS}
 
 
 @pytest.mark.exhaustive
@@ -378,7 +381,7 @@ def test_images_of_train_train_again(photographs):
     file.write_text("\n".join(f"{i} {'3' if i == relabelled else ' '.join(c)}" for i, *c in lines))
     ran = photographs.run("cams")
     once = dict.fromkeys(
-        ("prepare_data", "check_leaks", "download_saliency", "train_classifier"), 1
+        ("prepare_data", "check_leaks", "download_saliency", "preflight", "train_classifier"), 1
     )
     assert ran == {**once, "infer_cam": SHARDS}
     assert not photographs.run("cams")

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from i2crc.addresses import hide
 from i2crc.faults import explain
 from i2crc.files import InputError
+from i2crc.job_log import COMMAND, DONE, FAILED, STOPPED_BY, UNEXPECTED
 from i2crc.locks import Lock
 
 log = logging.getLogger("i2crc")
@@ -58,22 +59,25 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         stop_on_signals()
         start_log(arguments.log)
-        log.info("python %s", shlex.join(map(hide, sys.argv)))
+        log.info("%s%s", COMMAND, shlex.join(map(hide, sys.argv)))
         main(arguments)
+        end_log(DONE)
     except Stopped as stop:
-        log.info("stopped by %s; start again and it continues", stop.name)
+        log.info(STOPPED_BY.format(stop.name))
         raise
     except InputError as error:
         log.error("%s", error)
+        end_log(FAILED)
         sys.exit(1)
     except Exception as error:
         # Torch's handler would raise the loss of a worker once more, in the midst of what follows.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
         if message is None:
-            log.exception("stopped by an unexpected error")
+            log.exception(UNEXPECTED)
         else:
             log.error("%s", message)
+        end_log(FAILED)
         sys.exit(1)
 
 
@@ -102,12 +106,22 @@ def start_log(file: Path | None) -> None:
     # Of a training on several processes, the first one alone writes the file.
     if file is None or os.environ.get("RANK", "0") != "0":
         return
-    # Not the log itself, which Snakemake deletes before it starts a job.
-    lock = Lock(file.with_name(f".{file.name}.lock"))
+    lock = Lock(lock_of(file))
     if not lock.take():
         log.info("waiting for %s, which already does this; then it continues", lock.holder())
         lock.wait()
     log_to(LogFile(file, mode="w"))
+
+
+def lock_of(log_file: Path) -> Path:
+    """The lock of a log file: not the file itself, which Snakemake deletes before a job starts."""
+    return log_file.with_name(f".{log_file.name}.lock")
+
+
+def end_log(word: str) -> None:
+    """Let the log file, where there is one, end with a word that programs understand."""
+    if any(isinstance(handler, LogFile) for handler in log.handlers):
+        log.info(word)
 
 
 class LogFile(logging.FileHandler):

@@ -31,6 +31,7 @@ from i2crc import distributed
 from i2crc.config import Optimizer, Runtime, Schedule, Training
 from i2crc.console import STOPPING, LogFile, Stopped, log, log_to
 from i2crc.files import InputError, atomic_path, digest_value, read_json, write_json
+from i2crc.job_log import Pace
 from i2crc.losses import MeanCount
 from i2crc.parallel import no_interrupts
 from i2crc.provenance import Origin, write_beside
@@ -522,12 +523,8 @@ class _Progress:
         terms = " ".join(
             f"{name} {value:.4g}" for name, value in row.items() if name != "iteration"
         )
-        log.info(
-            "iteration %d/%d %s %.1f images/s %.1f GiB ETA %d:%02d:%02d",
-            iteration, self.plan.iterations, terms, images,
-            distributed.memory_gib(self.plan.device),
-            left // 3600, left // 60 % 60, left % 60,
-        )  # fmt: skip
+        pace = Pace("iteration", iteration, self.plan.iterations, images, left)
+        log.info(pace.line(terms, f"{distributed.memory_gib(self.plan.device):.1f} GiB"))
 
 
 @contextlib.contextmanager

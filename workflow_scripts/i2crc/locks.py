@@ -15,6 +15,22 @@ log = logging.getLogger("i2crc")
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
+def is_held(path: Path) -> bool | None:
+    """Whether somebody holds the lock of a file; None where that cannot be seen from here.
+
+    A free lock says so for its last holder's own machine alone: to others it may not be visible.
+    """
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            holder = file.read()
+    except BlockingIOError:
+        return True
+    except (OSError, ValueError):
+        return None
+    return False if f" on {platform.node()} (since " in holder else None
+
+
 class Lock:
     """The lock of the file `path`, held until `release` or the end of this process.
 

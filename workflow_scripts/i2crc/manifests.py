@@ -7,6 +7,7 @@ A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -17,8 +18,11 @@ from i2crc.artifacts import Manifest, read_checked
 from i2crc.console import log
 from i2crc.faults import naming
 from i2crc.files import digest_file, digest_value, write_json
+from i2crc.job_log import ALREADY, Pace
 from i2crc.parallel import no_interrupts
 from i2crc.provenance import Origin
+
+LOG_SECONDS = 10.0
 
 
 def write_manifest(
@@ -135,14 +139,20 @@ def make_files(
             pending.append(image_id)
         else:
             files.update(made)
-    if files:
-        log.info("%d of %d images were already made", len(keys) - len(pending), len(keys))
+    begin = logged = time.monotonic()
+    made = len(keys) - len(pending)
+    log.info(ALREADY.format(made, len(keys)))
     folder.mkdir(parents=True, exist_ok=True)
     with no_interrupts():
         futures = {pool.submit(work, image_id): image_id for image_id in pending}
     try:
-        for future in as_completed(futures):
+        for count, future in enumerate(as_completed(futures), 1):
             files.update(journal.add(futures[future], digests[futures[future]], future.result()))
+            now = time.monotonic()
+            if now - logged >= LOG_SECONDS:
+                logged, rate = now, count / (now - begin)
+                left = int((len(pending) - count) / rate)
+                log.info(Pace("image", made + count, len(keys), rate, left).line())
     except BaseException:
         # Not waited for by as_completed, which never yields what is cancelled here.
         pool.shutdown(cancel_futures=True)

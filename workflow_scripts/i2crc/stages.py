@@ -28,6 +28,7 @@ DOES = {
     "compare": "compared experiments",
     "voc_submission": "packed predictions for the VOC test server",
     "status": "told which stages are current",
+    "progress": "told how a run stands",
     "fetch_checkpoint": "fetched a published checkpoint and converted it",
 }
 # Where in the configuration the settings of a script are; run_facts is given all of it.
