@@ -95,7 +95,7 @@ def gather(
         return None, *collect(local)
     limits = {"retries": arguments.retries, "max_bytes": MAX_ARCHIVE_BYTES}
     if arguments.downloads and arguments.sha256:
-        digest = arguments.sha256
+        digest = arguments.sha256.lower()
         archive = download.fetch_once(arguments.source, arguments.downloads, digest, **limits)
     else:
         archive = arguments.cache / f"saliency-{digest_value(arguments.source)[:16]}"

@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
         ".safetensors" if arguments.source.partition("?")[0].endswith(".safetensors") else ".pth"
     )
     if arguments.downloads and arguments.sha256:
-        sha256 = arguments.sha256
+        sha256 = arguments.sha256.lower()
         file = fetch_once(arguments.source, arguments.downloads, sha256, suffix)
     else:
         file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
