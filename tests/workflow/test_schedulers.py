@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from workflow.conftest import ROOT, Project, config_options, run
@@ -18,6 +20,18 @@ LSF_JOBS = {
     "DONE - -": "success",
     "EXIT 140 TERM_MEMLIMIT": "failed",
     "": "running",
+    "Job <7> is not found": "failed",
+    "Failed in an LSF library call: LIM is down; try later": "running",
+}
+LSF_ANSWER = "'Job <714> is submitted to queue <normal>.'"
+# Scheduler and GPUs: words of what is asked for.
+SUBMITTED = {
+    ("pbs", "0"): ["-l select=1:ncpus=4:mem=8000mb -l", "walltime=5400"],
+    ("pbs", "2"): ["select=1:ncpus=4:mem=8000mb:ngpus=2"],
+    ("lsf", "0"): ["-n 4", "rusage[mem=8000MB]", "-M 8000MB", "-W 90"],
+    ("lsf", "2"): ["-gpu num=2"],
+    ("sge", "0"): ["-pe smp 4", "mem_free=8000M", "h_rt=5400"],
+    ("sge", "2"): ["-l gpu=2"],
 }
 # What `qstat -j` ends with, and what `qacct -j` says.
 SGE_JOBS = {
@@ -62,8 +76,8 @@ def test_jobs_are_submitted_and_their_logs_stay_below_the_results(pbs, tmp_path)
     assert (project.results / "data/train.json").is_file()
     assert (project.results / "logs/prepare_data/train.log.scheduler").stat().st_size
     first, second = sorted(path.read_text() for path in pbs.glob("*.call"))
-    assert "-N prepare_data" in first and "-N render_demo" in second
-    assert "ngpus=0:mem=4000mb -l walltime=3600" in second
+    assert ".prepare_data." in first and ".render_demo." in second
+    assert "-l select=1:ncpus=1:mem=4000mb -l walltime=3600" in second
     new = {path.name for path in set(project.folder.iterdir()) - there}
     assert new == {"results", ".snakemake"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pbs", "project"]
@@ -87,15 +101,16 @@ def test_a_failing_job_is_sent_again_with_more_and_its_log_is_shown(pbs, tmp_pat
 def test_ctrl_c_takes_the_jobs_out_of_the_queue(pbs, tmp_path):
     project = Project.new(tmp_path / "project")
     (pbs / "hold").touch()
-    run_of_jobs = subprocess.Popen(command("render_demo"), cwd=project.folder)
-    while not (pbs / "0.pid").is_file():
+    said = tmp_path / "said"
+    with open(said, "w") as file:
+        run_of_jobs = subprocess.Popen(command("render_demo"), cwd=project.folder, stderr=file)
+    while "with external jobid" not in said.read_text():
         assert run_of_jobs.poll() is None
         time.sleep(0.1)
-    time.sleep(1)  # until Snakemake has the number of the job
     run_of_jobs.send_signal(signal.SIGINT)
     assert run_of_jobs.wait(60)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(int((pbs / "0.pid").read_text()), 0)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int((pbs / "0.pid").read_text())).wait(60)
 
 
 def test_the_whole_run_asks_for_what_each_stage_needs(tmp_path):
@@ -129,11 +144,21 @@ def test_lsf_status(tmp_path, monkeypatch, said, status):
     assert run(["sh", f"{PROFILE}/lsf-status", "7"], ROOT).stdout == f"{status}\n"
 
 
-def test_lsf_says_the_number_of_a_job(tmp_path, monkeypatch):
-    play(tmp_path, monkeypatch, bsub="echo 'Job <714> is submitted to queue <normal>.'")
-    assert run(["sh", f"{PROFILE}/lsf-submit", "job.sh"], ROOT).stdout == "714\n"
-    play(tmp_path, monkeypatch, bsub="exit 255")
-    assert run(["sh", f"{PROFILE}/lsf-submit", "job.sh"], ROOT).returncode == 255
+@pytest.mark.parametrize(("scheduler", "gpus"), SUBMITTED)
+def test_submission(tmp_path, monkeypatch, scheduler, gpus):
+    write = f'printf "%s\\n" "$@" >{tmp_path}/given'
+    play(tmp_path, monkeypatch, qsub=f"{write}; echo 714", bsub=f"{write}; echo {LSF_ANSWER}")
+    needs = [tmp_path / "a folder/x.log", "4", "8000", "90", gpus]
+    submit = ["sh", f"{PROFILE}/{scheduler}-submit", *needs]
+    assert run([*submit, "-q", "long", "job.sh"], ROOT).stdout == "714\n"
+    given = (tmp_path / "given").read_text().splitlines()
+    assert given[-3:] == ["-q", "long", "job.sh"]
+    assert f"{tmp_path}/a folder/x.log.scheduler" in given and (tmp_path / "a folder").is_dir()
+    said = " ".join(given)
+    assert all(word in said for word in SUBMITTED[scheduler, gpus])
+    assert ("gpu" in said) == (gpus != "0")
+    play(tmp_path, monkeypatch, qsub="exit 255", bsub="exit 255")
+    assert run([*submit, "job.sh"], ROOT).returncode == 255
 
 
 @pytest.mark.parametrize(("said", "status"), SGE_JOBS.items())
