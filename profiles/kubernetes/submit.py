@@ -43,6 +43,8 @@ def job(arguments: argparse.Namespace) -> dict:
         {"name": "memory", "emptyDir": {"medium": "Memory"}},
     ]
     pod = {
+        # Of the pod, not of the Job, whose time would run while it waits for a place.
+        "activeDeadlineSeconds": arguments.minutes * 60,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "restartPolicy": "Never",  # Snakemake sends a job again, with more memory
         "securityContext": {"runAsUser": os.getuid(), "runAsGroup": os.getgid()},
@@ -55,7 +57,6 @@ def job(arguments: argparse.Namespace) -> dict:
         "metadata": {"generateName": f"i2crc-{arguments.rule.replace('_', '-')}-"},
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": arguments.minutes * 60,
             "ttlSecondsAfterFinished": 24 * 3600,
             "template": {"spec": pod},
         },

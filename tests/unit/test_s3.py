@@ -5,6 +5,7 @@ import logging
 import tarfile
 
 import pytest
+from botocore.exceptions import ClientError
 
 from i2crc.download import fetch
 from i2crc.files import InputError, digest_bytes, write_json
@@ -52,6 +53,15 @@ def test_without_keys_the_remedy_is_told(s3, monkeypatch):  # noqa: F811
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(InputError, match="set AWS_ACCESS_KEY_ID"):
+        signed(ADDRESS)
+
+
+def test_a_role_that_is_refused_is_told(monkeypatch):
+    def refuse(*_, **__):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole")
+
+    monkeypatch.setattr("boto3.Session.client", refuse)
+    with pytest.raises(InputError, match=r"AccessDenied.*a role may read the bucket"):
         signed(ADDRESS)
 
 

@@ -104,9 +104,10 @@ def test_a_gpu_is_asked_for_and_a_failed_job_is_told_with_its_log(cluster, tmp_p
     submit = [sys.executable, ROOT / PROFILE / "submit.py", *needs, *where, "job.sh"]
     name = run(submit, tmp_path).stdout.strip()
     (sent,) = (json.loads(path.read_text()) for path in cluster.glob("*.json"))
-    (container,) = sent["spec"]["template"]["spec"]["containers"]
+    pod = sent["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
-    assert sent["spec"]["activeDeadlineSeconds"] == 7200
+    assert pod["activeDeadlineSeconds"] == 7200
     while (asked := run(["sh", f"{PROFILE}/status", name], ROOT)).stdout == "running\n":
         time.sleep(0.05)
     assert asked.stdout == "failed\n"
