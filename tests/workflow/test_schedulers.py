@@ -23,6 +23,12 @@ LSF_JOBS = {
     "Job <7> is not found": "failed",
     "Failed in an LSF library call: LIM is down; try later": "running",
 }
+# Put into a stage, to hold it.
+MAIN = "def main(arguments: argparse.Namespace) -> None:\n"
+UNTIL_TOLD = """    import time
+    while not Path("results/go").exists():
+        time.sleep(0.1)
+"""
 LSF_ANSWER = "'Job <714> is submitted to queue <normal>.'"
 # Scheduler and GPUs: words of what is asked for.
 SUBMITTED = {
@@ -56,6 +62,13 @@ def pbs(tmp_path, monkeypatch) -> Path:
 def command(*arguments: str) -> list[str]:
     profile = ["--workflow-profile", PROFILE, "--seconds-between-status-checks", "1"]
     return [sys.executable, "-m", "snakemake", *arguments, *profile, *config_options()]
+
+
+def wait_for(process: subprocess.Popen, file: Path, text: str) -> None:
+    """Wait until a file holds a text, as long as a process is there."""
+    while not (file.is_file() and text in file.read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
 
 
 def play(tmp_path: Path, monkeypatch, **programs: str) -> None:
@@ -104,9 +117,7 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(pbs, tmp_path):
     said = tmp_path / "said"
     with open(said, "w") as file:
         run_of_jobs = subprocess.Popen(command("render_demo"), cwd=project.folder, stderr=file)
-    while "with external jobid" not in said.read_text():
-        assert run_of_jobs.poll() is None
-        time.sleep(0.1)
+    wait_for(run_of_jobs, said, "with external jobid")
     run_of_jobs.send_signal(signal.SIGINT)
     assert run_of_jobs.wait(60)
     with suppress(psutil.NoSuchProcess):
@@ -180,3 +191,19 @@ def test_sge_status(tmp_path, monkeypatch, said, status):
 def test_pbs_without_an_answer_about_the_job(tmp_path, monkeypatch, qstat, status):
     play(tmp_path, monkeypatch, qstat=qstat)
     assert run(["sh", f"{PROFILE}/pbs-status", "7"], ROOT).stdout == f"{status}\n"
+
+
+def test_jobs_of_a_killed_snakemake_are_waited_for(pbs, tmp_path):
+    project = Project.new(tmp_path / "project")
+    script = project.folder / "workflow_scripts/render_demo.py"
+    script.write_text(script.read_text().replace(MAIN, MAIN + UNTIL_TOLD, 1))
+    first = subprocess.Popen(command("render_demo"), cwd=project.folder)
+    log = project.results / "logs/render_demo.log"
+    wait_for(first, log, "workflow_scripts/render_demo.py")
+    first.kill()
+    first.wait()
+    second = subprocess.Popen(command("render_demo"), cwd=project.folder)
+    wait_for(second, log.with_name("render_demo.log.scheduler"), "which already does this")
+    (project.folder / "results/go").touch()
+    assert second.wait(120) == 0
+    assert (pbs / "0.exit").read_text() == "0\n"
