@@ -12,7 +12,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from i2crc.addresses import hidden_queries
 from i2crc.config import load_config, read_yaml
-from i2crc.files import InputError
+from i2crc.files import InputError, digest_value
 from i2crc.gpus import jobs_at_a_time
 from snakemake.exceptions import WorkflowError
 
@@ -65,6 +65,10 @@ if (
     workflow.global_resources["gpu"] = jobs_at_a_time()
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
 RUNTIME = CONFIG.runtime
+if RUNTIME.cache:
+    # Where the libraries that load pretrained weights keep them.
+    for variable, folder in (("TORCH_HOME", "torch"), ("HF_HOME", "huggingface")):
+        os.environ[variable] = str(Path(RUNTIME.cache, folder).absolute())
 SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]
 DETERMINISTIC = "--deterministic" if CONFIG.deterministic else ""
 IS_DEMO = not CONFIG.dataset.root
@@ -99,6 +103,21 @@ def shards(folder):
 def intermediate(output):
     """A large output that is removed when no stage needs it any more, unless it is to be kept."""
     return output if CONFIG.keep_intermediates else temp(output)
+
+
+def downloads(own):
+    """The folder of files whose SHA-256 is known: the experiment's own, or a shared one."""
+    return f"{RUNTIME.cache}/downloads" if RUNTIME.cache else f"{RESULTS}/{own}"
+
+
+def findings(own, *what):
+    """The file that remembers what decoding has found: the experiment's own, or a shared one.
+
+    Those who share it look at the same files (`what`) with the same code and settings.
+    """
+    if not RUNTIME.cache or IS_DEMO:
+        return f"{RESULTS}/{own}"
+    return f"{RUNTIME.cache}/findings/{digest_value(what)[:16]}"
 
 
 def compared_scores():

@@ -23,6 +23,12 @@ def has_masks():
     return IS_DEMO or Path(DATA_ROOT, CONFIG.dataset.masks).is_dir()
 
 
+def index_settings(wildcards):
+    """The settings of the data set, without its name and the lists of other splits."""
+    others = {f"{split}_list" for split in SPLITS if split != wildcards.split}
+    return json.dumps(CONFIG.dataset.model_dump(exclude={"name", "demo", *others}))
+
+
 checkpoint render_demo:
     output:
         manifest=f"{RESULTS}/dataset/manifest.json",
@@ -59,22 +65,22 @@ checkpoint prepare_data:
     conda:
         "../envs/i2crc.yaml"
     threads: RUNTIME.inference_threads
+    resources:
+        findings=lambda wildcards: findings(
+            f"data/{wildcards.split}.findings",
+            str(Path(DATA_ROOT).resolve()),
+            index_settings(wildcards),
+            code("prepare_data"),
+        ),
     params:
         root=lambda wildcards: DATA_ROOT,
-        settings=lambda wildcards: json.dumps(
-            # The name and the lists of other splits do not concern this one.
-            CONFIG.dataset.model_dump(
-                exclude={"name", "demo", *(f"{split}_list" for split in SPLITS)}
-                - {f"{wildcards.split}_list"}
-            )
-        ),
+        settings=index_settings,
         data_set=lambda wildcards: data_set(wildcards.split),
-        findings=f"{RESULTS}/data/{{split}}.findings",
         code=code("prepare_data"),
         content=content("prepare_data"),
     shell:
         "python workflow_scripts/prepare_data.py --split {wildcards.split} --root {params.root:q}"
-        " --settings {params.settings:q} --findings {params.findings:q} --output {output.index:q}"
+        " --settings {params.settings:q} --findings {resources.findings:q} --output {output.index:q}"
         " --shards {output.shards:q} --threads {threads} --log {log:q}"
 
 

@@ -251,6 +251,8 @@ checkpoint fetch_checkpoint:
         f"{RESULTS}/benchmarks/fetch_checkpoint.tsv"
     conda:
         "../envs/i2crc.yaml"
+    resources:
+        downloads=downloads("segmentation/published/cache"),
     params:
         source=CONFIG.checkpoint.source,
         outside=source(CONFIG.checkpoint.source),
@@ -262,4 +264,4 @@ checkpoint fetch_checkpoint:
     shell:
         "python workflow_scripts/fetch_checkpoint.py --source {params.source:q} --sha256={params.sha256:q}"
         " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"
-        " --weights {output.weights:q} --log {log:q}"
+        " --downloads {resources.downloads:q} --weights {output.weights:q} --log {log:q}"

@@ -12,6 +12,12 @@ def saliency_files():
     return outside(*(listed("train", path) if path.is_dir() else [str(path)]))
 
 
+def saliency_place():
+    """Where the maps come from, the same for whoever names it."""
+    path = local_path(SALIENCY)
+    return str(path.resolve()) if path else SALIENCY
+
+
 checkpoint download_saliency:
     input:
         index=f"{RESULTS}/data/train.json",
@@ -27,6 +33,13 @@ checkpoint download_saliency:
     threads: RUNTIME.inference_threads
     resources:
         retries=CONFIG.saliency.retries,
+        downloads=downloads("saliency/cache"),
+        findings=findings(
+            "saliency/maps.findings",
+            saliency_place(),
+            CONFIG.dataset.max_pixels,
+            code("download_saliency"),
+        ),
     params:
         source=lambda wildcards: SALIENCY,
         outside=saliency_files(),
@@ -34,12 +47,12 @@ checkpoint download_saliency:
         max_pixels=CONFIG.dataset.max_pixels,
         folder=f"{RESULTS}/saliency/maps",
         cache=f"{RESULTS}/saliency/cache",
-        findings=f"{RESULTS}/saliency/maps.findings",
         code=code("download_saliency"),
         content=content("download_saliency"),
     shell:
         "python workflow_scripts/download_saliency.py --source {params.source:q}"
         " --sha256={params.sha256:q} --retries {resources.retries} --index {input.index:q}"
-        " --cache {params.cache:q} --max-pixels {params.max_pixels} --findings {params.findings:q}"
+        " --cache {params.cache:q} --downloads {resources.downloads:q}"
+        " --max-pixels {params.max_pixels} --findings {resources.findings:q}"
         " --output {params.folder:q} --manifest {output.manifest:q}"
         " --threads {threads} --log {log:q}"

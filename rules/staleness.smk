@@ -15,7 +15,7 @@ from i2crc.artifacts import IndexFile, read_checked
 from i2crc.code import code_digest
 from i2crc.contents import Contents, artifact_contents, damaged_files, is_damaged
 from i2crc.download import local_path
-from i2crc.files import digest_value, read_json, write_bytes
+from i2crc.files import read_json, write_bytes
 from i2crc.locks import Lock
 from snakemake.logging import logger
 

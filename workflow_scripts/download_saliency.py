@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--source",
         type=hide,
         required=True,
-        help="an archive (http, https, file or a path) or a folder",
+        help="an archive (http, https, s3, file or a path) or a folder",
     )
     parser.add_argument("--sha256", default="", help="the archive's SHA-256")
     parser.add_argument(
@@ -37,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, required=True, help="folder of the archive, kept to resume a transfer"
     )
+    console.add_downloads(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the maps")
     parser.add_argument(
         "--max-pixels", type=int, default=MOST_PIXELS, help="refuse maps of more pixels"
@@ -92,14 +93,13 @@ def gather(
         if arguments.sha256:
             raise InputError(f"{local}: a folder has no --sha256; leave it out or give an archive")
         return None, *collect(local)
-    archive = arguments.cache / f"saliency-{digest_value(arguments.source)[:16]}"
-    digest = download.fetch(
-        arguments.source,
-        archive,
-        arguments.sha256 or None,
-        retries=arguments.retries,
-        max_bytes=MAX_ARCHIVE_BYTES,
-    )
+    limits = {"retries": arguments.retries, "max_bytes": MAX_ARCHIVE_BYTES}
+    if arguments.downloads and arguments.sha256:
+        digest = arguments.sha256.lower()
+        archive = download.fetch_once(arguments.source, arguments.downloads, digest, **limits)
+    else:
+        archive = arguments.cache / f"saliency-{digest_value(arguments.source)[:16]}"
+        digest = download.fetch(arguments.source, archive, arguments.sha256 or None, **limits)
     unpacked = arguments.cache / "unpacked"
     # A run that was killed may have left it.
     archives.remove(unpacked)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from i2crc.addresses import hide
 from i2crc.config import Segmentation
-from i2crc.console import log, make_parser, run
+from i2crc.console import add_downloads, log, make_parser, run
 from i2crc.dataset import read_index
-from i2crc.download import fetch
+from i2crc.download import fetch, fetch_once
 from i2crc.files import InputError, digest_value
 from i2crc.prediction import load_published
 from i2crc.preprocessing import CAFFE_BGR, IMAGENET
@@ -22,8 +22,12 @@ def main(arguments: argparse.Namespace) -> None:
     suffix = (
         ".safetensors" if arguments.source.partition("?")[0].endswith(".safetensors") else ".pth"
     )
-    file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
-    sha256 = fetch(arguments.source, file, arguments.sha256 or None)
+    if arguments.downloads and arguments.sha256:
+        sha256 = arguments.sha256.lower()
+        file = fetch_once(arguments.source, arguments.downloads, sha256, suffix)
+    else:
+        file = arguments.cache / f"{digest_value(arguments.source)[:16]}{suffix}"
+        sha256 = fetch(arguments.source, file, arguments.sha256 or None)
     log.info("%s: SHA-256 %s", arguments.source, sha256)
     try:
         model = load_published(file, settings, len(classes))
@@ -49,5 +53,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--cache", type=Path, required=True, help="folder of the file, kept to resume a transfer"
     )
+    add_downloads(parser)
     parser.add_argument("--weights", type=Path, required=True, help="output: weights")
     run(main, parser)

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i2crc.addresses import hide, reveal
-from i2crc.download import BLOCK_BYTES, fetch, local_path, redirected
+from i2crc.download import BLOCK_BYTES, fetch, fetch_once, local_path, redirected
 from i2crc.files import InputError
 
 DATA = bytes(range(256)) * (4 * BLOCK_BYTES // 256)
@@ -532,3 +534,28 @@ def test_hidden_address_can_be_revealed(path, query):
     address = f"https://host/{path.translate(dict.fromkeys(map(ord, '?#')))}?{query}"
     if "\0" not in query:
         assert reveal(hide(address)) == reveal(hide(hide(address))) == address
+
+
+def test_of_two_that_want_a_file_one_fetches_it(server, tmp_path):
+    def slowly(handler):
+        time.sleep(0.3)
+        answer(body=DATA)(handler)
+
+    server.script = [slowly]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(fetch_once, server.url, tmp_path, DIGEST, ".tar") for _ in range(2)]
+    assert {one.result() for one in asked} == {tmp_path / f"{DIGEST}.tar"}
+    assert len(server.requests) == 1
+    assert (tmp_path / f"{DIGEST}.tar").read_bytes() == DATA
+
+
+def test_a_damaged_file_of_the_shared_ones_is_fetched_again(server, tmp_path):
+    server.script = [answer(body=DATA)]
+    (tmp_path / DIGEST).write_bytes(DATA[:-1])
+    assert fetch_once(server.url, tmp_path, DIGEST).read_bytes() == DATA
+
+
+def test_a_folder_of_shared_files_need_not_be_writable_for_those_who_only_read(tmp_path):
+    (tmp_path / DIGEST).write_bytes(DATA)
+    assert fetch_once("http://127.0.0.1:1/", tmp_path, DIGEST) == tmp_path / DIGEST
+    assert [path.name for path in tmp_path.iterdir()] == [DIGEST]

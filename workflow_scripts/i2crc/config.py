@@ -164,7 +164,7 @@ class Saliency(Section):
 
     source: Source = setting(
         "",
-        "http(s):// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
+        "http(s)://, s3:// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
         "dataset.root (the demo: its archive)",
     )
     sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
@@ -421,7 +421,7 @@ class Checkpoint(Section):
 
     source: Source = setting(
         "https://icrc.oss-cn-shanghai.aliyuncs.com/checkpoint_69.3.pth",
-        "URL or file of the checkpoint",
+        "URL (http(s)://, s3://) or file of the checkpoint",
     )
     sha256: Sha256 = setting("", "SHA-256 of the file; empty: not checked")
 
@@ -444,6 +444,12 @@ class Runtime(Section):
     )
     picture_iterations: Positive = setting(
         200, "iterations between two sample predictions in TensorBoard"
+    )
+    cache: str = setting(
+        "",
+        "folder that experiments, clones and users may share: archives and checkpoints with a "
+        "`sha256`, pretrained weights, what decoding images has found; empty: each has its own",
+        pattern=PATH,
     )
 
 

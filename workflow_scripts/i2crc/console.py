@@ -43,6 +43,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_downloads(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a stage that fetches files."""
+    parser.add_argument(
+        "--downloads", type=Path, help="folder of files with a known SHA-256, shared with others"
+    )
+
+
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, set up the log, lease the GPUs of `--gpus` and call `main`.
 

@@ -21,6 +21,8 @@ import urllib3
 from i2crc.addresses import hide, reveal, without_queries
 from i2crc.config import refuse_password
 from i2crc.files import InputError, digest_file, read_json, write_json
+from i2crc.locks import Lock
+from i2crc.s3 import signed
 
 log = logging.getLogger("i2crc")
 
@@ -46,7 +48,7 @@ def fetch(
     timeout: tuple[float, float] = (15.0, 60.0),
     max_bytes: int | None = None,
 ) -> str:
-    """Put the file at `url` (http, https, file, or a plain path) at `target`; return its SHA-256.
+    """Put the file at `url` (http, https, s3, file, or a plain path) at `target`; its SHA-256.
 
     A `target` that has the wanted `sha256` already is kept without a transfer. A broken transfer
     is tried again `retries` times after `backoff` * 1, 2, 4, ... seconds and goes on from
@@ -75,8 +77,30 @@ def fetch(
     return digest
 
 
+def fetch_once(url: str, folder: Path, sha256: str, suffix: str = "", **options: Any) -> Path:
+    """The file of that SHA-256 in a folder of downloads that is shared with others.
+
+    Its name is its digest. Where it is not there, one process fetches it from `url`, and others
+    that want it wait; `options` are those of `fetch`.
+    """
+    wanted = _checked_digest(sha256)
+    target = Path(folder) / f"{wanted}{suffix}"
+    if target.is_file() and digest_file(target) == wanted:
+        log.info("%s: already there with the right SHA-256", target)
+        return target
+    lock = Lock(target.with_name(f".{target.name}.lock"))
+    if not lock.take():
+        log.info("waiting for %s, which fetches %s", lock.holder(), target)
+        lock.wait()
+    try:
+        fetch(url, target, wanted, **options)
+    finally:
+        lock.release()
+    return target
+
+
 def local_path(url: str) -> Path | None:
-    """The path that a plain path or file:// address names; None for http(s), else InputError."""
+    """The path that a plain path or file:// address names; None for one of the web or of S3."""
     if "://" not in url:
         return Path(url)
     refuse_password(url)
@@ -84,11 +108,13 @@ def local_path(url: str) -> Path | None:
         parts = urlsplit(url)
     except ValueError as error:
         raise InputError(f"{url}: not an address ({error}); {ELSEWHERE}") from error
-    if parts.scheme in ("http", "https"):
+    if parts.scheme in ("http", "https", "s3"):
         return None
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(url2pathname(parts.path))
-    raise InputError(f"{url}: only http://, https://, file:/// and plain paths can be fetched")
+    raise InputError(
+        f"{url}: only http://, https://, s3://, file:/// and plain paths can be fetched"
+    )
 
 
 class _BrokenError(Exception):
@@ -189,7 +215,9 @@ def _transfer(
     if version:
         headers |= {"Range": f"bytes={part.size()}-", "If-Range": version["validator"]}
     try:
-        with _ask(session, reveal(part.url), headers, timeout) as response:
+        # Signed for each try: a long transfer outlives a signature.
+        address = signed(part.url) if part.url.startswith("s3://") else reveal(part.url)
+        with _ask(session, address, headers, timeout) as response:
             if not version or response.status_code not in (206, 416):
                 _check_answer(response, part)
                 version = _served_version(response)

@@ -1,5 +1,7 @@
 """What decoding a file has found, remembered by the file's content, so that it is decoded once."""
 
+import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +9,18 @@ from typing import Any
 
 from i2crc.files import FileError, InputError, digest_file, read_json, write_json
 
+log = logging.getLogger("i2crc")
+
 Facts = dict[str, Any]
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Findings:
     """Facts about files, kept from run to run in a JSON file (`memory`; None: not kept).
 
     `key` is what else they depend on: the code that finds them and its limits. Those of files that
-    are no longer there are dropped. `looked` counts the files that had to be decoded.
+    are no longer there are dropped. Of several processes that share a memory the last one to save
+    is remembered, whole.
     """
 
     def __init__(self, memory: Path | None = None, key: str = "") -> None:
@@ -53,10 +59,16 @@ class Findings:
         return len(self._used) - self.decoded
 
     def save(self) -> None:
-        """Remember what was found of the files asked for."""
-        if self.memory is not None:
-            found = dict(sorted(self._used.items()))  # not in the order of the threads
+        """Remember what was found of the files asked for, where the memory can be written."""
+        if self.memory is None:
+            return
+        found = dict(sorted(self._used.items()))  # not in the order of the threads
+        try:
             write_json(self.memory, {"key": self.key, "findings": found})
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            log.warning("%s: not remembered for the next run (%s)", self.memory, error.strerror)
 
 
 def _read(memory: Path | None, key: str) -> dict[str, Facts]:
