@@ -1,0 +1,145 @@
+"""A real SLURM on this machine alone: a controller and two nodes, on the loopback interface.
+
+Two "nodes" are two daemons of this machine, each said to have the cores, memory and (fake) GPUs
+that VOC asks for. Needs root, because SLURM reads its configuration from one place alone, and the
+packages slurmctld, slurmd, slurm-client and munge.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+CONFIGURATION = Path("/etc/slurm")
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
+NODES = {"one": 16821, "two": 16822}
+CONTROLLER_PORT = 16817
+SLURM_CONF = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerParameters=bf_interval=1,requeue_delay=1
+SlurmdParameters=config_overrides
+ReturnToService=2
+GresTypes=gpu
+MinJobAge=3600
+KillWait=10
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+{nodes}
+PartitionName=main Nodes=ALL Default=YES PriorityTier=1 State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=2 State=UP
+"""
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=16 RealMemory=200000 "
+    "Gres=gpu:2"
+)
+GRES_CONF = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
+CGROUP_CONF = """\
+CgroupPlugin=cgroup/v1
+CgroupAutomount=no
+ConstrainCores=no
+ConstrainDevices=no
+ConstrainRAMSpace=no
+"""
+
+
+def obstacle() -> str:
+    """Why there can be no SLURM here, for whoever reads that a test was skipped; empty: none."""
+    missing = [program for program in PROGRAMS if not find(program)]
+    if missing:
+        return (
+            f"SLURM is not installed ({', '.join(missing)}): apt-get install "
+            "slurmctld slurmd slurm-client munge"
+        )
+    if os.geteuid():
+        return "a SLURM for tests is configured in /etc/slurm, which needs root"
+    if "is UP" in tell("scontrol", "ping"):
+        return "this machine has a SLURM at work already"
+    return ""
+
+
+def find(program: str) -> str | None:
+    """The path of a program, also of those of the system."""
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def tell(*command: str) -> str:
+    """What a command prints, on both of its streams."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.stdout
+
+
+class Cluster:
+    """A SLURM that runs until `stop`; the configuration that was there before comes back then."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.saved = folder, CONFIGURATION.with_name("slurm.before-tests")
+
+    def start(self) -> None:
+        host = os.uname().nodename.split(".")[0]
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
+            (self.folder / name).mkdir(parents=True)
+        nodes = (NODE.format(name=name, host=host, port=port) for name, port in NODES.items())
+        facts = {"host": host, "port": CONTROLLER_PORT, "folder": self.folder}
+        if CONFIGURATION.exists() and not self.saved.exists():
+            CONFIGURATION.rename(self.saved)
+        CONFIGURATION.mkdir(exist_ok=True)
+        for name, text in (
+            ("slurm", SLURM_CONF.format(**facts, nodes="\n".join(nodes))),
+            ("gres", GRES_CONF),
+            ("cgroup", CGROUP_CONF),
+        ):
+            (CONFIGURATION / f"{name}.conf").write_text(text)
+        if subprocess.run(["munge", "-n"], capture_output=True).returncode:
+            self._start_munge()
+        subprocess.run([find("slurmctld")], check=True)
+        for node in NODES:
+            subprocess.run([find("slurmd"), "-N", node], check=True)
+        self.wait(lambda: tell("sinfo", "-h", "-o", "%T", "-p", "main").split() == ["idle"])
+
+    @staticmethod
+    def _start_munge() -> None:
+        for folder, mode in (("/run/munge", 0o755), ("/var/lib/munge", 0o700)):
+            Path(folder).mkdir(exist_ok=True)
+            shutil.chown(folder, "munge", "munge")
+            os.chmod(folder, mode)
+        user = ("setpriv", "--reuid=munge", "--regid=munge", "--clear-groups")
+        subprocess.run([*user, find("munged")], check=True)
+
+    def stop(self) -> None:
+        tell("scancel", "--user", "root")
+        time.sleep(1)
+        for file in (*(f"slurmd-{node}.pid" for node in NODES), "slurmctld.pid"):
+            with suppress(OSError, ValueError):
+                os.kill(int((self.folder / file).read_text()), signal.SIGTERM)
+        shutil.rmtree(CONFIGURATION)
+        if self.saved.exists():
+            self.saved.rename(CONFIGURATION)
+
+    @staticmethod
+    def wait(happened, seconds: float = 120) -> None:
+        """Wait until something has happened."""
+        end = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < end, tell("squeue") + tell("sinfo")
+            time.sleep(0.5)

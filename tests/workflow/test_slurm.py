@@ -1,0 +1,170 @@
+"""The profile for SLURM, on a real one: stopped in every way, and equal to a local run."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from i2crc.files import digest_file
+from workflow import slurm
+from workflow.conftest import Project, config_options, run
+
+# Asked more often than where others wait; no more jobs at a time than this machine bears.
+QUICK = [
+    *("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "2"),
+    *("--jobs", "2"),
+]
+# The same threads as in the local run that it is compared with.
+LOCAL_THREADS = {"runtime": {"training_threads": 2, "inference_threads": 2}}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    why_not = slurm.obstacle()
+    if why_not:
+        pytest.skip(why_not)
+    cluster = slurm.Cluster(tmp_path_factory.mktemp("slurm"))
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+def command(*arguments: str, settings: dict | None = None) -> list[str]:
+    profile = ["--workflow-profile", "profiles/slurm", *QUICK]
+    return [sys.executable, "-m", "snakemake", *arguments, *profile, *config_options(settings)]
+
+
+def jobs(rule: str, state: str = "all") -> list[str]:
+    """The numbers of the jobs of a rule."""
+    lines = slurm.tell("squeue", "-h", "-t", state, "-o", "%i|%k").splitlines()
+    found = (line.split("|") for line in lines)
+    return [number for number, comment in found if rule in comment]
+
+
+def artifacts(project: Project) -> dict[str, str]:
+    """The digest of every image and of all weights."""
+    files = [p for end in ("png", "safetensors") for p in project.results.rglob(f"*.{end}")]
+    return {str(p.relative_to(project.results)): digest_file(p) for p in files}
+
+
+def test_a_failing_job_tells_why(cluster, tmp_path):
+    project = Project.new(tmp_path / "project")
+    (project.results / "dataset").mkdir(parents=True)
+    (project.results / "dataset/JPEGImages").write_text("in the way")
+    done = run(command("render_demo", "--retries", "0"), project.folder)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    log = (project.results / "logs/render_demo.log").read_text().splitlines()
+    assert log[-2] in said and "JPEGImages" in log[-2]
+    assert "Nothing finished is lost" in said
+
+
+@pytest.mark.exhaustive
+def test_the_run_on_a_cluster_is_the_run_on_a_workstation(cluster, finished, tmp_path):
+    project = Project.new(tmp_path / "project")
+    done = run(command(settings=LOCAL_THREADS), project.folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert artifacts(project) == artifacts(finished)
+    assert "array" in done.stdout + done.stderr
+
+
+CLASSIFIER = "results/demo/classifier/weights.safetensors"
+LONG = {
+    "deterministic": True,
+    "classifier": {"epochs": 50},
+    "runtime": {"training_threads": 1, "checkpoint_seconds": 5},
+}
+SLOW = "TEST_SECONDS_PER_ITERATION"
+
+
+class SlowTraining:
+    """A project whose classifier takes a second for each of its 150 iterations, if told so."""
+
+    def __init__(self, finished: Project, folder) -> None:
+        self.project = finished.copy(folder)
+        engine = self.project.folder / "workflow_scripts/i2crc/engine.py"
+        head = "        settings = self.settings\n        per_epoch ="
+        slow = f"        time.sleep(float(__import__('os').environ.get('{SLOW}', 0)))\n"
+        text = engine.read_text()
+        assert text.count(head) == 1
+        engine.write_text(text.replace(head, slow + head))
+        self.weights = self.project.folder / CLASSIFIER
+
+    def reference(self) -> str:
+        """The digest of the weights of an undisturbed local run, which are then gone."""
+        done = self.project.snakemake(CLASSIFIER, settings=LONG)
+        assert done.returncode == 0, done.stdout + done.stderr
+        digest = digest_file(self.weights)
+        for path in (self.weights, self.weights.with_name("run/weights.safetensors")):
+            path.unlink()
+        self.before = set(self.weights.with_name("run").glob("attempt-*.log"))
+        return digest
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start it on the cluster."""
+        return subprocess.Popen(
+            command(CLASSIFIER, *arguments, settings=LONG),
+            cwd=self.project.folder,
+            env={**os.environ, SLOW: "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def log(self) -> str:
+        """What its attempts have written, the undisturbed one left out."""
+        logs = (self.project.results / "classifier/run").glob("attempt-*.log")
+        later = [p.read_text() for p in logs if p not in self.before]
+        return "".join(later)
+
+
+@pytest.mark.exhaustive
+def test_a_training_that_meets_its_limit_three_times_ends_with_the_same_weights(
+    cluster, finished, tmp_path
+):
+    training = SlowTraining(finished, tmp_path / "project")
+    expected = training.reference()
+    limits = "train_classifier:runtime=1 if attempt < 4 else 20"
+    told = "train_classifier:slurm_extra='--signal=TERM@30'"
+    process = training.start("--set-resources", limits, told)
+    said, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, said
+    assert digest_file(training.weights) == expected
+    log = training.log()
+    assert log.count("checkpoint at iteration") == 3
+    assert log.count("resumed at iteration") == 3
+
+
+@pytest.mark.exhaustive
+def test_a_training_goes_on_whatever_ends_its_job(cluster, finished, tmp_path):
+    training = SlowTraining(finished, tmp_path / "project")
+    expected = training.reference()
+    process = training.start()
+
+    def cancel(job: str) -> None:
+        slurm.tell("scancel", job)
+
+    def requeue(job: str) -> None:
+        slurm.tell("scontrol", "requeue", job)
+
+    def displace(job: str) -> None:
+        ask = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap", "sleep 5")
+        slurm.tell(*ask, "-o", "/dev/null")
+
+    def lose_its_node(job: str) -> None:
+        node = slurm.tell("squeue", "-h", "-j", job, "-o", "%N").strip()
+        slurm.tell("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        cluster.wait(lambda: not jobs("train_classifier", "running"))
+        slurm.tell("scontrol", "update", f"nodename={node}", "state=resume")
+
+    checkpoint = training.weights.with_name("run/checkpoint.pt")
+    for number, end_it in enumerate((cancel, requeue, displace, lose_its_node)):
+        cluster.wait(lambda n=number: training.log().count("resumed at iteration") == n)
+        begin = checkpoint.stat().st_mtime if checkpoint.exists() else 0
+        cluster.wait(lambda b=begin: checkpoint.exists() and checkpoint.stat().st_mtime > b)
+        end_it(jobs("train_classifier", "running")[0])
+    said, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, said
+    assert digest_file(training.weights) == expected
+    assert training.log().count("resumed at iteration") == 4
