@@ -17,6 +17,7 @@ checkpoint train_classifier:
         "../envs/i2crc.yaml"
     threads: RUNTIME.training_threads
     resources:
+        **several_nodes(),
         gpu=RUNTIME.gpus,
         runtime_settings=RUNTIME.model_dump_json(),
     params:

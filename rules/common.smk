@@ -63,6 +63,16 @@ if (
     and "gpu" not in workflow.global_resources
 ):
     workflow.global_resources["gpu"] = jobs_at_a_time()
+if (
+    CONFIG.runtime.nodes > 1
+    and workflow.is_main_process
+    and workflow.resource_settings.nodes is None
+    and "SLURM_JOB_ID" not in os.environ
+):
+    raise WorkflowError(
+        f"runtime.nodes {CONFIG.runtime.nodes}: several nodes are those of a SLURM job; add "
+        "--workflow-profile profiles/slurm, or set runtime.nodes to 1"
+    )
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
 RUNTIME = CONFIG.runtime
 if RUNTIME.cache:
@@ -103,6 +113,22 @@ def shards(folder):
 def intermediate(output):
     """A large output that is removed when no stage needs it any more, unless it is to be kept."""
     return output if CONFIG.keep_intermediates else temp(output)
+
+
+def several_nodes():
+    """What SLURM is asked for where a training has several nodes: its script calls srun itself."""
+    if RUNTIME.nodes == 1:
+        return {}
+    gpus = RUNTIME.gpus
+    if "gpu" in workflow.global_resources:
+        gpus = min(gpus, workflow.global_resources["gpu"].value)
+    return {
+        "mpi": "srun",
+        "nodes": RUNTIME.nodes,
+        "tasks": RUNTIME.nodes,
+        "tasks_per_gpu": 0,  # else it would be `tasks`
+        "gres": f"gpu:{gpus // RUNTIME.nodes}" if gpus else "",  # without it, in unequal parts
+    }
 
 
 def downloads(own):

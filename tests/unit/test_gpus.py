@@ -37,10 +37,10 @@ for gpu in mine:
 # The same as a command line that goes on under torchrun, in two processes.
 TORCHRUN_JOB = """
 import os, sys, time
-from i2crc import distributed
+from i2crc import torchrun
 from i2crc.console import make_parser, run
 def main(arguments):
-    distributed.launch(arguments.gpus, 2, 2)
+    torchrun.launch(arguments.gpus, 2, 1, 1, 2)
     words = os.getppid(), os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
     os.write(1, " ".join(map(str, words)).encode() + b"\\n")  # at once: two write to one pipe
     time.sleep(600)

@@ -34,3 +34,18 @@ def test_pool_is_that_of_this_machine(project, monkeypatch, environment, options
     done = project.snakemake("--dry-run", *options, settings={"runtime": {"gpus": 5}})
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"train_classifier\.py .* --gpus (\d+) ", done.stdout)[1] == str(pool)
+
+
+def test_several_nodes_without_slurm_are_refused_at_once(project, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    settings = {"runtime": {"gpus": 2, "nodes": 2}}
+    done = project.snakemake("--dry-run", settings=settings)
+    assert done.returncode != 0
+    assert "runtime.nodes 2: several nodes are those of a SLURM job" in done.stdout + done.stderr
+    done = project.snakemake("--dry-run", settings={"runtime": {"gpus": 3, "nodes": 2}})
+    assert done.returncode != 0
+    assert "3 cannot be shared out equally to 2 nodes" in done.stdout + done.stderr
+    done = project.snakemake("--dry-run", "--executor", "slurm", "--jobs", "9", settings=settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"rule train_classifier|checkpoint train_classifier", done.stdout)
+    assert "nodes=2, tasks=2" in done.stdout

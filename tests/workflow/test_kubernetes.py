@@ -127,10 +127,14 @@ def test_the_main_job_may_do_what_the_profile_does():
     assert container["workingDir"] == container["volumeMounts"][0]["mountPath"]
 
 
-def test_both_profiles_ask_for_the_same():
-    kubernetes, cluster = (
+def test_all_profiles_ask_for_the_same():
+    kubernetes, cluster, slurm = (
         yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text())
-        for name in ("kubernetes", "cluster-generic")
+        for name in ("kubernetes", "cluster-generic", "slurm")
     )
     differing = {key for key in kubernetes if kubernetes[key] != cluster.get(key)}
     assert differing == {f"cluster-generic-{what}-cmd" for what in ("submit", "status", "cancel")}
+    for resources in slurm["set-resources"].values():
+        resources.pop("slurm_extra", None)
+    differing = {key for key in kubernetes if kubernetes[key] != slurm.get(key)} - differing
+    assert differing == {"executor", "retries"}

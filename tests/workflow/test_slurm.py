@@ -1,10 +1,13 @@
 """The profile for SLURM, on a real one: stopped in every way, and equal to a local run."""
 
 import os
+import shutil
 import subprocess
 import sys
 
+import psutil
 import pytest
+from safetensors.torch import load_file
 
 from i2crc.files import digest_file
 from workflow import slurm
@@ -63,16 +66,55 @@ def test_a_failing_job_tells_why(cluster, tmp_path):
 @pytest.mark.exhaustive
 def test_the_run_on_a_cluster_is_the_run_on_a_workstation(cluster, finished, tmp_path):
     project = Project.new(tmp_path / "project")
-    done = run(command(settings=LOCAL_THREADS), project.folder)
+    done = run(command(settings=LOCAL_THREADS), project.folder, seconds=3000)
     assert done.returncode == 0, done.stdout + done.stderr
     assert artifacts(project) == artifacts(finished)
     assert "array" in done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
+def test_a_training_on_two_nodes_is_that_on_one(cluster, finished, tmp_path):
+    """Also when a process of the second node dies: all of them go on at the last checkpoint."""
+    project = finished.copy(tmp_path / "project")
+    rate = {"optimizer": {"learning_rate": 1e-4}}
+    settings = {"classifier": {"epochs": 9, **rate}, "runtime": {"checkpoint_seconds": 0.001}}
+    weights, one = project.folder / CLASSIFIER, tmp_path / "one.safetensors"
+    done = project.snakemake(CLASSIFIER, settings=settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    weights.rename(one)
+    shutil.rmtree(weights.with_name("run"))
+    settings["runtime"] |= {"nodes": 2, "gpus": 2}
+    process = subprocess.Popen(
+        command(CLASSIFIER, settings=settings),
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    checkpoint = weights.parent / "run/checkpoint.pt"
+    cluster.wait(checkpoint.exists)
+    job = jobs("train_classifier", "running")[0]
+    assert slurm.tell("squeue", "-h", "-j", job, "-o", "%D").strip() == "2"
+    [second] = [
+        rank
+        for rank in psutil.process_iter()
+        if "train_classifier.py" in " ".join(rank.cmdline()) and rank.environ().get("RANK") == "1"
+    ]
+    second.kill()
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    log = (project.results / "logs/train_classifier.log").read_text()
+    assert "CPU, 2 processes" in log
+    assert "resumed at iteration" in log
+    expected, found = load_file(one), load_file(weights)
+    for name, value in expected.items():
+        assert (value - found[name]).abs().max() <= 1e-4 * max(1, value.abs().max()), name
+
+
 CLASSIFIER = "results/demo/classifier/weights.safetensors"
 LONG = {
     "deterministic": True,
-    "classifier": {"epochs": 50},
+    "classifier": {"epochs": 50, "optimizer": {"learning_rate": 1e-4}},
     "runtime": {"training_threads": 1, "checkpoint_seconds": 5},
 }
 SLOW = "TEST_SECONDS_PER_ITERATION"
@@ -96,7 +138,7 @@ class SlowTraining:
         done = self.project.snakemake(CLASSIFIER, settings=LONG)
         assert done.returncode == 0, done.stdout + done.stderr
         digest = digest_file(self.weights)
-        for path in (self.weights, self.weights.with_name("run/weights.safetensors")):
+        for path in (self.weights, self.weights.parent / "run/weights.safetensors"):
             path.unlink()
         self.before = set(self.weights.with_name("run").glob("attempt-*.log"))
         return digest
@@ -158,7 +200,7 @@ def test_a_training_goes_on_whatever_ends_its_job(cluster, finished, tmp_path):
         cluster.wait(lambda: not jobs("train_classifier", "running"))
         slurm.tell("scontrol", "update", f"nodename={node}", "state=resume")
 
-    checkpoint = training.weights.with_name("run/checkpoint.pt")
+    checkpoint = training.weights.parent / "run/checkpoint.pt"
     for number, end_it in enumerate((cancel, requeue, displace, lose_its_node)):
         cluster.wait(lambda n=number: training.log().count("resumed at iteration") == n)
         begin = checkpoint.stat().st_mtime if checkpoint.exists() else 0

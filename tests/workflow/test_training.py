@@ -1,5 +1,6 @@
 """Trainings as processes: killed and resumed, on two processes, with a loss that is not finite."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -42,6 +44,7 @@ class Training:
             "--run-folder", str(place / "run"),
             "--weights", str(self.weights(name)),
             "--history", str(place / "history.csv"),
+            "--log", str(place / "log"),
             *arguments,
         ]  # fmt: skip
 
@@ -124,9 +127,14 @@ def test_a_loss_that_is_not_finite_stops_with_the_images(training):
     assert "demo_train_" in done.stderr
 
 
-def test_two_processes_compute_what_one_does(training):
-    """Batch statistics are per process on the CPU, so the comparison freezes them."""
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_two_processes_compute_what_one_does(training, batch_size):
+    """Also with unequal parts of a batch.
+
+    Batch statistics are per process on the CPU, so the comparison freezes them.
+    """
     common = {"batch_norm": "freeze", "epochs": 2, "optimizer": {"learning_rate": 1e-3}}
+    common |= {"batch_size": batch_size}
     common |= {"backbone_stage": 3, "output_stride": 16}
     for name, processes in (("one", "1"), ("two", "2")):
         command = training.command(name, *runtime(), "--processes", processes, **common)
@@ -135,3 +143,41 @@ def test_two_processes_compute_what_one_does(training):
     one, two = (load_file(training.weights(name)) for name in ("one", "two"))
     for name, value in one.items():
         assert (value - two[name]).abs().max() <= 1e-4 * max(1, value.abs().max()), name
+    histories = ((training.folder / name / "history.csv").read_text() for name in ("one", "two"))
+    losses = [
+        [float(row["loss"]) for row in csv.DictReader(history.splitlines())]
+        for history in histories
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_processes_go_on_when_one_of_them_has_died(training):
+    """As after any end, with the bytes of a run that nothing disturbed."""
+    two = ("--processes", "2")
+    whole = run(training.command("whole", *runtime(), *two), training.results.parents[1])
+    assert whole.returncode == 0, whole.stderr
+    process = training.start("died", *runtime(checkpoint_seconds=0.001), *two)
+    wait_for_iteration(process, 7)
+    ranks = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "train_classifier.py" in " ".join(child.cmdline())
+    ]
+    assert len(ranks) == 2
+    ranks[1].kill()
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert said.count("resumed at iteration") == 1
+    for name in ("weights.safetensors", "history.csv"):
+        died = training.folder / "died" / name
+        assert died.read_bytes() == (training.folder / "whole" / name).read_bytes()
+
+
+def test_an_error_of_two_processes_is_not_met_again(training):
+    command = training.command(
+        "nan", *runtime(), "--processes", "2", optimizer={"learning_rate": 1e30}
+    )
+    done = run(command, training.results.parents[1])
+    assert done.returncode != 0
+    assert "the loss is" in done.stderr
+    assert len(list((training.folder / "nan/run").glob("attempt-*.log"))) == 1

@@ -12,7 +12,7 @@ from i2crc.files import digest_value
 
 LIBRARY = Path(__file__).parent
 # They write logs, and facts about results; what is in a result does not depend on them.
-NEUTRAL = {"console", "provenance", "code", "locks", "faults", "job_log", "gpus"}
+NEUTRAL = {"console", "provenance", "code", "locks", "faults", "job_log", "gpus", "torchrun"}
 # What these decorate is reached by its name alone; any other decorator may register it somewhere.
 PLAIN_DECORATORS = {
     "dataclass",

@@ -437,6 +437,9 @@ class Runtime(Section):
         4, "CPU threads of an inference shard, at most the cores given"
     )
     gpus: Positive = setting(1, "GPUs of a training, as far as the run has them")
+    nodes: Positive = setting(
+        1, "nodes of a training, in SLURM alone: each has an equal part of `gpus`"
+    )
     workers: int = setting(1, "data-loading processes of a training (0: none)", ge=0)
     log_seconds: float = setting(15.0, "seconds between two log lines of a training", gt=0)
     checkpoint_seconds: float = setting(
@@ -451,6 +454,15 @@ class Runtime(Section):
         "`sha256`, pretrained weights, what decoding images has found; empty: each has its own",
         pattern=PATH,
     )
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> "Runtime":
+        if self.nodes > 1 and self.gpus % self.nodes:
+            raise ValueError(
+                f"runtime.gpus: {self.gpus} cannot be shared out equally to {self.nodes} nodes; "
+                f"give a multiple of {self.nodes} (on nodes without GPUs, too)"
+            )
+        return self
 
 
 class Config(Section):

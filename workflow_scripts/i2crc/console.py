@@ -69,19 +69,33 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         log.info(STOPPED_BY.format(stop.name))
         raise
     except InputError as error:
-        log.error("%s", error)
-        end_log(FAILED)
-        sys.exit(1)
+        _fail(str(error))
     except Exception as error:
         # Torch's handler would raise the loss of a worker once more, in the midst of what follows.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
-        if message is None:
-            log.exception(UNEXPECTED)
-        else:
-            log.error("%s", message)
+        if message is not None:
+            _fail(message)
+        log.exception(UNEXPECTED)
         end_log(FAILED)
         sys.exit(1)
+
+
+def _fail(message: str) -> NoReturn:
+    log.error("%s", message)
+    end_log(FAILED)
+    stop_torchrun()
+    sys.exit(1)
+
+
+def stop_torchrun() -> None:
+    """Let torchrun, where it has started this process, end instead of starting it again.
+
+    For an error that would only come again. It ends the other processes of this machine; srun,
+    those of other nodes.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 def stop_on_signals() -> None:

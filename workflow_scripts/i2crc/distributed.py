@@ -1,9 +1,9 @@
-"""Processes and devices: CPU, one GPU or several through torchrun, with the same script."""
+"""Processes and devices: CPU, one GPU or several under torchrun, with the same script."""
 
 import argparse
 import ctypes
+import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,6 @@ import torch
 import torch.distributed as dist
 
 from i2crc.console import log
-
-
-def launch(gpus: int, processes: int, batch_size: int) -> None:
-    """Re-execute this script under torchrun where several processes are wanted.
-
-    `gpus` is what the scheduler granted; more than one CUDA device means a process for each.
-    `processes` asks for that many CPU processes instead (0: one). No process is without an image
-    of a batch. Returns at once in a process that torchrun started, and where one is enough.
-    """
-    count = min(max(min(gpus, torch.cuda.device_count()), processes), batch_size)
-    if count <= 1 or "RANK" in os.environ:
-        return
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
-        f"--nproc-per-node={count}", *sys.argv,
-    ]  # fmt: skip
-    os.execv(sys.executable, command)
 
 
 def add_deterministic(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +23,7 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
 
     With `deterministic`, PyTorch takes deterministic kernels alone, and refuses what has none.
     """
-    torch.set_num_threads(max(1, threads // world_size()))
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
         torch.use_deterministic_algorithms(True)
@@ -56,6 +39,8 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
     if is_main():
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         log.info("%s, %d processes, %d threads each", name, world_size(), torch.get_num_threads())
+    else:
+        log.setLevel(logging.WARNING)  # the first process says it for all
     return device
 
 

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from i2crc import distributed
+from i2crc import distributed, torchrun
 from i2crc.config import Optimizer, Runtime, Schedule, Training
 from i2crc.console import STOPPING, LogFile, Stopped, log, log_to
 from i2crc.files import InputError, atomic_path, digest_value, read_json, write_json
@@ -160,8 +160,10 @@ def start(arguments: argparse.Namespace, batch_size: int) -> torch.device:
     On the CPU the number of threads decides how sums are rounded, so with `deterministic` a
     training has those that are configured, on however few cores.
     """
-    distributed.launch(arguments.gpus, arguments.processes, batch_size)
     runtime = Runtime.model_validate_json(arguments.runtime)
+    torchrun.launch(
+        arguments.gpus, arguments.processes, runtime.nodes, arguments.threads, batch_size
+    )
     threads = runtime.training_threads if arguments.deterministic else arguments.threads
     return distributed.start(arguments.gpus, threads, arguments.deterministic)
 
