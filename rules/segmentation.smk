@@ -57,13 +57,15 @@ checkpoint train_segmentation:
         " --threads {threads} --log {log:q}"
 
 
+def preflight_of_round(wildcards):
+    return PREFLIGHT_PUBLISHED if wildcards.round == "published" else PREFLIGHT
+
+
 checkpoint predict:
     input:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
-        preflight=lambda wildcards: (
-            PREFLIGHT_PUBLISHED if wildcards.round == "published" else PREFLIGHT
-        ),
+        preflight=preflight_of_round,
     output:
         manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/{{shard}}.json",
         logits_manifest=f"{RESULTS}/predictions/{{round}}/{{split}}/logits/{{shard}}.json",
@@ -96,6 +98,10 @@ checkpoint crf:
         index=f"{RESULTS}/data/{{split}}/{{shard}}.json",
         logits_manifest=rules.predict.output.logits_manifest,
         logits=rules.predict.output.logits,
+        # After a checkpoint Snakemake looks anew at what reads it alone: without these the logits,
+        # which are gone, would be predicted for a CRF that nothing makes stale.
+        order=rules.predict.input.weights,
+        preflight=preflight_of_round,
     output:
         manifest=f"{RESULTS}/crf/{{round}}/{{split}}/{{shard}}.json",
     log:

@@ -37,7 +37,7 @@ def code(script):
 
 # Inputs of these names have to be there first, but their content changes nothing: what preflight
 # says is not read, and the manifest of the logits says what is in them.
-ORDER_ONLY = ("preflight", "logits")
+ORDER_ONLY = ("preflight", "logits", "order")
 
 
 def content(rule):

@@ -337,7 +337,7 @@ def test_a_mask_of_val_runs_the_scores_of_val_alone(photographs):
         "contact_sheet": {f"report/sheets/val_{kind}.png" for kind in ("best", "median", "worst")},
     }
     ran = photographs.run()
-    assert set(ran) == {"prepare_data", *SCORES}
+    assert set(ran) == {"prepare_data", *SCORES, "run_facts"}
     assert (ran["prepare_data"], ran["score"], ran["contact_sheet"]) == (1, 2, 3)
 
 
@@ -375,7 +375,7 @@ def test_a_saliency_map_trains_again(photographs):
 def test_images_of_train_train_again(photographs):
     """One replaced, one relabelled."""
     replaced, relabelled = photographs.ids("train")[:2]
-    Image.new("RGB", (64, 64), "red").save(photographs.photograph(replaced))
+    Image.new("RGB", (64, 64), "green").save(photographs.photograph(replaced))
     file = photographs.root / "train_cls.txt"
     lines = [line.split() for line in file.read_text().splitlines()]
     file.write_text("\n".join(f"{i} {'3' if i == relabelled else ' '.join(c)}" for i, *c in lines))
