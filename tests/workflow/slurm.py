@@ -31,7 +31,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-SchedulerParameters=bf_interval=1,requeue_delay=1
+SchedulerParameters=bf_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 GresTypes=gpu
@@ -137,7 +137,7 @@ class Cluster:
             self.saved.rename(CONFIGURATION)
 
     @staticmethod
-    def wait(happened, seconds: float = 120) -> None:
+    def wait(happened, seconds: float = 600) -> None:
         """Wait until something has happened."""
         end = time.monotonic() + seconds
         while not happened():
