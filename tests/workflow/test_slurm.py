@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +22,8 @@ QUICK = [
 # The same threads as in the local run that it is compared with.
 LOCAL_THREADS = {"runtime": {"training_threads": 2, "inference_threads": 2}}
 
+STARTED: list[subprocess.Popen] = []
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
@@ -30,12 +33,28 @@ def cluster(tmp_path_factory):
     cluster = slurm.Cluster(tmp_path_factory.mktemp("slurm"))
     cluster.start()
     yield cluster
+    for process in STARTED:
+        process.kill()
     cluster.stop()
 
 
 def command(*arguments: str, settings: dict | None = None) -> list[str]:
     profile = ["--workflow-profile", "profiles/slurm", *QUICK]
     return [sys.executable, "-m", "snakemake", *arguments, *profile, *config_options(settings)]
+
+
+def start(command: list[str], folder: Path, **variables: str) -> subprocess.Popen:
+    """Start Snakemake; what a failed test leaves ends with the cluster."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    STARTED.append(process)
+    return process
 
 
 def jobs(rule: str, state: str = "all") -> list[str]:
@@ -66,13 +85,7 @@ def test_a_failing_job_tells_why(cluster, tmp_path):
 def test_shards_are_an_array_job_and_one_that_failed_is_sent_again_alone(cluster, copied):
     expected = artifacts(copied)
     shutil.rmtree(copied.results / "cams")
-    process = subprocess.Popen(
-        command("cams"),
-        cwd=copied.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = start(command("cams"), copied.folder)
     cluster.wait(lambda: jobs("infer_cam", "running"))
     number, _, _ = jobs("infer_cam", "running")[0].partition("_")
     slurm.tell("scancel", f"{number}_1")
@@ -125,14 +138,9 @@ class SlowTraining:
 
     def start(self, *arguments: str, seconds: str = "1", **runtime) -> subprocess.Popen:
         """Start it on the cluster, with so many seconds an iteration."""
-        return subprocess.Popen(
-            command(CLASSIFIER, *arguments, settings=merge(LONG, {"runtime": runtime})),
-            cwd=self.project.folder,
-            env={**os.environ, SLOW: seconds},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        settings = merge(LONG, {"runtime": runtime})
+        line = command(CLASSIFIER, *arguments, settings=settings)
+        return start(line, self.project.folder, **{SLOW: seconds})
 
     def log(self) -> str:
         """What its attempts have written, the undisturbed one left out."""
