@@ -14,6 +14,7 @@ from i2crc.addresses import hidden_queries
 from i2crc.config import load_config, read_yaml
 from i2crc.files import InputError, digest_value
 from i2crc.gpus import jobs_at_a_time
+from i2crc.slurm import largest_node
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -55,18 +56,25 @@ SAME_CONFIG = [
 ]
 # Scripts run with the interpreter that runs Snakemake (under --sdm conda: the environment's).
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
-# GPU jobs at the same time, unless --resources or a profile says it. Jobs that are submitted
-# (`nodes` of them at a time) find theirs elsewhere.
-if (
-    workflow.is_main_process
-    and workflow.resource_settings.nodes is None
-    and "gpu" not in workflow.global_resources
-):
+# On this machine, or by a scheduler that runs `nodes` jobs at a time.
+IS_SUBMITTED = workflow.resource_settings.nodes is not None
+# GPU jobs at the same time, unless --resources or a profile says it. Jobs that are submitted find
+# theirs elsewhere.
+if workflow.is_main_process and not IS_SUBMITTED and "gpu" not in workflow.global_resources:
     workflow.global_resources["gpu"] = jobs_at_a_time()
+# No job asks for more than the largest node of a SLURM has.
+if workflow.is_main_process and IS_SUBMITTED and (node := largest_node()):
+    logger.info(f"The nodes of SLURM have at most {node}: no job asks for more.")
+    given = workflow.resource_settings.max_threads
+    workflow.resource_settings.max_threads = min(given or node.cpus, node.cpus)
+    if "mem_mb" not in workflow.global_resources:
+        workflow.global_resources["mem_mb"] = node.memory
+    if not node.gpus:
+        workflow.global_resources["gpu"] = 0
 if (
     CONFIG.runtime.nodes > 1
     and workflow.is_main_process
-    and workflow.resource_settings.nodes is None
+    and not IS_SUBMITTED
     and "SLURM_JOB_ID" not in os.environ
 ):
     raise WorkflowError(

@@ -36,6 +36,19 @@ def test_pool_is_that_of_this_machine(project, monkeypatch, environment, options
     assert re.search(r"train_classifier\.py .* --gpus (\d+) ", done.stdout)[1] == str(pool)
 
 
+def test_submitted_jobs_ask_for_no_more_than_a_node_of_slurm_has(project, tmp_path, monkeypatch):
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho '2|15000|(null)'\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    slurm = ("--dry-run", "--workflow-profile", "profiles/slurm", "--cores", "16")
+    said = project.snakemake(*slurm).stdout
+    said, training = said.split("checkpoint train_classifier:")
+    assert "nodes of SLURM have at most 2 CPUs, 15000 MB and 0 GPUs" in said
+    training = training.split("\ncheckpoint")[0]
+    assert "mem_mb=15000" in training and "gpu=0" in training
+    assert "--gpus 0 --threads 2 " in training
+
+
 def test_several_nodes_without_slurm_are_refused_at_once(project, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     settings = {"runtime": {"gpus": 2, "nodes": 2}}

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -581,7 +582,7 @@ def _train_mode(model: nn.Module, batch_norm: str) -> None:
 
 
 def _wrap(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
-    if distributed.world_size() == 1:
+    if not dist.is_initialized():
         return model
     if batch_norm == "train" and device.type == "cuda":
         model = convert_sync_batchnorm(model)  # torch's own would drop timm's activations
