@@ -1,8 +1,8 @@
 """A real SLURM on this machine alone: a controller and two nodes, on the loopback interface.
 
-Two "nodes" are two daemons of this machine, each said to have the cores, memory and (fake) GPUs
-that VOC asks for. Needs root, because SLURM reads its configuration from one place alone, and the
-packages slurmctld, slurmd, slurm-client and munge.
+Two "nodes" are two daemons of this machine, each said to have fewer cores and less memory than VOC
+asks for, and two GPUs that are none. Needs root, because SLURM reads its configuration from one
+place alone, and the packages slurmctld, slurmd, slurm-client and munge.
 """
 
 import os
@@ -50,7 +50,7 @@ PartitionName=main Nodes=ALL Default=YES PriorityTier=1 State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=2 State=UP
 """
 NODE = (
-    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=16 RealMemory=200000 "
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=20000 "
     "Gres=gpu:2"
 )
 GRES_CONF = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"

@@ -47,9 +47,8 @@ def extract(archive: Path, folder: Path, *, max_bytes: int, max_members: int) ->
 
     The paths are sorted and start with `folder`, which appears whole or not at all. InputError for
     a damaged archive, for a member that is neither file nor folder, lies outside or too deep, or
-    comes twice,
-    for more than `max_members` members (folders included) and for more than `max_bytes` bytes
-    unpacked (a tar's headers included), which are counted as they come out.
+    comes twice, for more than `max_members` members (folders included) and for more than
+    `max_bytes` bytes unpacked (a tar's headers included), which are counted as they come out.
     """
     archive, folder = Path(archive), Path(folder)
     if os.path.lexists(folder):
@@ -160,13 +159,12 @@ def _members(
 class _StrictHeader(tarfile.TarInfo):
     """A tar header that is whole: tarfile takes a damaged one for the end of the archive."""
 
-    @classmethod
-    def frombuf(cls, buffer: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
-        header = super().frombuf(buffer, encoding, errors)
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # tarfile's hook for subclasses, which every header passes (frombuf: not in all Pythons).
         # An extended header is read into memory at one go, so its size is no matter of the budget.
-        if not header.isreg() and header.size > MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {header.size} bytes")
-        return header
+        if not self.isreg() and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> tarfile.TarInfo:
