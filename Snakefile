@@ -98,7 +98,6 @@ rule evaluate_checkpoint:
 
 
 onstart:
-    answer_sigterm_aside()
     require_writable(RESULTS, ", or choose another folder with the setting `results`")
     begin_run()
     CONTENTS.save()

@@ -2,9 +2,8 @@
 import json
 import os
 import re
-import signal
 import sys
-import threading
+from _thread import start_new_thread
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -16,6 +15,7 @@ from i2crc.files import InputError, digest_value
 from i2crc.gpus import jobs_at_a_time
 from i2crc.slurm import largest_node
 from snakemake.exceptions import WorkflowError
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 try:
     sources = [
@@ -191,19 +191,6 @@ def print_failure(log_files):
     )
 
 
-def answer_sigterm_aside():
-    """Give Snakemake's answer to SIGTERM a thread of its own.
-
-    In the main thread it would wait for a lock, for ever where the code that it interrupts has that
-    lock.
-    """
-    answer = signal.getsignal(signal.SIGTERM)
-    if callable(answer):
-        signal.signal(
-            signal.SIGTERM, lambda *said: threading.Thread(target=answer, args=said).start()
-        )
-
-
 def end_quietly(kind, error, trace):
     """Ctrl-C while Snakemake itself is at work ends it with a line instead of a traceback."""
     if issubclass(kind, KeyboardInterrupt):
@@ -211,6 +198,11 @@ def end_quietly(kind, error, trace):
     else:
         sys.__excepthook__(kind, error, trace)
 
+
+# Snakemake answers SIGTERM in the main thread, where it would wait for a lock: for ever, if the code
+# that it interrupts has that lock. The Snakemake inside of a submitted job does so, too.
+answer_sigterm = JobScheduler.exit_gracefully
+JobScheduler.exit_gracefully = lambda *said: start_new_thread(answer_sigterm, said)
 
 if workflow.is_main_process:
     sys.excepthook = end_quietly

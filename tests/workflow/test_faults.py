@@ -319,10 +319,15 @@ def test_foreign_index_is_told_and_made_again(finished, tmp_path, content):
     assert "prepare_data" in said
 
 
-def test_sigterm_stops_a_run_whatever_its_scheduler_does(tmp_path):
+# The command line of a submitted job is a Snakemake's, too.
+IN_A_JOB = ("--mode", "remote", "--no-hooks", "--target-jobs", "render_demo:")
+
+
+@pytest.mark.parametrize("more", [(), IN_A_JOB], ids=["main", "in a job"])
+def test_sigterm_stops_a_run_whatever_its_scheduler_does(tmp_path, more):
     project = Project.new(tmp_path / "project")
-    command = project.command("render_demo")
+    command = project.command("render_demo", *more)
     driver = str(Path(__file__).with_name("sigterm.py"))
     done = run([sys.executable, driver, *command[command.index("--cores") :]], project.folder, 120)
-    assert done.returncode != 0
-    assert "is not finished. Nothing finished is lost" in done.stderr
+    assert done.returncode == 1, done.stderr
+    assert (not more) == ("is not finished. Nothing finished is lost" in done.stderr)
