@@ -25,7 +25,12 @@ SETTINGS = {
     "deterministic": True,
     "classifier": {"epochs": 4},
     "segmentation": {"iterations": 8},
-    "runtime": {"workers": 1, "checkpoint_seconds": 0.001, "inference_threads": 2},
+    "runtime": {
+        "workers": 1,
+        "checkpoint_seconds": 0.001,
+        "training_threads": 2,
+        "inference_threads": 2,
+    },
 }
 # Who gets which signal. A terminal sends SIGINT to its whole process group.
 KINDS = {
@@ -64,12 +69,12 @@ PATIENCE = 600  # seconds until a process counts as hung
 class Run:
     """One start of the documented command, in a process group of its own."""
 
-    def __init__(self, project: Project, settings: dict, output: Path, targets: tuple) -> None:
-        self.output, self.seen = output, 0
+    def __init__(self, command: list[str], folder: Path, output: Path) -> None:
+        self.folder, self.output, self.seen = folder, output, 0
         with open(output, "wb") as file:
             self.process = subprocess.Popen(
-                project.command(*targets, settings=settings),
-                cwd=project.folder,
+                command,
+                cwd=folder,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -107,10 +112,13 @@ class Run:
             if "resource_tracker" not in " ".join(_command(child))
         ]
 
-    def hit(self, kind: str) -> str | None:
-        """Send the signal of `kind`; returns whom it met, None where there was nobody left."""
-        whom, number = KINDS[kind]
-        running = ", ".join(sorted(self.stages().values())) or "no stage"
+    def at_work(self) -> str:
+        """The names of the stages at work."""
+        return ", ".join(sorted(self.stages().values())) or "no stage"
+
+    def hit(self, whom: str, number: int) -> str | None:
+        """Send a signal; returns who was at work, None where there was nobody left."""
+        running = self.at_work()
         if self.process.poll() is not None:
             return None
         try:
@@ -184,6 +192,8 @@ def contents(results: Path) -> dict[str, str]:
 class Soak:
     """Rounds of one project from nothing to the end, killed again and again."""
 
+    kinds = tuple(KINDS)
+
     def __init__(
         self,
         folder: Path,
@@ -213,14 +223,19 @@ class Soak:
 
     def enough(self) -> bool:
         """Whether there were as many kills as wanted, and each kind."""
-        return len(self.kills) >= self.wanted and {kind for kind, _ in self.kills} == {*KINDS}
+        return len(self.kills) >= self.wanted and {kind for kind, _ in self.kills} == {*self.kinds}
+
+    def start(self, output: Path) -> Run:
+        """Start the command."""
+        command = self.project.command(*self.targets, settings=self.settings)
+        return Run(command, self.project.folder, output)
 
     def round(self) -> None:
         """From no results to the end, then compare."""
         self.restarts = 0
         while True:
             output = self.outputs / f"{len(self.runs):04d}.log"
-            run = Run(self.project, self.settings, output, self.targets)
+            run = self.start(output)
             self.runs.append(run)
             # A run goes on without a killed worker, or ends its jobs on SIGTERM: meet it again.
             while not self.enough() and run.process.poll() is None:
@@ -239,21 +254,32 @@ class Soak:
         rule = self.wait_for_job(run)
         if rule is None:
             return
-        met = Counter(kind for kind, _ in self.kills)
-        rare = met["kill worker"] <= min(met[kind] for kind in KINDS)
+        met = self.met()
+        rare = met["kill worker"] <= min(met[kind] for kind in self.kinds)
         if rule in WITH_WORKERS and rare and self.wait_for_worker(run):
             kinds = ["kill worker"]
         else:
             time.sleep(self.random.uniform(0, self.seconds.get(rule, 6.0)))
             impossible = {"kill worker"} if run.stages() else {"kill worker", "kill stage"}
-            kinds = [kind for kind in KINDS if kind not in impossible]
-        kind = min(kinds, key=lambda kind: (met[kind], self.random.random()))
-        running = run.hit(kind)
-        if running is None:
-            return
-        self.kills.append((kind, running))
-        clock = time.strftime("%H:%M:%S")
-        print(f"{len(self.kills):4d} {clock} {kind:15s} during {running}", flush=True)
+            kinds = [kind for kind in self.kinds if kind not in impossible]
+        kind = self.rarest(kinds)
+        self.note(kind, run.hit(*KINDS[kind]))
+
+    def met(self) -> Counter:
+        """How often each kind was used."""
+        return Counter(kind for kind, _ in self.kills)
+
+    def rarest(self, kinds: list[str]) -> str:
+        """One of the kinds that were used least."""
+        met = self.met()
+        return min(kinds, key=lambda kind: (met[kind], self.random.random()))
+
+    def note(self, kind: str, running: str | None) -> None:
+        """Note a kill, unless it met nobody."""
+        if running is not None:
+            self.kills.append((kind, running))
+            clock = time.strftime("%H:%M:%S")
+            print(f"{len(self.kills):4d} {clock} {kind:17s} during {running}", flush=True)
 
     def wait_for_job(self, run: Run) -> str | None:
         """Let some jobs pass, rather those of stages that were met often; returns the next one's.
@@ -316,12 +342,13 @@ class Soak:
     def table(self) -> str:
         """Kills by kind and by stage."""
         stages = sorted({stage for _, running in self.kills for stage in running.split(", ")})
-        lines = [f"{'':22s}" + "".join(f"{kind:>16s}" for kind in KINDS)]
-        for stage in stages:
-            count = Counter(kind for kind, running in self.kills if stage in running.split(", "))
-            lines.append(f"{stage:22s}" + "".join(f"{count[kind]:16d}" for kind in KINDS))
-        count = Counter(kind for kind, _ in self.kills)
-        lines.append(f"{'all kills':22s}" + "".join(f"{count[kind]:16d}" for kind in KINDS))
+        rows = {
+            stage: Counter(kind for kind, running in self.kills if stage in running.split(", "))
+            for stage in stages
+        }
+        lines = [f"{'':22s}" + "".join(f"{kind:>18s}" for kind in self.kinds)]
+        for name, count in (*rows.items(), ("all kills", self.met())):
+            lines.append(f"{name:22s}" + "".join(f"{count[kind]:18d}" for kind in self.kinds))
         return "\n".join(lines)
 
 
@@ -335,9 +362,9 @@ def durations(results: Path) -> dict[str, float]:
     return found
 
 
-def parse() -> argparse.Namespace:
+def parse(what: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=what, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=100, help="kills altogether")
     parser.add_argument("--seed", type=int, default=0, help="decides kinds and moments")
@@ -355,13 +382,13 @@ def uninterrupted(folder: Path) -> Path:
     return whole.results
 
 
-def main() -> None:
-    arguments = parse()
+def main(kind: type[Soak], what: str) -> None:
+    arguments = parse(what)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and & have it ignored
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak"))
     started = time.monotonic()
     reference = arguments.reference or uninterrupted(folder)
-    soak = Soak(folder, reference, SETTINGS, arguments.kills, arguments.seed)
+    soak = kind(folder, reference, SETTINGS, arguments.kills, arguments.seed)
     soak.run()
     minutes = (time.monotonic() - started) / 60
     print(soak.table())
@@ -371,4 +398,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Soak, __doc__)

@@ -89,6 +89,13 @@ def tell(*command: str) -> str:
     return done.stdout
 
 
+def jobs(rule: str = "", state: str = "all") -> dict[str, str]:
+    """Number -> comment (rule_NAME...) of the jobs of a rule, or of all rules."""
+    lines = tell("squeue", "-h", "-r", "-t", state, "-o", "%i|%k").splitlines()
+    found = dict(line.split("|") for line in lines if "|" in line)
+    return {number: comment for number, comment in found.items() if f"rule_{rule}" in comment}
+
+
 class Cluster:
     """A SLURM that runs until `stop`; the configuration that was there before comes back then."""
 
@@ -112,9 +119,9 @@ class Cluster:
             (CONFIGURATION / f"{name}.conf").write_text(text)
         if subprocess.run(["munge", "-n"], capture_output=True).returncode:
             self._start_munge()
-        subprocess.run([find("slurmctld")], check=True)
+        self.start_controller()
         for node in NODES:
-            subprocess.run([find("slurmd"), "-N", node], check=True)
+            self.start_node(node)
         self.wait(lambda: tell("sinfo", "-h", "-o", "%T", "-p", "main").split() == ["idle"])
 
     @staticmethod
@@ -129,12 +136,68 @@ class Cluster:
     def stop(self) -> None:
         tell("scancel", "--user", "root")
         time.sleep(1)
-        for file in (*(f"slurmd-{node}.pid" for node in NODES), "slurmctld.pid"):
-            with suppress(OSError, ValueError):
-                os.kill(int((self.folder / file).read_text()), signal.SIGTERM)
+        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld"):
+            self._send(daemon, signal.SIGTERM)
         shutil.rmtree(CONFIGURATION)
         if self.saved.exists():
             self.saved.rename(CONFIGURATION)
+
+    @staticmethod
+    def start_controller() -> None:
+        subprocess.run([find("slurmctld")], check=True)
+
+    @staticmethod
+    def start_node(node: str) -> None:
+        subprocess.run([find("slurmd"), "-N", node], check=True)
+
+    def _send(self, daemon: str, number: int) -> None:
+        with suppress(OSError, ValueError):
+            os.kill(int((self.folder / f"{daemon}.pid").read_text()), number)
+
+    # What may happen to a running job.
+
+    def cancel(self, job: str) -> None:
+        tell("scancel", job)
+
+    def requeue(self, job: str) -> None:
+        tell("scontrol", "requeue", job)
+
+    def displace(self, job: str) -> None:
+        """A more important job takes all nodes."""
+        ask = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap", "sleep 5")
+        tell(*ask, "-o", "/dev/null")
+
+    def lose_its_node(self, job: str) -> None:
+        node = self.node(job)
+        tell("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        self.wait(lambda: job not in jobs(state="running"))
+        tell("scontrol", "update", f"nodename={node}", "state=resume")
+
+    def terminate(self, job: str) -> None:
+        """SIGTERM to all of its processes."""
+        tell("scancel", "--full", "--signal=TERM", job)
+
+    def shorten(self, job: str) -> None:
+        """Its time is over as soon as SLURM next looks, which it does every minute."""
+        tell("scontrol", "update", f"jobid={job}", "timelimit=1")
+
+    def restart_its_node(self, job: str) -> None:
+        """The daemon dies and comes back; the job, whose processes are others, goes on."""
+        node = self.node(job)
+        self._send(f"slurmd-{node}", signal.SIGKILL)
+        time.sleep(5)
+        self.start_node(node)
+
+    def restart_controller(self, job: str) -> None:
+        """For some seconds nobody answers to squeue and sbatch."""
+        self._send("slurmctld", signal.SIGKILL)
+        time.sleep(5)
+        self.start_controller()
+        self.wait(lambda: "is UP" in tell("scontrol", "ping"))
+
+    @staticmethod
+    def node(job: str) -> str:
+        return tell("squeue", "-h", "-t", "all", "-j", job, "-o", "%N").strip()
 
     @staticmethod
     def wait(happened, seconds: float = 600) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from i2crc.files import digest_file
 from workflow import slurm
 from workflow.conftest import Project, config_options, merge, run
+from workflow.slurm import jobs
 
 # Asked more often than where others wait; no more jobs at a time than this machine bears.
 QUICK = [
@@ -57,13 +58,6 @@ def start(command: list[str], folder: Path, **variables: str) -> subprocess.Pope
     return process
 
 
-def jobs(rule: str, state: str = "all") -> list[str]:
-    """The numbers of the jobs of a rule."""
-    lines = slurm.tell("squeue", "-h", "-t", state, "-o", "%i|%k").splitlines()
-    found = (line.split("|") for line in lines)
-    return [number for number, comment in found if rule in comment]
-
-
 def artifacts(project: Project) -> dict[str, str]:
     """The digest of every image and of all weights."""
     files = [p for end in ("png", "safetensors") for p in project.results.rglob(f"*.{end}")]
@@ -87,13 +81,19 @@ def test_shards_are_an_array_job_and_one_that_failed_is_sent_again_alone(cluster
     shutil.rmtree(copied.results / "cams")
     process = start(command("cams"), copied.folder)
     cluster.wait(lambda: jobs("infer_cam", "running"))
-    number, _, _ = jobs("infer_cam", "running")[0].partition("_")
+    number, _, _ = next(iter(jobs("infer_cam", "running"))).partition("_")
     slurm.tell("scancel", f"{number}_1")
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
     assert said.count("Trying to restart job") == 1
     assert len({job.partition("_")[0] for job in jobs("infer_cam")}) == 2, said
     assert artifacts(copied) == expected
+
+
+def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
+    done = run(command("cams", settings={"shards": 5}), copied.folder, 300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len({job.partition("_")[0] for job in jobs("infer_cam")}) > 1
 
 
 @pytest.mark.exhaustive
@@ -171,28 +171,13 @@ def test_a_training_goes_on_whatever_ends_its_job(cluster, finished, tmp_path):
     training = SlowTraining(finished, tmp_path / "project")
     process = training.start()
 
-    def cancel(job: str) -> None:
-        slurm.tell("scancel", job)
-
-    def requeue(job: str) -> None:
-        slurm.tell("scontrol", "requeue", job)
-
-    def displace(job: str) -> None:
-        ask = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap", "sleep 5")
-        slurm.tell(*ask, "-o", "/dev/null")
-
-    def lose_its_node(job: str) -> None:
-        node = slurm.tell("squeue", "-h", "-j", job, "-o", "%N").strip()
-        slurm.tell("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        cluster.wait(lambda: not jobs("train_classifier", "running"))
-        slurm.tell("scontrol", "update", f"nodename={node}", "state=resume")
-
     checkpoint = training.weights.parent / "run/checkpoint.pt"
-    for number, end_it in enumerate((cancel, requeue, displace, lose_its_node)):
+    ends = (cluster.cancel, cluster.requeue, cluster.displace, cluster.lose_its_node)
+    for number, end_it in enumerate(ends):
         cluster.wait(lambda n=number: training.log().count("resumed at iteration") == n)
         begin = checkpoint.stat().st_mtime if checkpoint.exists() else 0
         cluster.wait(lambda b=begin: checkpoint.exists() and checkpoint.stat().st_mtime > b)
-        end_it(jobs("train_classifier", "running")[0])
+        end_it(next(iter(jobs("train_classifier", "running"))))
     said, _ = process.communicate(timeout=1800)
     assert process.returncode == 0, said
     assert training.weights.read_bytes() == training.undisturbed.read_bytes()
@@ -205,7 +190,7 @@ def test_a_training_on_two_nodes_is_that_on_one(cluster, finished, tmp_path):
     training = SlowTraining(finished, tmp_path / "project")
     process = training.start(nodes=2, gpus=2)
     cluster.wait((training.weights.parent / "run/checkpoint.pt").exists)
-    job = jobs("train_classifier", "running")[0]
+    job = next(iter(jobs("train_classifier", "running")))
     assert slurm.tell("squeue", "-h", "-j", job, "-o", "%D").strip() == "2"
     [second] = [
         rank
