@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from _thread import start_new_thread
+from contextlib import suppress
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -203,6 +204,13 @@ def end_quietly(kind, error, trace):
 # that it interrupts has that lock. The Snakemake inside of a submitted job does so, too.
 answer_sigterm = JobScheduler.exit_gracefully
 JobScheduler.exit_gracefully = lambda *said: start_new_thread(answer_sigterm, said)
+
+# Where fewer jobs are offered to SLURM than are ready (--jobs, or a retry), the plugin waits for the
+# others before it sends an array job, and never sees these again: so none are ready beside them.
+with suppress(ImportError):
+    import snakemake_executor_plugin_slurm
+
+    snakemake_executor_plugin_slurm.pending_jobs_for_rule = lambda dag, rule: 0
 
 if workflow.is_main_process:
     sys.excepthook = end_quietly
