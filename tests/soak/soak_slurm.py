@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from soak.soak import KINDS, Run, Soak, main
+from soak import KINDS, Run, Soak, main
 from workflow import slurm
 from workflow.conftest import config_options
 
