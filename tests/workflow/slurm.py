@@ -164,7 +164,8 @@ class Cluster:
 
     def displace(self, job: str) -> None:
         """A more important job takes all nodes."""
-        ask = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap", "sleep 5")
+        # With a limit: of a job that ends as the controller dies, nobody tells the next one.
+        ask = ("sbatch", "-p", "urgent", "-N2", "--exclusive", "-t", "1", "--wrap", "sleep 5")
         tell(*ask, "-o", "/dev/null")
 
     def lose_its_node(self, job: str) -> None:
