@@ -210,7 +210,8 @@ JobScheduler.exit_gracefully = lambda *said: start_new_thread(answer_sigterm, sa
 with suppress(ImportError):
     import snakemake_executor_plugin_slurm
 
-    snakemake_executor_plugin_slurm.pending_jobs_for_rule = lambda dag, rule: 0
+    none_pending = lambda *asked: 0
+    snakemake_executor_plugin_slurm.pending_jobs_for_rule = none_pending
 
 if workflow.is_main_process:
     sys.excepthook = end_quietly
