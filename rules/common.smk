@@ -3,7 +3,6 @@ import json
 import os
 import re
 import sys
-from _thread import start_new_thread
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from i2crc.addresses import hidden_queries
 from i2crc.config import load_config, read_yaml
 from i2crc.files import InputError, digest_value
 from i2crc.gpus import jobs_at_a_time
+from i2crc.mended_snakemake import answer_sigterm_aside, mend_slurm
 from i2crc.slurm import largest_node
 from snakemake.exceptions import WorkflowError
-from snakemake.scheduling.job_scheduler import JobScheduler
 
 try:
     sources = [
@@ -200,18 +199,11 @@ def end_quietly(kind, error, trace):
         sys.__excepthook__(kind, error, trace)
 
 
-# Snakemake answers SIGTERM in the main thread, where it would wait for a lock: for ever, if the code
-# that it interrupts has that lock. The Snakemake inside of a submitted job does so, too.
-answer_sigterm = JobScheduler.exit_gracefully
-JobScheduler.exit_gracefully = lambda *said: start_new_thread(answer_sigterm, said)
-
-# Where fewer jobs are offered to SLURM than are ready (--jobs, or a retry), the plugin waits for the
-# others before it sends an array job, and never sees these again: so none are ready beside them.
+answer_sigterm_aside()
 with suppress(ImportError):
     import snakemake_executor_plugin_slurm
 
-    none_pending = lambda *asked: 0
-    snakemake_executor_plugin_slurm.pending_jobs_for_rule = none_pending
+    mend_slurm(snakemake_executor_plugin_slurm)
 
 if workflow.is_main_process:
     sys.excepthook = end_quietly

@@ -346,9 +346,9 @@ class Soak:
             stage: Counter(kind for kind, running in self.kills if stage in running.split(", "))
             for stage in stages
         }
-        lines = [f"{'':22s}" + "".join(f"{kind:>18s}" for kind in self.kinds)]
+        lines = [f"{'':22s}" + "".join(f"{kind:>20s}" for kind in self.kinds)]
         for name, count in (*rows.items(), ("all kills", self.met())):
-            lines.append(f"{name:22s}" + "".join(f"{count[kind]:18d}" for kind in self.kinds))
+            lines.append(f"{name:22s}" + "".join(f"{count[kind]:20d}" for kind in self.kinds))
         return "\n".join(lines)
 
 

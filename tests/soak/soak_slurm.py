@@ -12,14 +12,16 @@ from pathlib import Path
 
 import psutil
 
+from i2crc.mended_snakemake import LOST
 from soak import KINDS, Run, Soak, main
 from workflow import slurm
 from workflow.conftest import config_options
 
 # As long as a job takes, its two starts of Snakemake included.
 SECONDS = 30
-# So long Snakemake says nothing at most, while it has no job in the queue.
-PATIENCE = 300
+# So long Snakemake says nothing at most, while it has no job in the queue: until it gives up a job
+# that a killed controller lost, which it notices when it asks again, every three minutes at least.
+PATIENCE = LOST + 240
 # More jobs at a time than the machine has cores: those that were queued again wait for two minutes.
 PROFILE = [
     *("--workflow-profile", "profiles/slurm", "--jobs", "3", "--latency-wait", "10"),

@@ -146,6 +146,10 @@ class Cluster:
     def start_controller() -> None:
         subprocess.run([find("slurmctld")], check=True)
 
+    def stop_controller(self, number: int = signal.SIGTERM) -> None:
+        """Let nobody answer to squeue and sbatch; SIGKILL may lose the jobs of the last seconds."""
+        self._send("slurmctld", number)
+
     @staticmethod
     def start_node(node: str) -> None:
         subprocess.run([find("slurmd"), "-N", node], check=True)
@@ -191,7 +195,7 @@ class Cluster:
 
     def restart_controller(self, job: str) -> None:
         """For some seconds nobody answers to squeue and sbatch."""
-        self._send("slurmctld", signal.SIGKILL)
+        self.stop_controller(signal.SIGKILL)
         time.sleep(5)
         self.start_controller()
         self.wait(lambda: "is UP" in tell("scontrol", "ping"))

@@ -96,6 +96,19 @@ def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_slurm_may_be_away_for_a_while(cluster, copied):
+    shutil.rmtree(copied.results / "cams")
+    process = start(command("cams", "--jobs", "1"), copied.folder)
+    cluster.wait(lambda: jobs("infer_cam", "running"))
+    cluster.stop_controller()
+    for line in process.stdout:
+        if "SLURM does not answer" in line:
+            break
+    cluster.start_controller()
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+
+
 @pytest.mark.exhaustive
 def test_the_run_on_a_cluster_is_the_run_on_a_workstation(cluster, finished, tmp_path):
     project = Project.new(tmp_path / "project")

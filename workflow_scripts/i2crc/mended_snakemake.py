@@ -1,0 +1,75 @@
+"""What Snakemake and its plugin for SLURM do wrong, done right as long as they do not."""
+
+import time
+from _thread import start_new_thread
+from types import ModuleType
+
+# Seconds until a job that SLURM does not know is given up: longer than SLURM may take to list it.
+LOST = 600
+
+
+def answer_sigterm_aside() -> None:
+    """Snakemake answers SIGTERM in the main thread, where it would wait for a lock: for ever, if
+    the code that it interrupts has that lock. The Snakemake inside of a submitted job does so, too.
+    """
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    answer = JobScheduler.exit_gracefully
+    JobScheduler.exit_gracefully = lambda *said: start_new_thread(answer, said)
+
+
+def mend_slurm(plugin: ModuleType) -> None:
+    """The plugin that is loaded as `snakemake_executor_plugin_slurm`."""
+    _submit_what_is_ready(plugin)
+    _watch_every_job(plugin)
+
+
+def _submit_what_is_ready(plugin: ModuleType) -> None:
+    """Where fewer jobs are offered to SLURM than are ready (--jobs, or a retry), the plugin waits
+    for the others before it sends an array job, and never sees these again: so none are ready
+    beside them.
+    """
+    plugin.pending_jobs_for_rule = lambda dag, rule: 0
+
+
+def _watch_every_job(plugin: ModuleType) -> None:
+    """While SLURM does not answer, the plugin forgets the jobs that it has sent; and it waits for
+    ever for one that SLURM does not know (any more). Both would never end.
+    """
+    ask, check = plugin.query_job_status, plugin.Executor.check_active_jobs
+    answers = []
+
+    async def ask_and_note(command, logger):
+        answer = await ask(command, logger)
+        answers.append(answer[0])
+        return answer
+
+    async def check_active_jobs(executor, active_jobs):
+        answers.clear()
+        unfinished = [job async for job in check(executor, active_jobs)]
+        known = answers[-1] if answers else {}
+        if known is None:
+            executor.logger.warning("SLURM does not answer. It is asked again; its jobs go on.")
+            unfinished = active_jobs
+        for job in unfinished:
+            if known is None or _is_among(job.external_jobid, known):
+                job.aux.pop("missed", None)
+            since = job.aux.setdefault("missed", time.monotonic())
+            if time.monotonic() - since < LOST:
+                yield job
+                continue
+            executor.report_job_error(
+                job,
+                msg=f"SLURM does not know job {job.external_jobid} (any more). Either it was lost "
+                "as SLURM's controller stopped, or SLURM forgets what has ended before it is asked "
+                "(MinJobAge in slurm.conf, without accounting).",
+                aux_logs=[str(job.aux["slurm_logfile"])],
+            )
+
+    plugin.query_job_status = ask_and_note
+    plugin.Executor.check_active_jobs = check_active_jobs
+
+
+def _is_among(job: str, known: dict[str, str]) -> bool:
+    """Whether SLURM lists a job; of an array (`7_2`, or `7_[2-9]` as long as they wait) any."""
+    return job.partition("_")[0] in {number.partition("_")[0] for number in known}
