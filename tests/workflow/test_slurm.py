@@ -96,6 +96,7 @@ def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
 def test_slurm_may_be_away_for_a_while(cluster, copied):
     shutil.rmtree(copied.results / "cams")
     process = start(command("cams", "--jobs", "1"), copied.folder)
