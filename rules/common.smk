@@ -25,6 +25,13 @@ try:
     for source in workflow.configfiles:
         read_yaml(Path(source))  # Snakemake itself lets the last of two equal keys win
     CONFIG = load_config(config, " + ".join(sources))
+    # What Snakemake's users know as a cache between workflows; jobs that are submitted are told.
+    shared = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
+    if workflow.workflow_settings.cache is not None and shared and not CONFIG.runtime.cache:
+        runtime = {**config.get("runtime", {}), "cache": shared}
+        CONFIG = load_config({**config, "runtime": runtime}, "--cache")
+        told = workflow.config_settings.config_args or []
+        workflow.config_settings.config_args = [*told, f"runtime={json.dumps(runtime)}"]
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

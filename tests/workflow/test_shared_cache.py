@@ -9,6 +9,11 @@ from workflow.conftest import Project
 from workflow.test_strange_images import write_folder
 
 TARGET = "results/demo/saliency/manifest.json"
+# A scheduler that starts each job at once.
+SUBMITTED = [
+    *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "sh", "--jobs", "2"),
+    *("--seconds-between-status-checks", "1"),
+]
 # Put into a stage, to look at what it has been given.
 TELL = """import argparse
 import os
@@ -53,11 +58,14 @@ def test_the_second_clone_fetches_and_decodes_nothing(server, tmp_path, monkeypa
         "saliency": {"source": server.url, "sha256": digest_file(tmp_path / "maps.tar")},
     }
     clones = [Project.new(tmp_path / name) for name in ("one", "two")]
-    for project in clones:
+    # Named in the configuration, or as Snakemake's users know it.
+    ways = [([], settings), ([*SUBMITTED, "--cache"], {**settings, "runtime": {"workers": 0}})]
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    for project, (options, told) in zip(clones, ways, strict=True):
         script = project.folder / "workflow_scripts/prepare_data.py"
         script.write_text(script.read_text().replace("import argparse", TELL, 1))
         there = {*project.folder.iterdir(), *tmp_path.iterdir()}
-        done = project.snakemake(TARGET, settings=settings)
+        done = project.snakemake(TARGET, *options, settings=told)
         assert done.returncode == 0, done.stdout + done.stderr
         new = {*project.folder.iterdir(), *tmp_path.iterdir()} - there
         assert {path.name for path in new} <= {"results", ".snakemake", "cache"}
