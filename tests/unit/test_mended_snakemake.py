@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,10 +66,15 @@ class Watched:
 def watched(tmp_path, monkeypatch):
     for name in ("query_job_status", "pending_jobs_for_rule"):
         monkeypatch.setattr(plugin, name, getattr(plugin, name))
-    monkeypatch.setattr(plugin.Executor, "check_active_jobs", plugin.Executor.check_active_jobs)
+    for name in ("check_active_jobs", "run_array_jobs"):
+        monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
+    sent = []
+    monkeypatch.setattr(plugin.Executor, "run_job", lambda executor, job: sent.append(job))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     mended_snakemake.mend_slurm(plugin)
-    return Watched(tmp_path, "7", "8", "9_1", "9_2")
+    watched = Watched(tmp_path, "7", "8", "9_1", "9_2")
+    watched.sent = sent
+    return watched
 
 
 def test_jobs_are_watched_on_while_slurm_does_not_answer(watched, caplog):
@@ -101,3 +107,28 @@ def test_the_time_that_slurm_does_not_answer_does_not_count(watched, monkeypatch
     seconds[0] += mended_snakemake.LOST * 2
     watched.look(UNREACHABLE)
     assert watched.look("true") == ["7", "8", "9_1", "9_2"] and not watched.failed
+
+
+@pytest.mark.parametrize("until", ["it answers", "the run ends", "it was away for long"])
+def test_jobs_are_sent_when_slurm_answers(watched, monkeypatch, caplog, until):
+    watched.write("scontrol", "echo 'Slurmctld(primary) at login is DOWN'")
+    watched.executor._job_submission_executor = pool = ThreadPoolExecutor(1)
+    seconds, waited = [0.0], []
+
+    def sleep(_):
+        waited.append(list(watched.sent))
+        if len(waited) < 3:
+            return
+        if until == "it answers":
+            watched.write("scontrol", "echo 'Slurmctld(primary) at login is UP'")
+        elif until == "the run ends":
+            pool.shutdown()
+        else:
+            seconds[0] = mended_snakemake.AWAY + 1
+
+    monkeypatch.setattr(
+        mended_snakemake, "time", SimpleNamespace(monotonic=lambda: seconds[0], sleep=sleep)
+    )
+    watched.executor.run_job("job")
+    assert waited == [[], [], []] and watched.sent == ["job"]
+    assert caplog.text.count("SLURM does not answer") == 1

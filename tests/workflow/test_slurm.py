@@ -99,15 +99,25 @@ def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
 @pytest.mark.exhaustive
 def test_slurm_may_be_away_for_a_while(cluster, copied):
     shutil.rmtree(copied.results / "cams")
-    process = start(command("cams", "--jobs", "1"), copied.folder)
+    cluster.stop_controller()
+    process = start(command("cams", "--jobs", "1", "--retries", "0"), copied.folder)
+    wait_for("Jobs are sent as soon as it does", process)
+    cluster.start_controller()
     cluster.wait(lambda: jobs("infer_cam", "running"))
     cluster.stop_controller()
-    for line in process.stdout:
-        if "SLURM does not answer" in line:
-            break
+    wait_for("It is asked again", process)
     cluster.start_controller()
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
+
+
+def wait_for(text: str, process: subprocess.Popen) -> None:
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(said))
 
 
 @pytest.mark.exhaustive

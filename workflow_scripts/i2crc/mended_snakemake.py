@@ -1,11 +1,14 @@
 """What Snakemake and its plugin for SLURM do wrong, done right as long as they do not."""
 
+import subprocess
 import time
 from _thread import start_new_thread
 from types import ModuleType
 
 # Seconds until a job that SLURM does not know is given up: longer than SLURM may take to list it.
 LOST = 600
+# Seconds until a job is sent, and fails, although SLURM does not answer.
+AWAY = 600
 
 
 def answer_sigterm_aside() -> None:
@@ -21,6 +24,7 @@ def answer_sigterm_aside() -> None:
 def mend_slurm(plugin: ModuleType) -> None:
     """The plugin that is loaded as `snakemake_executor_plugin_slurm`."""
     _submit_what_is_ready(plugin)
+    _submit_when_slurm_answers(plugin)
     _watch_every_job(plugin)
 
 
@@ -30,6 +34,40 @@ def _submit_what_is_ready(plugin: ModuleType) -> None:
     beside them.
     """
     plugin.pending_jobs_for_rule = lambda dag, rule: 0
+
+
+def _submit_when_slurm_answers(plugin: ModuleType) -> None:
+    """While SLURM does not answer, each try to send a job fails, so that none are soon left."""
+    for name in ("run_job", "run_array_jobs"):
+        submit = getattr(plugin.Executor, name)
+
+        def submit_later(executor, what, submit=submit):
+            _wait_for_slurm(executor)
+            submit(executor, what)
+
+        setattr(plugin.Executor, name, submit_later)
+
+
+def _wait_for_slurm(executor) -> None:
+    end = time.monotonic() + AWAY
+    said = False
+    # Its pool of threads ends with the run.
+    while not (_slurm_answers() or executor._job_submission_executor._shutdown):
+        if time.monotonic() > end:
+            return
+        if not said:
+            executor.logger.warning("SLURM does not answer. Jobs are sent as soon as it does.")
+            said = True
+        time.sleep(5)
+
+
+def _slurm_answers() -> bool:
+    """Whether one of its controllers is up; where that cannot be asked, sbatch will say why."""
+    try:
+        told = subprocess.run(["scontrol", "ping"], stdout=subprocess.PIPE, text=True).stdout
+    except OSError:
+        return True
+    return " is UP" in told
 
 
 def _watch_every_job(plugin: ModuleType) -> None:
