@@ -107,6 +107,7 @@ class SlurmSoak(Soak):
 
     def end_if_idle(self, run: SlurmRun) -> None:
         """A run that waits for nothing is a problem, and killed."""
+        self.cluster.administer()
         silence = time.time() - run.output.stat().st_mtime
         if silence > PATIENCE and not slurm.jobs(state="pending,running,completing"):
             self.problems.append(f"{run.output.name}: hung")

@@ -195,19 +195,21 @@ class Cluster:
 
     def restart_controller(self, job: str) -> None:
         """For some seconds nobody answers to squeue and sbatch. A job that it had not written down
-        is lost; one whose start it had not is started again, where its node knows it: then an
-        administrator has to help.
+        is lost; one that its node knows otherwise makes work for an administrator.
         """
         self.stop_controller(signal.SIGKILL)
         time.sleep(5)
         self.start_controller()
         self.wait(lambda: "is UP" in tell("scontrol", "ping"))
-        time.sleep(10)
+
+    @staticmethod
+    def administer() -> None:
+        """Help where SLURM does not help itself after its controller was killed."""
         for node in NODES:
             if "Duplicate jobid" in tell("sinfo", "-h", "-n", node, "-o", "%E"):
                 tell("scontrol", "update", f"nodename={node}", "state=resume")
         waiting = tell("squeue", "-h", "-t", "pending", "-o", "%i|%r").splitlines()
-        for number, reason in (line.split("|") for line in waiting):
+        for number, reason in (line.split("|") for line in waiting if "|" in line):
             if "held" in reason:
                 tell("scontrol", "release", number)
 

@@ -6,7 +6,7 @@ from _thread import start_new_thread
 from types import ModuleType
 
 # Seconds until a job that SLURM does not know is given up: longer than SLURM may take to list it.
-LOST = 600
+LOST = 300
 # Seconds until a job is sent, and fails, although SLURM does not answer.
 AWAY = 600
 
