@@ -230,7 +230,19 @@ def test_a_failing_image_among_many_ends_the_shard_and_keeps_what_is_finished(tm
         make_shard(manifest, ORIGIN, tmp_path / "images", keys, work, pool)
     assert not manifest.exists()
     journal = (tmp_path / "1-of-1.journal").read_text().splitlines()
-    assert {"00", "01"} <= {json.loads(line)["id"] for line in journal}
+    assert {"00", "01"} <= {json.loads(line)["id"] for line in journal if line}
+
+
+def test_the_journal_has_room_on_a_disk_that_images_fill(stage):
+    sizes = []
+
+    def work(image_id: str) -> list[str]:
+        sizes.append(stage.journal.stat().st_size)
+        return []
+
+    stage.work = work
+    stage.make()
+    assert sizes[0] > 0
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,10 @@ class Journal:
                 entry = json.loads(line)
                 self.done[entry["id"]] = {"key": entry["key"], "files": dict(entry["files"])}
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # Its first block, before images can fill the disk and none of them could be noted.
+            with naming(path):
+                path.write_bytes(b"\n")
 
     def files(self, image_id: str, key: str) -> dict[str, str] | None:
         """The files made of an image under `key`, if all are there unchanged."""
