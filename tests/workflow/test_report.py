@@ -55,7 +55,8 @@ def open_category(browser, name: str) -> int:
     """Open a category from the menu; returns the number of its entries."""
     browser.execute_script("app.setView({navbarMode: 'menu'})")
     links = wait(browser, lambda: [a for a in links_of(browser) if a.text == name])
-    links[0].click()
+    # By script, because the menu slides in for a moment.
+    browser.execute_script("arguments[0].click()", links[0])
     return len(wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "nav tbody tr")))
 
 
@@ -65,7 +66,6 @@ def links_of(browser) -> list:
 
 def open_entry(browser, number: int, button: int = 0) -> None:
     row = browser.find_elements(By.CSS_SELECTOR, "nav tbody tr")[number]
-    # By script, because the menu slides in for a moment.
     browser.execute_script("arguments[0].click()", row.find_elements(By.TAG_NAME, "a")[button])
 
 
