@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from i2crc.locks import Lock
@@ -120,6 +123,16 @@ def run(command: list, folder: Path, seconds: int = 900) -> subprocess.Completed
         timeout=seconds,
         check=False,
     )
+
+
+def called(name: str, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those with the name in their command line; one that has ended meanwhile has none."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def predict(project: Project, index: Path, folder: Path) -> subprocess.CompletedProcess:

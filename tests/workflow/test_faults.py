@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from i2crc.locks import Lock
-from workflow.conftest import ROOT, Project, predict, run
+from workflow.conftest import ROOT, Project, called, predict, run
 
 SETTINGS = {
     "backbone": "efficientnet_lite0",
@@ -111,11 +111,7 @@ def wait_for(process: subprocess.Popen, words: str) -> str:
 def children(process: subprocess.Popen, name: str) -> list[psutil.Process]:
     """The worker processes of a stage, as soon as there are some."""
     while process.poll() is None:
-        found = [
-            child
-            for child in psutil.Process(process.pid).children()
-            if name in " ".join(child.cmdline())
-        ]
+        found = called(name, psutil.Process(process.pid).children())
         if found:
             return found
         time.sleep(0.01)

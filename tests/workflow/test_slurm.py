@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from i2crc.files import digest_file
 from workflow import slurm
-from workflow.conftest import Project, config_options, merge, run
+from workflow.conftest import Project, called, config_options, merge, run
 from workflow.slurm import jobs
 
 # Asked more often than where others wait; no more jobs at a time than this machine bears.
@@ -216,11 +216,8 @@ def test_a_training_on_two_nodes_is_that_on_one(cluster, finished, tmp_path):
     cluster.wait((training.weights.parent / "run/checkpoint.pt").exists)
     job = next(iter(jobs("train_classifier", "running")))
     assert slurm.tell("squeue", "-h", "-j", job, "-o", "%D").strip() == "2"
-    [second] = [
-        rank
-        for rank in psutil.process_iter()
-        if "train_classifier.py" in " ".join(rank.cmdline()) and rank.environ().get("RANK") == "1"
-    ]
+    ranks = called("train_classifier.py", psutil.process_iter())
+    [second] = [rank for rank in ranks if rank.environ().get("RANK") == "1"]
     second.kill()
     said, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, said

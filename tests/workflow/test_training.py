@@ -12,7 +12,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from workflow.conftest import ROOT, run
+from workflow.conftest import ROOT, called, run
 
 SETTINGS = {
     "backbone": "efficientnet_lite0",
@@ -158,11 +158,7 @@ def test_processes_go_on_when_one_of_them_has_died(training):
     assert whole.returncode == 0, whole.stderr
     process = training.start("died", *runtime(checkpoint_seconds=0.001), *two)
     wait_for_iteration(process, 7)
-    ranks = [
-        child
-        for child in psutil.Process(process.pid).children()
-        if "train_classifier.py" in " ".join(child.cmdline())
-    ]
+    ranks = called("train_classifier.py", psutil.Process(process.pid).children())
     assert len(ranks) == 2
     ranks[1].kill()
     _, said = process.communicate()
