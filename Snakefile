@@ -98,6 +98,8 @@ rule evaluate_checkpoint:
 
 
 onstart:
+    if SLURM_IS_AWAY and workflow.executor_plugin.name == "slurm":
+        raise WorkflowError(SLURM_IS_AWAY)
     require_writable(RESULTS, ", or choose another folder with the setting `results`")
     begin_run()
     CONTENTS.save()

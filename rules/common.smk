@@ -70,7 +70,13 @@ IS_SUBMITTED = workflow.resource_settings.nodes is not None
 if workflow.is_main_process and not IS_SUBMITTED and "gpu" not in workflow.global_resources:
     workflow.global_resources["gpu"] = jobs_at_a_time()
 # No job asks for more than the largest node of a SLURM has.
-if workflow.is_main_process and IS_SUBMITTED and (node := largest_node()):
+node = SLURM_IS_AWAY = None
+if workflow.is_main_process and IS_SUBMITTED:
+    try:
+        node = largest_node()
+    except InputError as error:
+        SLURM_IS_AWAY = str(error)
+if node:
     logger.info(f"The nodes of SLURM have at most {node}: no job asks for more.")
     given = workflow.resource_settings.max_threads
     workflow.resource_settings.max_threads = min(given or node.cpus, node.cpus)

@@ -96,11 +96,23 @@ def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_start_without_an_answer_of_slurm_is_refused_at_once(cluster, copied):
+    shutil.rmtree(copied.results / "cams")
+    cluster.stop_controller()
+    done = run(command("cams"), copied.folder, 120)
+    cluster.start_controller()
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "SLURM does not answer" in said and "start the same command again" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.exhaustive
 def test_slurm_may_be_away_for_a_while(cluster, copied):
     shutil.rmtree(copied.results / "cams")
-    cluster.stop_controller()
     process = start(command("cams", "--jobs", "1", "--retries", "0"), copied.folder)
+    wait_for("The nodes of SLURM have", process)
+    cluster.stop_controller()
     wait_for("Jobs are sent as soon as it does", process)
     cluster.start_controller()
     cluster.wait(lambda: jobs("infer_cam", "running"))

@@ -4,6 +4,8 @@ import re
 import subprocess
 from dataclasses import dataclass
 
+from i2crc.files import InputError
+
 SECONDS = 60
 
 
@@ -20,9 +22,10 @@ class Node:
 
 
 def largest_node() -> Node | None:
-    """The most of each that any node has; None where no SLURM answers.
+    """The most of each that any node has; None where there is no SLURM, or one that shows none.
 
-    A job that asks for more would be refused, or wait for ever.
+    A job that asks for more would be refused, or wait for ever. Raises InputError where SLURM does
+    not answer.
     """
     try:
         listed = subprocess.run(
@@ -31,13 +34,24 @@ def largest_node() -> Node | None:
             text=True,
             timeout=SECONDS,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
+    except subprocess.TimeoutExpired:
+        raise _silence(f"sinfo said nothing for {SECONDS} seconds") from None
+    if listed.returncode:
+        raise _silence(listed.stderr.strip().rpartition("\n")[2])
     rows = [line.split("|") for line in listed.stdout.splitlines() if line.count("|") == 2]
     if not rows:
         return None
     cpus, memory, generic = zip(*rows, strict=True)
     return Node(max(map(_number, cpus)), max(map(_number, memory)), max(map(_gpus, generic)))
+
+
+def _silence(why: str) -> InputError:
+    return InputError(
+        f"SLURM does not answer, so what its nodes have is not known ({why}): start the same "
+        "command again when it does"
+    )
 
 
 def _number(text: str) -> int:
