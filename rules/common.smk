@@ -215,8 +215,9 @@ def end_quietly(kind, error, trace):
 answer_sigterm_aside()
 with suppress(ImportError):
     import snakemake_executor_plugin_slurm
+    import snakemake_executor_plugin_slurm_jobstep
 
-    mend_slurm(snakemake_executor_plugin_slurm)
+    mend_slurm(snakemake_executor_plugin_slurm, snakemake_executor_plugin_slurm_jobstep)
 
 if workflow.is_main_process:
     sys.excepthook = end_quietly

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import snakemake_executor_plugin_slurm as plugin
+import snakemake_executor_plugin_slurm_jobstep as jobstep_plugin
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from i2crc import mended_snakemake
@@ -69,9 +70,10 @@ def watched(tmp_path, monkeypatch):
     for name in ("check_active_jobs", "run_array_jobs"):
         monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
     sent = []
-    monkeypatch.setattr(plugin.Executor, "run_job", lambda executor, job: sent.append(job))
+    for executor in (plugin.Executor, jobstep_plugin.Executor):
+        monkeypatch.setattr(executor, "run_job", lambda executor, job: sent.append(job))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    mended_snakemake.mend_slurm(plugin)
+    mended_snakemake.mend_slurm(plugin, jobstep_plugin)
     watched = Watched(tmp_path, "7", "8", "9_1", "9_2")
     watched.sent = sent
     return watched
@@ -132,3 +134,14 @@ def test_jobs_are_sent_when_slurm_answers(watched, monkeypatch, caplog, until):
     watched.executor.run_job("job")
     assert waited == [[], [], []] and watched.sent == ["job"]
     assert caplog.text.count("SLURM does not answer") == 1
+
+
+def test_a_job_begins_when_slurm_answers(watched, monkeypatch, caplog):
+    watched.write("scontrol", "echo 'Slurmctld(primary) at login is DOWN'")
+    up = "echo 'Slurmctld(primary) at login is UP'"
+    clock = SimpleNamespace(monotonic=lambda: 0, sleep=lambda _: watched.write("scontrol", up))
+    monkeypatch.setattr(mended_snakemake, "time", clock)
+    job = object.__new__(jobstep_plugin.Executor)
+    job.logger = logging.getLogger("test")
+    job.run_job("job")
+    assert watched.sent == ["job"] and "SLURM does not answer" in caplog.text

@@ -21,10 +21,17 @@ def answer_sigterm_aside() -> None:
     JobScheduler.exit_gracefully = lambda *said: start_new_thread(answer, said)
 
 
-def mend_slurm(plugin: ModuleType) -> None:
-    """The plugin that is loaded as `snakemake_executor_plugin_slurm`."""
+def mend_slurm(plugin: ModuleType, jobstep_plugin: ModuleType) -> None:
+    """The plugins that are loaded as `snakemake_executor_plugin_slurm` and, within a job, as
+    `snakemake_executor_plugin_slurm_jobstep`.
+    """
     _submit_what_is_ready(plugin)
-    _submit_when_slurm_answers(plugin)
+    for executor, name in (
+        (plugin.Executor, "run_job"),
+        (plugin.Executor, "run_array_jobs"),
+        (jobstep_plugin.Executor, "run_job"),
+    ):
+        _submit_when_slurm_answers(executor, name)
     _watch_every_job(plugin)
 
 
@@ -36,27 +43,31 @@ def _submit_what_is_ready(plugin: ModuleType) -> None:
     plugin.pending_jobs_for_rule = lambda dag, rule: 0
 
 
-def _submit_when_slurm_answers(plugin: ModuleType) -> None:
-    """While SLURM does not answer, each try to send a job fails, so that none are soon left."""
-    for name in ("run_job", "run_array_jobs"):
-        submit = getattr(plugin.Executor, name)
+def _submit_when_slurm_answers(executor: type, name: str) -> None:
+    """While SLURM does not answer, each try to send a job, or to begin with one that has been sent,
+    fails, so that none are soon left.
+    """
+    submit = getattr(executor, name)
 
-        def submit_later(executor, what, submit=submit):
-            _wait_for_slurm(executor)
-            submit(executor, what)
+    def submit_later(executor, what):
+        _wait_for_slurm(executor)
+        submit(executor, what)
 
-        setattr(plugin.Executor, name, submit_later)
+    setattr(executor, name, submit_later)
 
 
 def _wait_for_slurm(executor) -> None:
     end = time.monotonic() + AWAY
     said = False
-    # Its pool of threads ends with the run.
-    while not (_slurm_answers() or executor._job_submission_executor._shutdown):
+    # The pool of threads ends with the run; within a job there is none.
+    pool = getattr(executor, "_job_submission_executor", None)
+    while not (_slurm_answers() or (pool and pool._shutdown)):
         if time.monotonic() > end:
             return
         if not said:
-            executor.logger.warning("SLURM does not answer. Jobs are sent as soon as it does.")
+            executor.logger.warning(
+                "SLURM does not answer. Jobs are sent, or begin, as soon as it does."
+            )
             said = True
         time.sleep(5)
 
