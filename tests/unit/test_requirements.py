@@ -31,9 +31,9 @@ def test_the_container_installs_requirements_and_has_no_versions_of_its_own():
     environment = yaml.safe_load((ROOT / "envs" / "i2crc.yaml").read_text())
     (python,) = (entry for entry in environment["dependencies"] if "python=" in entry)
     assert lines[0].startswith(f"FROM {python.replace('=', ':')}-")
-    assert "COPY requirements.txt /tmp/requirements.txt" in lines
+    assert "COPY requirements.txt ." in lines
     installs = [line for line in lines if "pip" in line]
-    assert installs == ["RUN pip install --no-cache-dir --requirement /tmp/requirements.txt"]
+    assert installs == ["RUN pip install --no-cache-dir --requirement requirements.txt"]
     assert not [line for line in lines[1:] if "=" in line and not line.startswith("ENV HOME=")]
 
 
