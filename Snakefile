@@ -14,20 +14,16 @@ if not workflow.overwrite_configfiles:
 report: "rules/report/workflow.rst"
 
 
-# No time stamp makes a stage stale: rules/staleness.smk.
-inputflags:
-    ancient,
-
-
 include: "rules/common.smk"
-include: "rules/staleness.smk"
+include: "rules/cluster.smk"
 include: "rules/data.smk"
-include: "rules/saliency.smk"
 include: "rules/classifier.smk"
-include: "rules/pseudo_labels.smk"
+include: "rules/labels.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
+include: "rules/published.smk"
 include: "rules/report.smk"
+include: "rules/run.smk"
 
 
 localrules:
@@ -40,7 +36,6 @@ localrules:
     scores,
     report,
     evaluate_checkpoint,
-    status,
 
 
 rule all:
@@ -85,37 +80,7 @@ rule scores:
         rules.score_table.output.markdown,
 
 
-# Shown by `onsuccess`: for a `run:` block here, Snakemake would put the settings into a shell command.
-rule status:
-    input:
-        [],
-
-
 rule evaluate_checkpoint:
     input:
         f"{RESULTS}/scores/published_val_prediction.json",
         f"{RESULTS}/scores/published_val_crf.json",
-
-
-onstart:
-    if SLURM_IS_AWAY and workflow.executor_plugin.name == "slurm":
-        raise WorkflowError(SLURM_IS_AWAY)
-    require_writable(RESULTS, ", or choose another folder with the setting `results`")
-    begin_run()
-    CONTENTS.save()
-    if not RECORDS_LOST:
-        remember_run()
-
-
-onerror:
-    print_failure(log)
-
-
-onsuccess:
-    if RECORDS_LOST and targets() <= {"all"}:
-        remember_run()
-    if targets() == {"status"}:
-        show_status()
-    else:
-        remove_used_logits()
-        print_summary()

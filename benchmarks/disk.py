@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
-from i2crc.dataset import read_index
-from i2crc.files import read_json
+from i2crc.data.index import read_index
+from i2crc.runtime.atomic import read_json
 
 MIB = 2**20
 TRAININGS = ("classifier", "segmentation/initial", "segmentation/final")

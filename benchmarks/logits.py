@@ -15,13 +15,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
-from i2crc.config import Crf
-from i2crc.dataset import read_index
-from i2crc.dense_crf import dense_crf
-from i2crc.images import read_photo
-from i2crc.logits import read_logits, write_logits
-from i2crc.prediction import load_segmentation, predict_logits
-from i2crc.upsampling import upsample
+from i2crc.config.schema import Crf
+from i2crc.data.images import read_photo
+from i2crc.data.index import read_index
+from i2crc.inference.logits import read_logits, write_logits
+from i2crc.inference.prediction import load_segmentation, predict_logits
+from i2crc.labels.dense_crf import dense_crf
+from i2crc.models.upsampling import upsample
 
 
 def main(arguments: argparse.Namespace) -> None:

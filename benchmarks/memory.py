@@ -16,10 +16,10 @@ def seconds_per_step(keep: bool, threads: int, steps: int) -> float:
     """Median seconds of a training step of the CPU-sized classifier (batch 16, 256x256)."""
     import torch
 
-    from i2crc.classifier_net import build_classifier, class_logits
-    from i2crc.config import Classifier, RelationLosses
-    from i2crc.distributed import keep_memory
-    from i2crc.losses import classification_loss, relation_losses
+    from i2crc.config.schema import Classifier, RelationLosses
+    from i2crc.models.cam_classifier import build_classifier, class_logits
+    from i2crc.training.distributed import keep_memory
+    from i2crc.training.losses import classification_loss, relation_losses
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -1,7 +1,7 @@
 # The classifier and its attention maps.
 
 
-checkpoint train_classifier:
+rule train_classifier:
     input:
         index=f"{RESULTS}/data/train.json",
         saliency=rules.download_saliency.output.manifest,
@@ -17,27 +17,25 @@ checkpoint train_classifier:
         "../envs/i2crc.yaml"
     threads: RUNTIME.training_threads
     resources:
-        **several_nodes(),
-        gpu=RUNTIME.gpus,
-        runtime_settings=RUNTIME.model_dump_json(),
+        **training_resources(16000, 480),
     params:
         settings=section("classifier"),
-        weight_file=weight_file(CONFIG.classifier.weights),
+        files=weight_files(CONFIG.classifier.weights),
+        runtime=uncompared(RUNTIME.model_dump_json()),
         seed=f"--seed {CONFIG.seed}",
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/classifier/run",
         code=code("train_classifier"),
-        content=content("train_classifier"),
     shell:
-        "python workflow_scripts/train_classifier.py --settings {params.settings:q}"
+        "python {SCRIPTS:q}/classifier/train_classifier.py --settings {params.settings:q}"
         " {params.seed} {params.deterministic} --index {input.index:q}"
         " --saliency {input.saliency:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
-        " --runtime {resources.runtime_settings:q} --gpus {resources.gpu}"
+        " --runtime {params.runtime:q} --gpus {resources.gpu}"
         " --threads {threads} --log {log:q}"
 
 
-checkpoint infer_cam:
+rule infer_cam:
     input:
         weights=rules.train_classifier.output.weights,
         index=f"{RESULTS}/data/train/{{shard}}.json",
@@ -52,14 +50,39 @@ checkpoint infer_cam:
         "../envs/i2crc.yaml"
     threads: RUNTIME.inference_threads
     resources:
+        **growing(8000, 120),
         gpu=1,
     params:
         settings=section("cam"),
         folder=f"{RESULTS}/cams/maps",
         deterministic=DETERMINISTIC,
         code=code("infer_cam"),
-        content=content("infer_cam"),
     shell:
-        "python workflow_scripts/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
+        "python {SCRIPTS:q}/classifier/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"
         " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"
+
+
+rule classifier_quality:
+    input:
+        weights=rules.train_classifier.output.weights,
+        index=f"{RESULTS}/data/val.json",
+        preflight=PREFLIGHT,
+    output:
+        f"{RESULTS}/quality/classifier.json",
+    log:
+        f"{RESULTS}/logs/classifier_quality.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/classifier_quality.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    threads: RUNTIME.inference_threads
+    resources:
+        gpu=1,
+    params:
+        deterministic=DETERMINISTIC,
+        code=code("classifier_quality"),
+    shell:
+        "python {SCRIPTS:q}/classifier/classifier_quality.py --weights {input.weights:q}"
+        " --index {input.index:q} --output {output:q} --gpus {resources.gpu} {params.deterministic}"
+        " --threads {threads} --log {log:q}"

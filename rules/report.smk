@@ -28,12 +28,41 @@ ARTIFACTS = [
     rules.check_leaks.output[0],
     *([rules.download_saliency.output.manifest] if PSEUDO else []),
     *(f"{RESULTS}/{folder}/weights.safetensors" for folder in TRAININGS.values()),
-    *(manifest for stage in PIPELINE_STAGES for manifest in shards(SCORED_STAGES[stage][1])),
+    *(manifest for stage in PIPELINE_STAGES for manifest in shards(SCORED[stage][1])),
     *expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
 ]
 
 
-checkpoint plot_training:
+rule score_table:
+    input:
+        scores=expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
+        leaks=rules.check_leaks.output,
+        weights=expand(
+            f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
+            round=["initial", "final"] if PSEUDO else ["final"],
+        ),
+    output:
+        markdown=f"{RESULTS}/scores/table.md",
+        html=report(
+            f"{RESULTS}/scores/table.html",
+            category="1 Scores",
+            caption="report/scores.rst",
+            labels={"figure": "1 Table of all stages"},
+        ),
+        fragment=f"{RESULTS}/report/landing.html",
+    log:
+        f"{RESULTS}/logs/score_table.log",
+    conda:
+        "../envs/i2crc.yaml"
+    params:
+        code=code("score_table"),
+    shell:
+        "python {SCRIPTS:q}/report/score_table.py --scores {input.scores:q} --leaks {input.leaks:q}"
+        " --weights {input.weights:q} --output {output.markdown:q} --html {output.html:q}"
+        " --fragment {output.fragment:q} --log {log:q}"
+
+
+rule plot_training:
     input:
         history=lambda wildcards: f"{RESULTS}/{TRAININGS[wildcards.training]}/history.csv",
     output:
@@ -56,13 +85,12 @@ checkpoint plot_training:
             else f"Segmentation network, round {wildcards.training}"
         ),
         code=code("plot_training"),
-        content=content("plot_training"),
     shell:
-        "python workflow_scripts/plot_training.py --history {input.history:q}"
+        "python {SCRIPTS:q}/report/plot_training.py --history {input.history:q}"
         " --title {params.title:q} --output {output:q} --log {log:q}"
 
 
-checkpoint plot_scores:
+rule plot_scores:
     input:
         expand(
             f"{RESULTS}/scores/{{stage}}.json",
@@ -87,13 +115,12 @@ checkpoint plot_scores:
         "../envs/i2crc.yaml"
     params:
         code=code("plot_scores"),
-        content=content("plot_scores"),
     shell:
-        "python workflow_scripts/plot_scores.py --scores {input:q} --per-class {output.per_class:q}"
+        "python {SCRIPTS:q}/report/plot_scores.py --scores {input:q} --per-class {output.per_class:q}"
         " --confusion {output.confusion:q} --log {log:q}"
 
 
-checkpoint plot_sweeps:
+rule plot_sweeps:
     input:
         expand(f"{RESULTS}/sweeps/{{parameter}}.json", parameter=SWEEPS),
     output:
@@ -115,13 +142,12 @@ checkpoint plot_sweeps:
         "../envs/i2crc.yaml"
     params:
         code=code("plot_sweeps"),
-        content=content("plot_sweeps"),
     shell:
-        "python workflow_scripts/plot_sweeps.py --sweeps {input:q} --output {output.figure:q}"
+        "python {SCRIPTS:q}/report/plot_sweeps.py --sweeps {input:q} --output {output.figure:q}"
         " --table {output.table:q} --log {log:q}"
 
 
-checkpoint plot_quality:
+rule plot_quality:
     input:
         saliency=rules.saliency_quality.output,
         classifier=rules.classifier_quality.output,
@@ -138,13 +164,12 @@ checkpoint plot_quality:
         "../envs/i2crc.yaml"
     params:
         code=code("plot_quality"),
-        content=content("plot_quality"),
     shell:
-        "python workflow_scripts/plot_quality.py --saliency {input.saliency:q}"
+        "python {SCRIPTS:q}/report/plot_quality.py --saliency {input.saliency:q}"
         " --classifier {input.classifier:q} --output {output:q} --log {log:q}"
 
 
-checkpoint contact_sheet:
+rule contact_sheet:
     input:
         index=f"{RESULTS}/data/{{split}}.json",
         images=lambda wildcards: f"{RESULTS}/scores/{SHEET_RANKING[wildcards.split]}.images.csv",
@@ -169,16 +194,14 @@ checkpoint contact_sheet:
             for word in ("--column", f"{name}={','.join(manifests)}")
         ],
         images=CONFIG.evaluation.sheet_images,
-        masks=masks("contact_sheet"),
         code=code("contact_sheet"),
-        content=content("contact_sheet"),
     shell:
-        "python workflow_scripts/contact_sheet.py --index {input.index:q}"
+        "python {SCRIPTS:q}/report/contact_sheet.py --index {input.index:q}"
         " --images-csv {input.images:q} --kind {wildcards.kind} --count {params.images}"
         " {params.columns:q} --output {output:q} --log {log:q}"
 
 
-checkpoint run_facts:
+rule run_facts:
     input:
         ARTIFACTS,
     output:
@@ -198,9 +221,8 @@ checkpoint run_facts:
         ),
         benchmarks=f"{RESULTS}/benchmarks",
         code=code("run_facts"),
-        content=content("run_facts"),
     shell:
-        "python workflow_scripts/run_facts.py --config {params.config:q}"
+        "python {SCRIPTS:q}/report/run_facts.py --config {params.config:q}"
         " --benchmarks {params.benchmarks:q} --artifacts {input:q} --output {output:q}"
         " --log {log:q}"
 

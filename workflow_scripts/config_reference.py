@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from i2crc.config import Config, Section, load_config
-from i2crc.console import make_parser, run
-from i2crc.files import InputError, write_bytes
+from i2crc.config.load import load_config
+from i2crc.config.schema import Config, Section
+from i2crc.runtime.atomic import write_bytes
+from i2crc.runtime.errors import InputError
+from i2crc.runtime.parser import make_parser, run
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python workflow_scripts/config_reference.py"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from workflow.conftest import Project
+from helpers.project import Project
 
 SETTINGS = {
     "deterministic": True,

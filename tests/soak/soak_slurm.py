@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from i2crc.mended_snakemake import LOST
+from i2crc.runtime.mended_snakemake import LOST
 from soak import KINDS, Run, Soak, main
-from workflow import slurm
-from workflow.conftest import config_options
+from helpers import slurm
+from helpers.project import config_options
 
 # As long as a job takes, its two starts of Snakemake included.
 SECONDS = 30

@@ -1,0 +1,54 @@
+# A published checkpoint is evaluated; predictions are packed for the test server.
+SUBMITTED = {"crf": "crf", "prediction": "predictions"}[CONFIG.evaluation.submission]
+
+
+rule fetch_checkpoint:
+    input:
+        index=f"{RESULTS}/data/val.json",
+        preflight=PREFLIGHT_PUBLISHED,
+    output:
+        weights=f"{RESULTS}/segmentation/published/weights.safetensors",
+    log:
+        f"{RESULTS}/logs/fetch_checkpoint.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch_checkpoint.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    params:
+        source=CONFIG.checkpoint.source,
+        files=source_files(CONFIG.checkpoint.source),
+        downloads=uncompared(shared("segmentation/published/cache", "downloads")),
+        sha256=CONFIG.checkpoint.sha256,
+        settings=section("segmentation"),
+        cache=f"{RESULTS}/segmentation/published/cache",
+        code=code("fetch_checkpoint"),
+    shell:
+        "python {SCRIPTS:q}/published/fetch_checkpoint.py --source {params.source:q} --sha256={params.sha256:q}"
+        " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"
+        " --downloads {params.downloads:q} --weights {output.weights:q} --log {log:q}"
+
+
+def test_index(wildcards):
+    """The index of the images to predict for a test server."""
+    if not CONFIG.dataset.test_list:
+        raise WorkflowError("dataset.test_list is empty: name the list of the test images")
+    return f"{RESULTS}/data/test.json"
+
+
+rule voc_submission:
+    input:
+        index=test_index,
+        manifests=shards(f"{SUBMITTED}/final/test"),
+    output:
+        f"{RESULTS}/voc_submission.zip",
+    log:
+        f"{RESULTS}/logs/voc_submission.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/voc_submission.tsv"
+    conda:
+        "../envs/i2crc.yaml"
+    params:
+        code=code("voc_submission"),
+    shell:
+        "python {SCRIPTS:q}/published/voc_submission.py --index {input.index:q}"
+        " --manifests {input.manifests:q} --output {output:q} --log {log:q}"

@@ -1,0 +1,91 @@
+# The beginning and the end of a run: one run at a time works on its results, damaged outputs are made
+# again, and the last lines say what to look at.
+import filelock
+
+# The kernel frees it when the run is killed.
+RUN_LOCK = filelock.FileLock(Path(RESULTS) / ".lock", timeout=0)
+
+
+def take_results():
+    """Take these results for this run alone; raise WorkflowError if another run works on them."""
+    folder = Path(RESULTS).absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        RUN_LOCK.acquire()
+    except filelock.Timeout:
+        raise WorkflowError(
+            f"{RESULTS}: another run is already at work on these results. Wait for it, or stop it "
+            "with Ctrl-C (what it has finished is kept), or give this run results of its own: "
+            "--config experiment=NAME"
+        ) from None
+    except OSError as error:
+        raise WorkflowError(
+            f"{there}: cannot be written ({error.strerror}), which {RESULTS} needs; correct that, "
+            "or choose another folder with the setting `results`"
+        ) from None
+
+
+def look_at_results():
+    """Forget manifests whose files are damaged, unless another run is at work on them."""
+    if not Path(RESULTS, ".lock").exists():
+        return
+    try:
+        with RUN_LOCK:
+            for problem in forget_damaged(Path(RESULTS)):
+                logger.warning(problem)
+    except (filelock.Timeout, OSError):
+        pass  # another run did that when it began; or the results can only be read
+
+
+def print_summary():
+    """Print the table of scores, and where the pictures are."""
+    table, sheets = Path(RESULTS, "scores/table.md"), Path(RESULTS, "report/sheets")
+    if table.exists():
+        print(f"Scores: {table}\n{table.read_text()}")
+    if sheets.exists():
+        print(f"Pictures: {sheets}")
+
+
+def print_failure(log_files):
+    """Say how to go on after a run that failed or was stopped; `log_files` are Snakemake's."""
+    text = "".join(Path(file).read_text() for file in log_files if Path(file).is_file())
+    if "Signals.SIGKILL" in text or "exit status 137" in text:
+        print(
+            "A job above was killed from outside, most likely by the kernel because memory ran out "
+            "(see `dmesg`): give fewer --cores, or lower runtime.workers or "
+            "runtime.inference_threads.",
+            file=sys.stderr,
+        )
+    print(
+        f"{RESULTS} is not finished. Nothing finished is lost: correct what the errors above say, "
+        "and start the same command again; it continues.",
+        file=sys.stderr,
+    )
+
+
+def end_quietly(kind, error, trace):
+    """End with a line instead of a traceback if Ctrl-C meets Snakemake itself at work."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("Stopped. Start the same command again and it continues.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if workflow.is_main_process:
+    sys.excepthook = end_quietly
+    look_at_results()
+
+
+onstart:
+    if SLURM_IS_AWAY and workflow.executor_plugin.name == "slurm":
+        raise WorkflowError(SLURM_IS_AWAY)
+    take_results()
+
+
+onerror:
+    print_failure(log)
+
+
+onsuccess:
+    print_summary()

@@ -1,0 +1,140 @@
+"""The profile for Kubernetes: kubectl is played, and the saliency maps lie in a loopback S3."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from i2crc.runtime.atomic import digest_file, read_json
+from helpers.s3_server import s3  # noqa: F401
+from helpers.project import ROOT, Project, config_options, run
+from workflow.test_strange_images import write_folder
+
+PROFILE = "profiles/kubernetes"
+WAITING = """
+import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(Path("told").touch() or 1))
+Path("ready").touch()
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Path:
+    """The folder in which the played Kubernetes keeps its jobs."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE_KUBERNETES", str(folder))
+    monkeypatch.setenv("PATH", f"{ROOT / 'tests/workflow/fake_kubernetes'}:{os.environ['PATH']}")
+    return folder
+
+
+def command(*arguments: str, settings: dict | None = None) -> list[str]:
+    profile = ["--workflow-profile", PROFILE, "--seconds-between-status-checks", "1"]
+    return [sys.executable, "-m", "snakemake", *arguments, *profile, *config_options(settings)]
+
+
+def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
+    project = Project.new(tmp_path / "project")
+    profile = project.folder / PROFILE / "profile.yaml"
+    profile.write_text(profile.read_text().replace("--claim i2crc", "--claim i2crc --secret s3"))
+    write_folder(project.folder / "data")
+    with tarfile.open(tmp_path / "maps.tar", "w") as tar:
+        tar.add(project.folder / "data/saliency", "maps")
+    s3.upload_file(str(tmp_path / "maps.tar"), "maps", "maps.tar")
+    sha256 = digest_file(tmp_path / "maps.tar")
+    lists = {"train_list": "train.csv", "val_list": "val.csv"}
+    settings = {
+        "dataset": {"root": "data", "masks": "masks", **lists},
+        "saliency": {"source": "s3://maps/maps.tar", "sha256": sha256},
+    }
+    there = set(project.folder.iterdir())
+    wanted = project.results / "saliency/manifest.json"
+    done = run(command("results/demo/saliency/manifest.json", settings=settings), project.folder)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    manifest = read_json(wanted)
+    assert manifest["archive_sha256"] == sha256 and not manifest["problems"]
+    assert manifest["count"] and (project.results / "saliency/maps").is_dir()
+    assert {path.name for path in set(project.folder.iterdir()) - there} == {
+        "results",
+        ".snakemake",
+    }
+    told = [path for path in project.folder.rglob("*") if path.is_file()]
+    assert not [path for path in told if b"X-Amz-Signature" in path.read_bytes()]
+
+    sent = [json.loads(path.read_text()) for path in sorted(cluster.glob("*.json"))]
+    names = [job["metadata"]["generateName"] for job in sent]
+    assert names == ["i2crc-download-saliency-", "i2crc-prepare-data-"]
+    pod = sent[0]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"] == {"cpu": 4, "memory": "4000M"}
+    assert container["volumeMounts"][0] == {"name": "project", "mountPath": str(project.folder)}
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "i2crc"}
+
+
+def test_ctrl_c_deletes_the_jobs_and_they_hear_of_it(cluster, tmp_path):
+    project = Project.new(tmp_path / "project")
+    (project.folder / "workflow_scripts/render_demo.py").write_text(WAITING)
+    snakemake = subprocess.Popen(command("render_demo"), cwd=project.folder)
+    while not (project.folder / "ready").exists():
+        assert snakemake.poll() is None
+        time.sleep(0.1)
+    snakemake.send_signal(signal.SIGINT)
+    assert snakemake.wait(60)
+    deadline = time.monotonic() + 60
+    while not list(cluster.glob("*.end")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (project.folder / "told").exists()
+
+
+def test_a_gpu_is_asked_for_and_a_failed_job_is_told_with_its_log(cluster, tmp_path):
+    (tmp_path / "job.sh").write_text("echo out of luck; exit 3")
+    needs = ["--rule", "predict", "--cpus", "4", "--memory", "12000", "--gpus", "2"]
+    where = ["--image", "image:1", "--claim", "volume", "--minutes", "120"]
+    submit = [sys.executable, ROOT / PROFILE / "submit.py", *needs, *where, "job.sh"]
+    name = run(submit, tmp_path).stdout.strip()
+    (sent,) = (json.loads(path.read_text()) for path in cluster.glob("*.json"))
+    pod = sent["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
+    assert pod["activeDeadlineSeconds"] == 7200
+    while (asked := run(["sh", f"{PROFILE}/status", name], ROOT)).stdout == "running\n":
+        time.sleep(0.05)
+    assert asked.stdout == "failed\n"
+    assert "out of luck" in asked.stderr and "BackoffLimitExceeded" in asked.stderr
+    assert run(["sh", f"{PROFILE}/status", "job.batch/gone"], ROOT).stdout == "failed\n"
+
+
+def test_the_main_job_may_do_what_the_profile_does():
+    parts = yaml.safe_load_all((ROOT / PROFILE / "main.yaml").read_text())
+    part = {one["kind"]: one for one in parts}
+    allowed = {
+        (on, verb) for r in part["Role"]["rules"] for on in r["resources"] for verb in r["verbs"]
+    }
+    assert {("jobs", verb) for verb in ("create", "get", "delete")} <= allowed
+    assert {("pods", "list"), ("pods/log", "get")} <= allowed
+    (container,) = part["Job"]["spec"]["template"]["spec"]["containers"]
+    assert container["workingDir"] == container["volumeMounts"][0]["mountPath"]
+
+
+def test_all_profiles_ask_for_the_same():
+    kubernetes, cluster, slurm = (
+        yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text())
+        for name in ("kubernetes", "cluster-generic", "slurm")
+    )
+    differing = {key for key in kubernetes if kubernetes[key] != cluster.get(key)}
+    assert differing == {f"cluster-generic-{what}-cmd" for what in ("submit", "status", "cancel")}
+    for resources in slurm["set-resources"].values():
+        resources.pop("slurm_extra", None)
+    differing = {key for key in kubernetes if kubernetes[key] != slurm.get(key)} - differing
+    assert differing == {"executor", "retries"}

@@ -1,0 +1,83 @@
+"""One cache folder for two clones of the project: nothing is fetched or decoded twice."""
+
+import re
+import tarfile
+
+from i2crc.runtime.atomic import digest_file, read_json
+from unit.test_download import answer, server  # noqa: F401
+from helpers.project import Project
+from workflow.test_strange_images import write_folder
+
+TARGET = "results/demo/saliency/manifest.json"
+# A scheduler that starts each job at once.
+SUBMITTED = [
+    *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "sh", "--jobs", "2"),
+    *("--seconds-between-status-checks", "1"),
+]
+# Put into a stage, to look at what it has been given.
+TELL = """import argparse
+import os
+from pathlib import Path
+Path("results/told").write_text(os.environ["TORCH_HOME"] + " " + os.environ["HF_HOME"])
+"""
+
+
+def decoded(project: Project) -> list[str]:
+    """How many files each stage had to decode, and how many it knew."""
+    logs = ("prepare_data/train.log", "download_saliency.log")
+    text = "".join((project.results / "logs" / log).read_text() for log in logs)
+    return re.findall(r"(\d+) (?:maps )?decoded, (\d+) known", text)
+
+
+def made(project: Project) -> dict[str, bytes | dict]:
+    """The artifacts: bytes of images, JSON without its provenance."""
+    found: dict[str, bytes | dict] = {}
+    for folder in ("data", "saliency"):
+        for path in (project.results / folder).rglob("*"):
+            name = str(path.relative_to(project.results))
+            if path.suffix == ".json":
+                found[name] = {k: v for k, v in read_json(path).items() if k != "provenance"}
+            elif path.suffix == ".png":
+                found[name] = path.read_bytes()
+    return found
+
+
+def test_the_second_clone_fetches_and_decodes_nothing(server, tmp_path, monkeypatch):  # noqa: F811
+    write_folder(tmp_path / "data")
+    with tarfile.open(tmp_path / "maps.tar", "w") as tar:
+        tar.add(tmp_path / "data/saliency", "maps")
+    server.script = [answer(body=(tmp_path / "maps.tar").read_bytes())]
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    lists = {"train_list": "train.csv", "val_list": "val.csv"}
+    settings = {
+        "runtime": {"cache": str(tmp_path / "cache")},
+        "dataset": {"root": str(tmp_path / "data"), "masks": "masks", **lists},
+        "saliency": {"source": server.url, "sha256": digest_file(tmp_path / "maps.tar")},
+    }
+    clones = [Project.new(tmp_path / name) for name in ("one", "two")]
+    # Named in the configuration, or as Snakemake's users know it.
+    ways = [([], settings), ([*SUBMITTED, "--cache"], {**settings, "runtime": {"workers": 0}})]
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    for project, (options, told) in zip(clones, ways, strict=True):
+        script = project.folder / "workflow_scripts/prepare_data.py"
+        script.write_text(script.read_text().replace("import argparse", TELL, 1))
+        there = {*project.folder.iterdir(), *tmp_path.iterdir()}
+        done = project.snakemake(TARGET, *options, settings=told)
+        assert done.returncode == 0, done.stdout + done.stderr
+        new = {*project.folder.iterdir(), *tmp_path.iterdir()} - there
+        assert {path.name for path in new} <= {"results", ".snakemake", "cache"}
+    assert len(server.requests) == 1
+    first, second = map(decoded, clones)
+    assert [int(count) > 0 for count, _ in first] == [True, True]
+    assert [(count, int(known) > 0) for count, known in second] == [("0", True), ("0", True)]
+    assert made(clones[0]) == made(clones[1])
+    told = [(project.folder / "results/told").read_text() for project in clones]
+    assert told == [f"{tmp_path}/cache/torch {tmp_path}/cache/huggingface"] * 2
+    again = clones[1].snakemake("--dry-run", TARGET, settings={**settings, "runtime": {}})
+    assert "Nothing to be done" in again.stdout + again.stderr
+    # What Snakemake itself keeps of the files that it reads.
+    assert {str(path.relative_to(home)) for path in home.iterdir()} <= {".cache"}
+    assert not [p for p in (home / ".cache").rglob("*") if "snakemake" not in str(p)]

@@ -1,0 +1,74 @@
+"""Real photographs of VOC 2012 (shared/data beside the repository), where they are there."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from i2crc.artifacts.manifest import write_manifest
+from i2crc.artifacts.provenance import Origin
+from i2crc.config.load import read_config
+from i2crc.config.schema import Dataset
+from i2crc.data.build_index import build_index
+from i2crc.data.index import index_json
+from i2crc.runtime.atomic import digest_file, write_json
+from helpers.project import ROOT, run
+
+CLASSES = read_config(ROOT / "config/voc12-small.yaml").dataset.classes
+
+
+@pytest.fixture(scope="session")
+def voc() -> Path:
+    folder = ROOT.parent / "shared/data/voc2012-mini"
+    if not folder.is_dir():
+        pytest.skip(f"no photographs: {folder} is no folder")
+    return folder
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_classes_in_the_masks_are_those_of_the_list(voc, split):
+    by_list, by_masks = (
+        build_index(split, voc, Dataset(labels_from=source), CLASSES, 2)
+        for source in ("list", "masks")
+    )
+    assert by_list == by_masks
+
+
+def train(voc: Path, folder: Path, supervision: str):
+    """Train on eight photographs, with their ground truth given as pseudo labels."""
+    index = build_index("train", voc, Dataset(limit=8), CLASSES, 2)
+    write_json(folder / "train.json", index_json(index))
+    labels = folder / "labels"
+    labels.mkdir()
+    for entry in index.images:
+        shutil.copy(entry.mask, labels)
+    files = {path.name: digest_file(path) for path in labels.iterdir()}
+    write_manifest(folder / "labels.json", Origin(Path(__file__), []), labels, files)
+    settings = {
+        "backbone": "efficientnet_lite0", "output_stride": 32, "weights": {"source": "random"},
+        "scales": [1.0], "crop_size": 64, "batch_size": 2, "iterations": 1,
+        "supervision": supervision,
+    }  # fmt: skip
+    command = [
+        sys.executable, ROOT / "workflow_scripts/train_segmentation.py",
+        "--settings", json.dumps(settings), "--index", folder / "train.json",
+        "--labels", folder / "labels.json", "--run-folder", folder / "run",
+        "--weights", folder / "weights.safetensors", "--history", folder / "history.csv",
+    ]  # fmt: skip
+    return run(command, ROOT)
+
+
+def test_ground_truth_passed_off_as_pseudo_labels_is_refused(voc, tmp_path):
+    done = train(voc, tmp_path, "pseudo")
+    assert done.returncode == 1
+    assert "8 of 8 labels equal the ground truth" in done.stderr
+    assert "segmentation.supervision: full" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ground_truth_declared_so_is_trained_on(voc, tmp_path):
+    done = train(voc, tmp_path, "full")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "weights.safetensors").exists()

@@ -1,0 +1,194 @@
+"""Scores of the reduced demo, recomputed from its PNGs; guards, explanations, comparison, zip."""
+
+import csv
+import json
+import shutil
+import sys
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.project import ROOT, run
+
+FOLDERS = {
+    "initial_labels": ("train", "labels/initial/images"),
+    "refined_labels": ("train", "labels/refined/images"),
+    "train_aug_crf": ("train", "crf/initial/train/images"),
+    "val_prediction": ("val", "predictions/final/val/images"),
+    "val_crf": ("val", "crf/final/val/images"),
+}
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def recompute(finished, split: str, folder: str) -> dict:
+    """All scores by plain sums over classes, from the PNGs alone."""
+    index = json.loads((finished.results / f"data/{split}.json").read_text())
+    masks = [finished.folder / entry["mask"] for entry in index["images"]]
+    files = [finished.results / folder / f"{entry['id']}.png" for entry in index["images"]]
+    sums = defaultdict(float)
+    for truth, label in zip(map(pixels, masks), map(pixels, files), strict=True):
+        known = truth != 255
+        sums["known"] += known.sum()
+        sums["answered"] += (known & (label != 255)).sum()
+        sums["right"] += (known & (label == truth)).sum()
+        for c in range(len(index["classes"]) + 1):
+            answered = known & (label != 255)
+            filled = np.where(label == 255, 0, label)
+            sums["hit", c] += (known & (truth == c) & (label == c)).sum()
+            sums["truth", c] += (known & (truth == c)).sum()
+            sums["truth answered", c] += (answered & (truth == c)).sum()
+            sums["said", c] += (known & (label == c)).sum()
+            sums["hit filled", c] += (known & (truth == c) & (filled == c)).sum()
+            sums["said filled", c] += (known & (filled == c)).sum()
+    labels = range(len(index["classes"]) + 1)
+
+    def mean_iou(hit: str, truth: str, said: str) -> float:
+        present = [c for c in labels if sums[truth, c]]
+        union = {c: sums[truth, c] + sums[said, c] - sums[hit, c] for c in present}
+        return float(np.mean([sums[hit, c] / union[c] for c in present]))
+
+    return {
+        "images": len(files),
+        "miou": mean_iou("hit", "truth answered", "said"),
+        "miou_255_as_background": mean_iou("hit filled", "truth", "said filled"),
+        "miou_255_as_wrong": mean_iou("hit", "truth", "said"),
+        "coverage": sums["answered"] / sums["known"],
+        "pixel_accuracy": sums["right"] / sums["answered"] if sums["answered"] else 0,
+    }
+
+
+@pytest.mark.parametrize("stage", FOLDERS)
+def test_scores_are_those_of_the_pngs(finished, stage):
+    score = json.loads((finished.results / f"scores/{stage}.json").read_text())
+    for name, value in recompute(finished, *FOLDERS[stage]).items():
+        assert score[name] == pytest.approx(value, abs=1e-12), name
+    low, high = score["miou_interval"]
+    assert low <= high
+    assert 0 <= score["boundary_iou"] <= 1
+    with open(finished.results / f"scores/{stage}.images.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == score["images"]
+
+
+def test_saliency_quality_is_that_of_the_pngs(finished):
+    quality = json.loads((finished.results / "quality/saliency.json").read_text())
+    index = json.loads((finished.results / "data/train.json").read_text())
+    both = either = 0
+    errors = []
+    for entry in index["images"]:
+        truth = pixels(finished.folder / entry["mask"])
+        saliency = pixels(finished.results / f"saliency/maps/{entry['id']}.png")[truth != 255]
+        foreground = truth[truth != 255] > 0
+        both += ((saliency >= 127.5) & foreground).sum()
+        either += ((saliency >= 127.5) | foreground).sum()
+        errors.append(np.abs(saliency / 255 - foreground).mean())
+    assert quality["iou"] == pytest.approx(both / either)
+    assert quality["mae"] == pytest.approx(np.mean(errors))
+
+
+def test_a_sweep_holds_the_configured_value_and_the_score_of_the_stage(finished):
+    for parameter, stage in (("cam_background", "cam"), ("conflict_threshold", "initial_labels")):
+        sweep = json.loads((finished.results / f"sweeps/{parameter}.json").read_text())
+        score = json.loads((finished.results / f"scores/{stage}.json").read_text())
+        assert sweep["fixed"]["miou"] == pytest.approx(score["miou"])
+        best = max(sweep["points"], key=lambda point: point["miou"])
+        assert sweep["oracle"]["miou"]["miou"] == best["miou"] >= sweep["fixed"]["miou"]
+
+
+def test_every_artifact_carries_its_provenance(finished):
+    artifacts = [
+        path
+        for folder in ("data", "cams", "labels", "predictions", "crf", "scores", "sweeps")
+        for path in (finished.results / folder).rglob("*.json")
+    ]
+    assert len(artifacts) > 30
+    facts = [json.loads(path.read_text())["provenance"] for path in artifacts]
+    for training in ("classifier", "segmentation/initial", "segmentation/final"):
+        beside = finished.results / training / "weights.safetensors.provenance"
+        facts.append(json.loads(beside.read_text()))
+        assert facts[-1]["seed"] == 0
+    names = {"script", "settings", "settings_sha256", "code_sha256", "inputs", "seed", "precision",
+             "device", "versions", "git", "start", "seconds"}  # fmt: skip
+    assert all(names <= set(found) for found in facts)
+
+
+def explain(finished, path: str):
+    command = [sys.executable, "workflow_scripts/explain.py", path]
+    return run(command, finished.folder)
+
+
+def test_explain_leads_back_to_the_photograph(finished):
+    entry = json.loads((finished.results / "data/train.json").read_text())["images"][0]
+    done = explain(finished, f"results/demo/labels/refined/images/{entry['id']}.png")
+    assert done.returncode == 0, done.stderr
+    for word in ("refine_labels", "crf", "predict", "train_segmentation", "gen_gt", "infer_cam",
+                 "train_classifier", "prepare_data", entry["image"]):  # fmt: skip
+        assert word in done.stdout, word
+
+
+@pytest.mark.parametrize("path", ["scores/val_crf.json", "classifier/weights.safetensors",
+                                  "report/sweeps.svg", "scores/table.md"])  # fmt: skip
+def test_explain_knows_every_kind_of_artifact(finished, path):
+    done = explain(finished, f"results/demo/{path}")
+    assert done.returncode == 0, done.stderr
+    assert "train_classifier" in done.stdout
+
+
+def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(copied):
+    leaky = {"experiment": "leaky", "dataset": {"val_list": "train_cls.txt"}}
+    done = copied.snakemake("cams", settings=leaky)
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert "12 problems to mend before the run can start" in output
+    assert "demo_train_0012: a validation image that is in the training list too" in output
+    assert "evaluation.allow_leaks" in output
+    assert not (copied.folder / "results/leaky/classifier").exists()
+
+
+def test_compare_tells_the_difference_and_the_settings_that_differ(copied):
+    other = copied.folder / "results/other"
+    shutil.copytree(copied.results, other, dirs_exist_ok=True)
+    for path in (other / "labels/initial").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["provenance"]["settings"]["conflict_threshold"] = 0.75
+        path.write_text(json.dumps(content))
+    compared = {"compare": {"experiments": ["results/demo", "results/other"]}}
+    done = copied.snakemake("compare", settings=compared)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (copied.results / "compare/table.md").read_text()
+    assert "val_crf" in table
+    page = (copied.results / "compare/compare.html").read_text()
+    assert "conflict_threshold" in page
+    assert "<svg" in page
+
+
+def test_the_zip_for_the_test_server(copied):
+    done = copied.snakemake("voc_submission", settings={"dataset": {"test_list": "val_cls.txt"}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rule train_classifier" not in done.stdout + done.stderr
+    with zipfile.ZipFile(copied.results / "voc_submission.zip") as archive:
+        names = archive.namelist()
+        assert len(names) == 6
+        for name in names:
+            assert name.startswith("results/VOC2012/Segmentation/comp6_test_cls/demo_val_")
+            with archive.open(name) as file, Image.open(file) as image:
+                assert (image.mode, image.size) == ("P", (64, 64))
+
+
+def test_a_submission_without_a_list_says_which_setting_is_missing(copied):
+    done = copied.snakemake("voc_submission", settings={"experiment": "none"})
+    assert done.returncode != 0
+    assert "dataset.test_list is empty" in done.stdout + done.stderr
+
+
+def test_help_needs_no_snakemake():
+    for script in ("explain", "compare", "score", "sweep", "voc_submission"):
+        done = run([sys.executable, ROOT / f"workflow_scripts/{script}.py", "--help"], ROOT)
+        assert done.returncode == 0, done.stderr

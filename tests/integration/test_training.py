@@ -1,0 +1,179 @@
+"""Trainings as processes: killed and resumed, on two processes, with a loss that is not finite."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from helpers.project import ROOT, called, run
+
+SETTINGS = {
+    "backbone": "efficientnet_lite0",
+    "output_stride": 32,
+    "weights": {"source": "random"},
+    "head_convs": 0,
+    "head_std": 0.01,
+    "input_size": 64,
+    "flip": True,
+    "batch_size": 4,
+    "epochs": 6,
+    "schedule": {"name": "poly"},
+}
+
+
+class Training:
+    """Command lines of a classifier training on the reduced demo's data."""
+
+    def __init__(self, results: Path, folder: Path) -> None:
+        self.results, self.folder = results, folder
+
+    def command(self, name: str, *arguments: str, **settings) -> list[str]:
+        place = self.folder / name
+        return [
+            sys.executable, str(ROOT / "workflow_scripts/train_classifier.py"),
+            "--settings", json.dumps({**SETTINGS, **settings}),
+            "--index", str(self.results / "data/train.json"),
+            "--saliency", str(self.results / "saliency/manifest.json"),
+            "--run-folder", str(place / "run"),
+            "--weights", str(self.weights(name)),
+            "--history", str(place / "history.csv"),
+            "--log", str(place / "log"),
+            *arguments,
+        ]  # fmt: skip
+
+    def weights(self, name: str) -> Path:
+        return self.folder / name / "weights.safetensors"
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            self.command(name, *arguments),
+            cwd=self.results.parents[1],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def training(finished, tmp_path) -> Training:
+    return Training(finished.results, tmp_path)
+
+
+def runtime(**settings) -> tuple[str, str]:
+    return "--runtime", json.dumps({"workers": 1, "log_seconds": 0.001, **settings})
+
+
+def wait_for_iteration(process: subprocess.Popen, number: int) -> None:
+    for line in process.stderr:
+        if f"iteration {number}/" in line:
+            return
+    raise AssertionError(f"the training ended before iteration {number}")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_killed_training_continues_and_ends_with_the_same_bytes(training, how):
+    whole = run(training.command("whole", *runtime()), training.results.parents[1])
+    assert whole.returncode == 0, whole.stderr
+
+    process = training.start("killed", *runtime(checkpoint_seconds=0.001))
+    wait_for_iteration(process, 7)
+    process.send_signal(how)
+    process.communicate()
+    assert process.returncode == (-9 if how is signal.SIGKILL else 128 + how)
+    assert not training.weights("killed").exists()
+
+    again = run(training.command("killed", *runtime()), training.results.parents[1])
+    assert again.returncode == 0, again.stderr
+    assert "resumed at iteration" in again.stderr
+    for name in ("weights.safetensors", "history.csv"):
+        killed = training.folder / "killed" / name
+        assert killed.read_bytes() == (training.folder / "whole" / name).read_bytes()
+
+
+def test_a_finished_training_is_not_repeated(training):
+    command = training.command("once", *runtime(), epochs=1)
+    assert run(command, training.results.parents[1]).returncode == 0
+    training.weights("once").unlink()
+    started = time.monotonic()
+    again = run(command, training.results.parents[1])
+    assert "already trained" in again.stderr
+    assert "iteration" not in again.stderr.split("already trained")[1]
+    assert training.weights("once").exists()
+    assert time.monotonic() - started < 120
+
+
+def test_other_settings_start_afresh(training):
+    process = training.start("changed", *runtime(checkpoint_seconds=0.001))
+    wait_for_iteration(process, 3)
+    process.terminate()
+    process.communicate()
+    command = training.command("changed", *runtime(), epochs=2)
+    again = run(command, training.results.parents[1])
+    assert again.returncode == 0, again.stderr
+    assert "starting afresh" in again.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_images(training):
+    command = training.command("nan", *runtime(), optimizer={"learning_rate": 1e30})
+    done = run(command, training.results.parents[1])
+    assert done.returncode == 1
+    assert "the loss is" in done.stderr
+    assert "demo_train_" in done.stderr
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_two_processes_compute_what_one_does(training, batch_size):
+    """Also with unequal parts of a batch.
+
+    Batch statistics are per process on the CPU, so the comparison freezes them.
+    """
+    common = {"batch_norm": "freeze", "epochs": 2, "optimizer": {"learning_rate": 1e-3}}
+    common |= {"batch_size": batch_size}
+    common |= {"backbone_stage": 3, "output_stride": 16}
+    for name, processes in (("one", "1"), ("two", "2")):
+        command = training.command(name, *runtime(), "--processes", processes, **common)
+        done = run(command, training.results.parents[1])
+        assert done.returncode == 0, done.stderr
+    one, two = (load_file(training.weights(name)) for name in ("one", "two"))
+    for name, value in one.items():
+        assert (value - two[name]).abs().max() <= 1e-4 * max(1, value.abs().max()), name
+    histories = ((training.folder / name / "history.csv").read_text() for name in ("one", "two"))
+    losses = [
+        [float(row["loss"]) for row in csv.DictReader(history.splitlines())]
+        for history in histories
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_processes_go_on_when_one_of_them_has_died(training):
+    """As after any end, with the bytes of a run that nothing disturbed."""
+    two = ("--processes", "2")
+    whole = run(training.command("whole", *runtime(), *two), training.results.parents[1])
+    assert whole.returncode == 0, whole.stderr
+    process = training.start("died", *runtime(checkpoint_seconds=0.001), *two)
+    wait_for_iteration(process, 7)
+    ranks = called("train_classifier.py", psutil.Process(process.pid).children())
+    assert len(ranks) == 2
+    ranks[1].kill()
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert said.count("resumed at iteration") == 1
+    for name in ("weights.safetensors", "history.csv"):
+        died = training.folder / "died" / name
+        assert died.read_bytes() == (training.folder / "whole" / name).read_bytes()
+
+
+def test_an_error_of_two_processes_is_not_met_again(training):
+    command = training.command(
+        "nan", *runtime(), "--processes", "2", optimizer={"learning_rate": 1e30}
+    )
+    done = run(command, training.results.parents[1])
+    assert done.returncode != 0
+    assert "the loss is" in done.stderr
+    assert len(list((training.folder / "nan/run").glob("attempt-*.log"))) == 1

@@ -1,0 +1,302 @@
+"""Artifacts that were damaged, edited or put there by others: an error that names the file."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plot_quality import classifier_rows, saliency_part
+from plot_sweeps import sweep_page
+from score_table import notes
+from score_table import row as score_row
+
+from i2crc.artifacts.contents import Contents, artifact_contents
+from i2crc.artifacts.manifest import damaged_files
+from i2crc.artifacts.journal import Journal
+from i2crc.artifacts.lineage import stages, trace
+from i2crc.artifacts.manifest import read_manifests
+from i2crc.artifacts.provenance import content_digest, read_provenance
+from i2crc.artifacts.schemas import ClassifierQuality, SaliencyQuality, Sweep, read_checked
+from i2crc.artifacts.stages import Stage
+from i2crc.data.index import read_index
+from i2crc.evaluation.comparison import read_experiments, read_images
+from i2crc.report.pages import html_table
+from i2crc.runtime.atomic import digest_bytes
+from i2crc.runtime.errors import InputError
+
+FACTS = {
+    "script": "gen_gt",
+    "settings": {"a": 1},
+    "settings_sha256": "0" * 64,
+    "code_sha256": "0" * 64,
+    "inputs": {"../a.json": "0" * 64},
+    "seed": 0,
+    "precision": None,
+    "device": "cpu",
+    "versions": {"python": "3"},
+    "git": {"revision": "0" * 40, "changed": False},
+    "start": "2024-01-01T00:00:00+00:00",
+    "seconds": 1.5,
+}
+MANIFEST = {
+    "stage": "gen_gt",
+    "folder": "images",
+    "count": 1,
+    "files": {"a.png": "0" * 64},
+    "provenance": FACTS,
+}
+INDEX = {
+    "split": "train",
+    "classes": ["cat", "dog"],
+    "images": [
+        {
+            "id": "a",
+            "image": "photos/a.jpg",
+            "mask": None,
+            "classes": [0, 1],
+            "width": 4,
+            "height": 3,
+            "sha256": "0" * 64,
+        }
+    ],
+    "provenance": FACTS,
+}
+SCORE = {
+    "stage": "cam",
+    "split": "train",
+    "images": 1,
+    "miou": 0.5,
+    "miou_interval": [0.4, 0.6],
+    "iou": {"background": 0.5, "cat": None},
+    "provenance": FACTS,
+}
+POINT = {
+    "value": 0.2,
+    "miou": 0.5,
+    "miou_255_as_background": 0.4,
+    "miou_255_as_wrong": 0.3,
+    "coverage": 0.9,
+}
+MIOUS = ("miou", "miou_255_as_background", "miou_255_as_wrong")
+# What is shown in a table: its shape, an example, how it is shown.
+SHOWN = [
+    (
+        Stage,
+        SCORE | POINT | {"boundary_iou": 0.1, "pixel_accuracy": 0.7, "images_without_mask": ["a"]},
+        lambda score: (html_table(["a"], [score_row(score)]), notes([score])),
+    ),
+    (
+        Sweep,
+        {"parameter": "p", "split": "train", "points": [POINT], "fixed": POINT}
+        | {"oracle": dict.fromkeys(MIOUS, POINT)},
+        lambda sweep: sweep_page([sweep]),
+    ),
+    (
+        SaliencyQuality,
+        {"split": "train", "images": 1, "threshold": 0.5, "iou": 0.5, "precision": 0.5}
+        | {"recall": 0.5, "mae": 0.1},
+        saliency_part,
+    ),
+    (
+        ClassifierQuality,
+        {"split": "val", "images": 1, "mean_average_precision": 0.5}
+        | {"average_precision": {"cat": 0.5, "dog": None}, "positives": {"cat": 1, "dog": 0}},
+        classifier_rows,
+    ),
+]
+ARTIFACTS = {"manifest": MANIFEST, "index": INDEX, "score": SCORE}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=5,
+)
+
+
+def places(value, prefix=()) -> list[tuple]:
+    """The way to every value within a JSON value."""
+    found = [prefix]
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            found += places(inner, (*prefix, key))
+    return found
+
+
+def changed(value, place: tuple, new, drop: bool):
+    """`value` with another value in a place, or without it."""
+    if not place:
+        return new
+    value = json.loads(json.dumps(value))
+    inner = value
+    for key in place[:-1]:
+        inner = inner[key]
+    if drop:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = new
+    return value
+
+
+@st.composite
+def nearly(draw):
+    """An artifact in which one value is another one or missing."""
+    artifact = ARTIFACTS[draw(st.sampled_from(sorted(ARTIFACTS)))]
+    place = draw(st.sampled_from(places(artifact)))
+    return changed(artifact, place, draw(JSON), draw(st.booleans()))
+
+
+def read_all(file: Path) -> None:
+    """Every reader of artifacts on one file; the first may not spare it the others."""
+    root = file.parents[1]
+    readers = [
+        lambda: read_manifests([file]),
+        lambda: read_index(file),
+        lambda: read_provenance(file),
+        lambda: content_digest(file),
+        lambda: artifact_contents([file]),
+        lambda: damaged_files(file, Contents(root / "none.json")),
+        lambda: stages(trace(file)),
+        lambda: read_experiments([root, root / "other"]),
+    ]
+    for read in readers:
+        try:
+            read()
+        except InputError as error:
+            assert str(file) in str(error) or file.name in str(error) or "compare" in str(error)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment") / "one"
+    (folder / "scores").mkdir(parents=True)
+    other = folder / "other" / "scores"
+    other.mkdir(parents=True)
+    (other / "cam.json").write_text(json.dumps(SCORE))
+    return folder / "scores" / "cam.json"
+
+
+@settings(max_examples=300)
+@given(nearly() | JSON)
+def test_artifact_of_nearly_the_right_shape(file, content):
+    file.write_text(json.dumps(content))
+    read_all(file)
+
+
+@given(st.binary(max_size=50))
+def test_artifact_of_any_bytes(file, content):
+    file.write_bytes(content)
+    read_all(file)
+
+
+def test_sound_artifacts_are_read(file):
+    for content in ARTIFACTS.values():
+        file.write_text(json.dumps(content))
+        assert read_provenance(file) == FACTS
+    file.write_text(json.dumps(MANIFEST))
+    assert read_manifests([file]) == {"a.png": (file.parent / "images" / "a.png", "0" * 64)}
+    file.write_text(json.dumps(INDEX))
+    assert read_index(file).images[0].classes == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "a/../../b", "", "a\0b"])
+def test_files_outside_are_refused(file, name):
+    for content in (
+        MANIFEST | {"folder": name},
+        MANIFEST | {"files": {name: "0" * 64}},
+        INDEX | {"images": [INDEX["images"][0] | {"id": name}]},
+    ):
+        file.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"cam\.json: .* leads out of its folder.*; delete it"):
+            (read_index if "images" in content else read_manifests)(
+                file if "images" in content else [file]
+            )
+        with pytest.raises(InputError, match=r"cam\.json"):
+            if "images" in content:
+                read_index(file)
+            else:
+                artifact_contents([file])
+
+
+def test_class_that_an_index_does_not_have_is_refused(file):
+    for number in (2, -1):
+        content = INDEX | {"images": [INDEX["images"][0] | {"classes": [0, number]}]}
+        file.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"cam\.json: .*a has a class that is none of the 2"):
+            read_index(file)
+
+
+LINE = {"id": "a", "key": "k", "files": {"a.png": digest_bytes(b"made")}}
+
+
+@given(
+    st.lists(
+        st.binary(max_size=30)
+        | JSON.map(lambda value: json.dumps(value).encode())
+        | st.builds(
+            lambda place, new, drop: json.dumps(changed(LINE, place, new, drop)).encode(),
+            st.sampled_from(places(LINE)),
+            JSON,
+            st.booleans(),
+        )
+    )
+)
+def test_journal_of_any_lines(file, lines):
+    """A line that says nothing sound costs one image; sound ones before and after it count."""
+    images = file.parent / "images"
+    images.mkdir(exist_ok=True)
+    (images / "a.png").write_bytes(b"made")
+    journal = file.with_suffix(".journal")
+    journal.write_bytes(b"\n".join([*lines, json.dumps(LINE).encode()]))
+    assert Journal(journal, images).files("a", "k") == LINE["files"]
+    journal.write_bytes(b"\n".join([json.dumps(LINE).encode(), *lines]))
+    Journal(journal, images).files("a", "k")
+
+
+@given(JSON | st.dictionaries(st.just("FILE"), JSON))
+def test_memory_of_any_content_is_forgotten(file, content):
+    file.write_bytes(b"content")
+    memory = file.parents[1] / "memory.json"
+    text = json.dumps(content).replace("FILE", str(file))
+    memory.write_text(text)
+    assert Contents(memory).digests([file]) == {str(file): digest_bytes(b"content")}
+
+
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=3))
+def test_scores_of_images_of_any_text(file, counts):
+    table = io.StringIO()
+    rows = csv.writer(table)
+    rows.writerows([["id", "counts"], *([str(n), text] for n, text in enumerate(counts))])
+    images = file.with_suffix(".images.csv")
+    images.write_text(table.getvalue(), newline="", errors="replace")
+    try:
+        assert len(read_images(images)) == len(counts)
+    except InputError as error:
+        assert str(images) in str(error)
+
+
+@given(st.binary(max_size=60))
+def test_scores_of_images_of_any_bytes(file, content):
+    images = file.with_suffix(".images.csv")
+    images.write_bytes(b"id,counts\n" + content)
+    try:
+        read_images(images)
+    except InputError as error:
+        assert str(images) in str(error)
+
+
+@pytest.mark.parametrize(("shape", "example", "show"), SHOWN)
+@given(st.data())
+def test_results_of_nearly_the_right_shape_are_shown_or_refused(file, shape, example, show, data):
+    show(example)
+    place = data.draw(st.sampled_from(places(example)))
+    content = changed(example, place, data.draw(JSON), data.draw(st.booleans()))
+    file.write_text(json.dumps(content))
+    try:
+        read = read_checked(file, shape)
+    except InputError as error:
+        assert f"{file}: not as it was written" in str(error)
+    else:
+        show(read)

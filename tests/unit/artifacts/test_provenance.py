@@ -1,0 +1,76 @@
+"""What artifacts say of their origin."""
+
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+from i2crc.artifacts import provenance
+from i2crc.artifacts.provenance import Origin, content_digest, read_provenance, write_beside
+from i2crc.config.schema import Cam
+from i2crc.runtime.atomic import digest_bytes, digest_value
+
+SCRIPT = Path(provenance.__file__).parents[1] / "infer_cam.py"
+
+
+def test_all_facts_are_there(tmp_path):
+    index = tmp_path / "data" / "train.json"
+    index.parent.mkdir()
+    index.write_text("{}")
+    origin = Origin(SCRIPT, [index], Cam(flip=True), seed=3, precision="bf16")
+    facts = origin.describe(tmp_path / "cams" / "1-of-2.json")
+    assert facts["script"] == "infer_cam"
+    assert facts["settings"] == {"flip": True, "scales": [1.0]}
+    assert facts["settings_sha256"] == digest_value(facts["settings"])
+    assert facts["inputs"] == {"../data/train.json": digest_bytes(b"{}")}
+    assert (facts["seed"], facts["precision"]) == (3, "bf16")
+    assert facts["device"].startswith("cpu (")
+    assert facts["versions"]["torch"]
+    assert datetime.fromisoformat(facts["start"]).tzinfo
+    assert facts["seconds"] > 0
+    assert len(facts["code_sha256"]) == 64
+    json.dumps(facts)
+
+
+def test_what_lasts_is_the_same_at_any_time(tmp_path):
+    origin = Origin(SCRIPT, [], Cam())
+    assert origin.lasting(tmp_path / "a.json") == origin.lasting(tmp_path / "a.json")
+
+
+def test_the_digest_of_an_artifact_does_not_depend_on_when_it_was_made(tmp_path):
+    paths = [tmp_path / f"{n}.json" for n in range(3)]
+    for number, path in enumerate(paths):
+        files = {"a.png": "1" if number < 2 else "2"}
+        path.write_text(json.dumps({"files": files, "provenance": {"start": number}}))
+    first, second, other = map(content_digest, paths)
+    assert first == second != other
+
+
+def test_the_provenance_of_other_files_is_beside_them(tmp_path):
+    figure = tmp_path / "figure.svg"
+    figure.write_text("<svg/>")
+    assert read_provenance(figure) is None
+    write_beside(figure, {"script": "plot"})
+    digest = digest_bytes(b"<svg/>")
+    assert read_provenance(figure) == {"script": "plot", "sha256": digest}
+
+
+def test_git_tells_the_revision_and_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "LIBRARY", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.git_revision() is None
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    file = tmp_path / "file"
+    file.write_text("1")
+    git("add", "file")
+    git("commit", "-qm", "first")
+    revision = git("rev-parse", "HEAD")
+    assert provenance.git_revision() == {"revision": revision, "changed": False}
+    file.write_text("2")
+    assert provenance.git_revision() == {"revision": revision, "changed": True}

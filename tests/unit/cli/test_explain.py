@@ -1,0 +1,220 @@
+"""explain.py: what it prints of an artifact, in words."""
+
+import re
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import explain
+import pytest
+
+from i2crc.config.schema import Config, PseudoLabels
+from i2crc.data.index import read_index
+from i2crc.runtime.atomic import read_json, write_json
+from helpers.experiment_tree import SCRIPTS, Tree, make_dataset
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project with a finished experiment; tests must leave it as it is."""
+    project = tmp_path_factory.mktemp("explain") / "project"
+    project.mkdir()
+    make_dataset(project)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        return project, Tree(project, settings=PseudoLabels(conflict_threshold=0.8))
+
+
+@pytest.fixture
+def tree(finished, tmp_path, monkeypatch):
+    """A copy that a test may damage, as the working directory."""
+    project, made = finished
+    monkeypatch.chdir(shutil.copytree(project, tmp_path / "project"))
+    monkeypatch.setenv("COLUMNS", "100")
+    return made
+
+
+@pytest.fixture
+def explained(capsys):
+    """What the script prints of a path: all in one line, and its lines."""
+
+    def explain_path(path) -> tuple[str, list[str]]:
+        explain.main(Namespace(path=Path(path)))
+        printed = capsys.readouterr().out
+        return re.sub(r"\s+", " ", printed), printed.splitlines()
+
+    return explain_path
+
+
+def paragraph(lines, title):
+    """The lines of a paragraph as one text, without the spaces of its columns."""
+    start = next(number for number, line in enumerate(lines) if title in line)
+    end = lines.index("", start) if "" in lines[start:] else len(lines)
+    return re.sub(r"\s+", " ", " ".join(lines[start:end]))
+
+
+def test_an_image_from_its_label_to_its_photograph(tree, explained):
+    text, lines = explained(tree.folder / "labels/initial/images/a2.png")
+    assert text.startswith(
+        "results/demo/labels/initial/images/a2.png is the initial pseudo label of photograph "
+        "voc/JPEGImages/a2.jpg. It is unchanged since it was made. Everything behind it is as it "
+    )
+    titles = [line.split(":")[0] for line in lines if re.match(r"\d+\. ", line)]
+    assert (
+        titles
+        == [
+            "1. gen_gt",
+            "2. infer_cam",
+            "3. train_classifier",
+            "4. download_saliency",
+            "5. prepare_data (2 shards)",
+        ]
+        or titles[1] == "2. infer_cam"
+    )
+    entry = next(entry for entry in read_index(tree.index).images if entry.id == "a2")
+    photographs = paragraph(lines, "Photographs")
+    assert "photograph voc/JPEGImages/a2.jpg: unchanged" in photographs
+    assert f"SHA-256 {entry.sha256}" in photographs
+
+
+def test_every_line_fits(tree, explained, monkeypatch):
+    for columns in (100, 80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        _, lines = explained(tree.score)
+        long = [line for line in lines if len(line) > columns]
+        # Only a digest, a path or the like, which must stay whole, may stand out.
+        assert all(len(line.split()) <= 3 for line in long)
+
+
+def test_a_stage_says_when_with_what_and_on_what(tree, explained):
+    _, lines = explained(tree.score)
+    labels = paragraph(lines, ". gen_gt (2 shards): made the initial pseudo labels")
+    facts = read_json(tree.shard("labels/initial", 0))["provenance"]
+    assert "settings conflict_threshold: 0.8, all others at their defaults" in labels
+    assert f"when {facts['start'][:10]} " in labels and "for each of 2 files" in labels
+    assert f"code SHA-256 {facts['code_sha256']}" in labels
+    assert "results/demo/cams/*-of-2.json (2 files): unchanged" in labels
+    assert "files 6, all unchanged" in labels
+    training = paragraph(lines, ". train_classifier: ")
+    assert "settings epochs: 2, all others at their defaults" in training
+    assert "seed 7" in training and "precision fp32" in training
+    assert "weights from package lite, SHA-256 ab12" in training
+    assert "settings all at their defaults" in paragraph(lines, ". infer_cam")
+
+
+def test_what_is_the_same_everywhere_is_told_once(tree, explained):
+    text, lines = explained(tree.score)
+    facts = read_json(tree.score)["provenance"]
+    common = paragraph(lines, "The same for all stages")
+    assert facts["device"] in common and f"torch {facts['versions']['torch']}" in common
+    if facts["git"]:
+        assert facts["git"]["revision"] in common
+    content = read_json(tree.score)
+    content["provenance"]["git"] = {"revision": "abc", "changed": True}
+    write_json(tree.score, content)
+    text, lines = explained(tree.score)
+    assert "git" not in paragraph(lines, "The same for all stages")
+    assert "git revision abc with uncommitted changes" in paragraph(lines, "1. score")
+    assert text.count("uncommitted") >= 1
+
+
+def test_photographs_of_a_split(tree, explained):
+    text, lines = explained(tree.score)
+    assert text.startswith("results/demo/scores/initial_labels.json is an output of score, which")
+    expected = "train listed in voc/train_cls.txt; 6, all unchanged"
+    assert expected in paragraph(lines, "Photographs")
+    Path("voc/JPEGImages/a3.jpg").write_bytes(b"another")
+    text, lines = explained(tree.score)
+    assert "6: 5 unchanged, 1 CHANGED (voc/JPEGImages/a3.jpg)" in paragraph(lines, "Photographs")
+    assert "1 file is not as it was: see CHANGED and MISSING below." in text
+
+
+def test_attention_is_of_a_class(tree, explained):
+    text, _ = explained(tree.folder / "cams/images/a1_1.png")
+    assert "is the attention map (CAM) of class dog of photograph voc/JPEGImages/a1.jpg." in text
+
+
+def test_edited_by_hand(tree, explained):
+    image = tree.folder / "labels/initial/images/a0.png"
+    image.write_bytes(b"edited")
+    text, lines = explained(image)
+    assert "It was CHANGED since it was made, by hand or by another program" in text
+    assert f"CHANGED ({image})" in paragraph(lines, "1. gen_gt")
+    image.unlink()
+    assert "It is MISSING" in explained(image)[0]
+
+
+def test_stale(tree, explained):
+    content = read_json(tree.shard("cams", 0))
+    content["count"] += 1
+    write_json(tree.shard("cams", 0), content)
+    _, lines = explained(tree.score)
+    labels = paragraph(lines, ". gen_gt")
+    assert f"{tree.shard('cams', 0)}: CHANGED since, so this stage is stale" in labels
+    assert f"{tree.shard('cams', 1)}: unchanged" in labels
+
+
+def test_stale_in_one_shard_alone(tree, explained):
+    content = read_json(tree.shard("labels/initial", 0))
+    content["provenance"]["inputs"]["../../saliency/manifest.json"] = "another"
+    write_json(tree.shard("labels/initial", 0), content)
+    labels = paragraph(explained(tree.score)[1], ". gen_gt")
+    assert f"{tree.saliency}: CHANGED since" in labels
+    assert f"{tree.saliency}: unchanged" not in labels
+
+
+def test_damaged_weights_are_explained_all_the_same(tree, explained):
+    tree.weights.write_bytes(b"no tensors")
+    _, lines = explained(tree.score)
+    assert "CHANGED since" in paragraph(lines, ". infer_cam")
+    assert "not a safetensors file" in paragraph(lines, ". train_classifier")
+
+
+def test_shards_with_different_settings_show_both(tree, explained):
+    path = tree.shard("labels/initial", 1)
+    content = read_json(path)
+    content["provenance"]["settings"]["conflict_threshold"] = 0.7
+    write_json(path, content)
+    labels = paragraph(explained(tree.score)[1], ". gen_gt")
+    assert "conflict_threshold: 0.8" in labels and "conflict_threshold: 0.7" in labels
+
+
+def test_a_script_of_another_version_is_shown_by_its_name(tree, explained):
+    content = read_json(tree.score)
+    content["provenance"]["script"] = "later_stage"
+    write_json(tree.score, content)
+    assert "1. later_stage" in explained(tree.score)[0]
+
+
+def test_every_section_and_script_exists():
+    known = {path.stem for path in SCRIPTS.glob("*.py")}
+    assert set(explain.SECTIONS) | set(explain.MAKES) <= set(explain.DOES)
+    assert set(explain.SECTIONS) <= known
+    assert known - set(explain.DOES) <= {"explain", "config_reference"}
+    for script in explain.SECTIONS:
+        assert explain.default_settings(script).keys()
+    assert explain.settings_text("crf", Config().crf.model_dump()) == "all at their defaults"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min"), (3599, "1 h 0 min"), (7380, "2 h 3 min")],
+)
+def test_duration(seconds, text):
+    assert explain.duration(seconds) == text
+
+
+def test_command_line(tree):
+    def run(path):
+        command = [sys.executable, SCRIPTS / "explain.py", path]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = run(tree.index)
+    assert done.returncode == 0, done.stderr
+    assert "prepare_data" in done.stdout
+    failed = run(tree.folder)
+    assert failed.returncode == 1 and failed.stdout == ""
+    assert "results/demo: a folder; give a file that a stage made" in failed.stderr
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,148 @@
+"""Settings: defaults, presets, partial overrides and messages that help."""
+
+import pytest
+from pydantic import ValidationError
+
+from i2crc.config.load import PRESETS, load_config, read_config
+from i2crc.config.schema import Config
+from i2crc.runtime.errors import InputError
+
+
+def problem(values: dict) -> str:
+    with pytest.raises(InputError) as caught:
+        load_config(values, "my.yaml")
+    return str(caught.value)
+
+
+def test_defaults_are_valid():
+    assert load_config({}, "my.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "nearest"),
+    [
+        ({"clasifier": {}}, "clasifier", "classifier"),
+        ({"classifier": {"epoch": 3}}, "classifier.epoch", "classifier.epochs"),
+        (
+            {"segmentation": {"optimizer": {"learning_rte": 1}}},
+            "segmentation.optimizer.learning_rte",
+            "segmentation.optimizer.learning_rate",
+        ),
+    ],
+)
+def test_unknown_key_is_named_with_the_file_and_the_nearest_key(values, key, nearest):
+    message = problem(values)
+    assert message.startswith("my.yaml: ")
+    assert f"`{key}`" in message
+    assert f"`{nearest}`" in message
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "value"),
+    [
+        ({"shards": "many"}, "shards", "'many'"),
+        ({"shards": 0}, "shards", "0"),
+        ({"classifier": {"flip": 7}}, "classifier.flip", "7"),
+        ({"crf": {"image": "fake"}}, "crf.image", "'fake'"),
+        ({"classifier": {"color_jitter": [0.3]}}, "classifier.color_jitter", "[0.3]"),
+        ({"segmentation": 5}, "segmentation", "5"),
+        ({"preset": "papper"}, "preset", "'papper'"),
+        ({"saliency": {"sha256": "abc"}}, "saliency.sha256", "'abc'"),
+    ],
+)
+def test_bad_value_is_named_with_its_key(values, key, value):
+    message = problem(values)
+    assert message.startswith("my.yaml: ")
+    assert f"`{key}` is {value}" in message
+
+
+def test_every_problem_has_its_line():
+    message = problem({"shards": 0, "sed": 1, "classifier": {"epochs": "x"}})
+    assert len(message.splitlines()) == 3
+    assert all(line.startswith("my.yaml: ") for line in message.splitlines())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"dataset": {"labels_from": "masks", "masks": ""}},
+        {"segmentation": {"supervision": "full"}, "dataset": {"masks": ""}},
+    ],
+)
+def test_masks_must_exist_where_they_are_used(values):
+    assert "dataset.masks" in problem(values)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_partial_override_keeps_the_other_values_of_the_section(preset):
+    values = {"preset": preset, "segmentation": {"optimizer": {"learning_rate": 1e-4}}}
+    plain, changed = load_config({"preset": preset}, "a"), load_config(values, "b")
+    expected = plain.model_dump()
+    expected["segmentation"]["optimizer"]["learning_rate"] = 1e-4
+    assert changed.model_dump() == expected
+    assert changed.segmentation.optimizer.head_factor == 1
+
+
+def test_paper_preset_is_the_published_computation():
+    paper = load_config({"preset": "paper"}, "my.yaml")
+    assert paper.segmentation.preprocessing == "caffe_bgr"
+    assert paper.crf.image == "legacy"
+    assert paper.classifier.precision == paper.segmentation.precision == "fp32"
+
+
+def test_values_of_the_file_win_over_the_preset():
+    values = {"preset": "paper", "crf": {"image": "real"}}
+    assert load_config(values, "my.yaml").crf.image == "real"
+
+
+def test_defaults_are_those_of_the_paper():
+    config = Config()
+    rates = config.classifier.optimizer
+    assert (rates.learning_rate, rates.head_factor, rates.bias_factor) == (1e-3, 10, 2)
+    assert (rates.momentum, rates.nesterov, rates.weight_decay) == (0.9, True, 5e-4)
+    assert (config.classifier.batch_size, config.classifier.epochs) == (5, 30)
+    segmentation = config.segmentation
+    assert (segmentation.batch_size, segmentation.accumulate) == (5, 2)
+    assert (segmentation.optimizer.learning_rate, segmentation.optimizer.nesterov) == (2.5e-4, 0)
+    assert (segmentation.optimizer.head_factor, segmentation.optimizer.bias_factor) == (1, 1)
+    assert (segmentation.crop_size, segmentation.iterations) == (321, 20_000)
+
+
+def test_settings_are_frozen():
+    config = Config()
+    for section, key in ((config, "seed"), (config.crf, "iterations")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(section, key, 3)
+
+
+def test_config_survives_json():
+    config = load_config({"preset": "paper", "seed": 3}, "my.yaml")
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_read_config(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("seed: 3\nclassifier: {optimizer: {learning_rate: 1e-4}}\n")
+    config = read_config(file)
+    assert (config.seed, config.classifier.optimizer.learning_rate) == (3, 1e-4)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- a\n", b"", b"seed: \xff\xfe"])
+def test_file_that_holds_no_settings(tmp_path, content):
+    file = tmp_path / "my.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"my\.yaml"):
+        read_config(file)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_numbers_given_as_text_are_taken_as_numbers():
+    """Snakemake's --config hands every number of a section over as text."""
+    text = {"backbone": "resnet18", "output_stride": "16", "crop_size": "64", "flip": "false"}
+    segmentation = load_config({"segmentation": text}, "--config").segmentation
+    assert (segmentation.output_stride, segmentation.crop_size) == (16, 64)
+    assert segmentation.flip is False

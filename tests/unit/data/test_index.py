@@ -1,0 +1,247 @@
+"""Label lists, class names, indexes and shards."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from i2crc.artifacts.findings import Findings
+from i2crc.config.schema import Dataset
+from i2crc.data.images import write_label
+from i2crc.data.build_index import _names, build_index, class_names, classes_in_mask
+from i2crc.data.index import index_json, read_index, shard_of
+from i2crc.runtime.atomic import digest_file, write_json
+from i2crc.runtime.errors import InputError, Problem
+
+CLASSES = ["cat", "dog", "cow"]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Photographs a to d of 5 x 4 pixels; all but d have a mask that shows class 2 and 255."""
+    (tmp_path / "JPEGImages").mkdir()
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1:3], mask[3] = 3, 255
+    for name in "abcd":
+        Image.new("RGB", (5, 4)).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        if name != "d":
+            write_label(tmp_path / "SegmentationClassAug" / f"{name}.png", mask)
+    (tmp_path / "train_cls.txt").write_text("a 0\nb 1 2\nc 2\n")
+    (tmp_path / "val_cls.txt").write_text("d\n")
+    return tmp_path
+
+
+def test_index_holds_what_later_stages_need(root):
+    index = build_index("train", root, Dataset(), CLASSES, workers=2)
+    assert (index.split, index.classes) == ("train", CLASSES)
+    assert [(entry.id, entry.classes) for entry in index.images] == [
+        ("a", [0]), ("b", [1, 2]), ("c", [2]),
+    ]  # fmt: skip
+    first = index.images[0]
+    photo = root / "JPEGImages" / "a.jpg"
+    assert (first.image, first.sha256) == (str(photo), digest_file(photo))
+    assert (first.width, first.height) == (5, 4)
+    assert first.mask == str(root / "SegmentationClassAug" / "a.png")
+
+
+def test_validation_needs_neither_classes_nor_mask(root):
+    (entry,) = build_index("val", root, Dataset(), CLASSES, workers=1).images
+    assert (entry.id, entry.classes, entry.mask) == ("d", None, None)
+
+
+def test_index_survives_json(root, tmp_path):
+    found = build_index("train", root, Dataset(), CLASSES, workers=1)
+    index = replace(found, left_out=["z"], problems=[Problem("z.jpg", "missing", "add it")])
+    write_json(tmp_path / "index.json", index_json(index))
+    assert read_index(tmp_path / "index.json") == index
+
+
+@pytest.mark.parametrize("content", ["{}", '{"images": [{"id": "a"}]}', "[]"])
+def test_file_that_is_no_index_is_named(tmp_path, content):
+    (tmp_path / "index.json").write_text(content)
+    with pytest.raises(InputError, match=r"index\.json"):
+        read_index(tmp_path / "index.json")
+
+
+def test_size_is_that_of_the_upright_photo(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (5, 4)).save(root / "JPEGImages" / "a.jpg", exif=exif)
+    entry = build_index("train", root, Dataset(masks=""), CLASSES, workers=1).images[0]
+    assert (entry.width, entry.height) == (4, 5)
+
+
+def test_replaced_photo_changes_its_entry_alone(root):
+    before = build_index("train", root, Dataset(), CLASSES, workers=1).images
+    Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
+    after = build_index("train", root, Dataset(), CLASSES, workers=1).images
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_limit_takes_the_first_images(root):
+    index = build_index("train", root, Dataset(limit=2), CLASSES, workers=2)
+    assert [entry.id for entry in index.images] == ["a", "b"]
+
+
+def test_labels_from_masks(root):
+    (root / "train_cls.txt").write_text("a\nb 0\n")
+    index = build_index("train", root, Dataset(labels_from="masks"), CLASSES, workers=1)
+    assert [entry.classes for entry in index.images] == [[2], [2]]
+
+
+def problems(root, split="train", classes=CLASSES, **settings) -> list[str]:
+    index = build_index(split, root, Dataset(**settings), classes, workers=2)
+    assert not {entry.id for entry in index.images} & set(index.left_out)
+    return [str(problem).removeprefix(f"{root}/") for problem in index.problems]
+
+
+def test_labels_from_masks_need_the_masks(root):
+    (root / "train_cls.txt").write_text("a\nd\n")
+    assert problems(root, labels_from="masks") == [
+        "SegmentationClassAug/d.png: missing, and dataset.labels_from is masks; add it, or take "
+        "its image out of the list"
+    ]
+
+
+def test_mask_with_an_unknown_class_is_named(root):
+    (root / "train_cls.txt").write_text("a 0\n")
+    for labels_from in ("list", "masks"):
+        assert problems(root, classes=CLASSES[:2], labels_from=labels_from) == [
+            "SegmentationClassAug/a.png: value 3, but there are 2 classes; use 0 for background, 1 "
+            "to 2 for the classes, 255 for ignored pixels"
+        ]
+
+
+def test_mask_without_an_object_gives_no_class(root):
+    write_label(root / "SegmentationClassAug/a.png", np.zeros((4, 5), np.uint8))
+    (problem,) = problems(root, labels_from="masks")
+    assert "train_cls.txt:1: a: a training image without a class; its mask shows none" in problem
+
+
+def test_mask_of_another_size(root):
+    write_label(root / "SegmentationClassAug/a.png", np.zeros((5, 4), np.uint8))
+    (problem,) = problems(root)
+    assert problem.startswith("SegmentationClassAug/a.png: size 4x5, the photograph has 5x4; ")
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "message"),
+    [
+        ("RGB", "PNG", "mode RGB, which holds no class indices; save it as a palette or 8-bit"),
+        ("I;16", "PNG", "mode I;16, which holds no class indices; save it as"),
+        ("L", "JPEG", "a JPEG, which changes pixel values; save it as a palette or 8-bit grey PNG"),
+    ],
+)
+def test_mask_of_another_kind(root, mode, kind, message):
+    Image.new(mode, (5, 4)).save(root / "SegmentationClassAug/a.png", kind)
+    (problem,) = problems(root)
+    assert problem.startswith(f"SegmentationClassAug/a.png: {message}")
+
+
+def test_damaged_mask(root):
+    (root / "SegmentationClassAug/a.png").write_bytes(b"")
+    assert problems(root) == [
+        "SegmentationClassAug/a.png: cannot be decoded (it is empty); replace the file"
+    ]
+
+
+def test_classes_in_mask():
+    assert classes_in_mask(np.array([[0, 5, 255], [1, 5, 0]], np.uint8)) == [0, 4]
+    assert classes_in_mask(np.array([[0, 255]], np.uint8)) == []
+
+
+def test_all_problems_of_a_split_are_told(root):
+    (root / "train_cls.txt").write_text("a 0\nb\nc x\nghost 2\na 1\n../b 1\n")
+    (root / "JPEGImages" / "c.jpg").write_bytes(b"junk")
+    (root / "SegmentationClassAug" / "a.png").write_bytes(b"junk")
+    found = problems(root)
+    for part in (
+        "train_cls.txt:2: b: a training image without a class",
+        "train_cls.txt:3: 'x': no class",
+        "train_cls.txt:5: image 'a' is listed in line 1 too",
+        "train_cls.txt:6: image '../b' is not a plain file name",
+        "c.jpg: cannot be decoded (no JPEG, PNG, ",
+        "ghost.jpg: missing",
+        "a.png: cannot be decoded (no JPEG",
+    ):
+        assert sum(part in problem for problem in found) == 1, part
+    assert len(found) == 7
+    index = build_index("train", root, Dataset(), CLASSES, workers=1)
+    assert (index.images, index.left_out) == ([], ["a", "b", "c", "ghost"])
+
+
+def test_a_missing_folder_of_photographs_is_one_problem(root):
+    (root / "train_cls.txt").write_text("a 0\nb\nc x\n")
+    unknown, missing = problems(root, images="Photos")
+    assert unknown.startswith("train_cls.txt:3: 'x': no class")
+    assert missing == f"dataset.images: {root}/Photos: no such folder; correct the setting"
+
+
+def test_photographs_are_looked_at_without_class_names(root):
+    (root / "JPEGImages" / "b.jpg").unlink()
+    (problem,) = problems(root, classes=None)
+    assert "b.jpg: missing" in problem
+
+
+@pytest.mark.parametrize("name", ["b.jpeg", "B.jpg", "b .jpg"])
+def test_missing_photograph_with_the_one_that_was_meant(root, name):
+    (root / "JPEGImages/b.jpg").rename(root / "JPEGImages" / name)
+    _names.cache_clear()
+    (problem,) = problems(root)
+    assert problem == (
+        f"JPEGImages/b.jpg: missing; '{name}' is there: rename it, correct the list, or set "
+        "dataset.image_suffix"
+    )
+
+
+def test_large_photograph_is_refused_before_it_is_decoded(root):
+    (problem,) = problems(root, max_pixels=19, masks="", limit=1)
+    assert problem.startswith("JPEGImages/a.jpg: 5x4 pixels, more than the 19 allowed; ")
+    assert "dataset.max_pixels" in problem
+    assert not problems(root, max_pixels=20)
+
+
+def test_only_a_replaced_file_is_decoded_again(root, tmp_path):
+    def look() -> tuple[int, int, list]:
+        findings = Findings(tmp_path / "findings", "key")
+        index = build_index("train", root, Dataset(), CLASSES, 2, findings)
+        findings.save()
+        return findings.decoded, findings.remembered, index.images
+
+    # Four files: a photograph and a mask that three images have alike.
+    assert look()[:2] == (2, 0)
+    assert look()[:2] == (0, 2)
+    Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
+    decoded, remembered, images = look()
+    assert (decoded, remembered) == (1, 2)
+    assert images == build_index("train", root, Dataset(), CLASSES, 1).images
+
+
+def test_class_names(tmp_path):
+    with pytest.raises(InputError, match=r"classes\.txt: missing"):
+        class_names(tmp_path, Dataset())
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfcat\r\n dining table \r\n\r\ncow")
+    assert class_names(tmp_path, Dataset()) == ["cat", "dining table", "cow"]
+    assert class_names(tmp_path, Dataset(classes=["bus"])) == ["bus"]
+
+
+@given(st.text(), st.integers(1, 50))
+def test_shard_depends_on_the_name_alone(name, shards):
+    assert 0 <= shard_of(name, shards) < shards
+    assert shard_of(name, shards) == shard_of(name, shards)
+    assert shard_of(name, 1) == 0
+
+
+def test_shards_never_change():
+    # A change would make every finished shard stale.
+    names = ["2007_000027", "2007_000032", "2008_000008"]
+    assert [shard_of(name, 4) for name in names] == [1, 3, 2]
+
+
+def test_shards_are_balanced():
+    names = [f"2007_{number:06}" for number in range(4000)]
+    counts = np.bincount([shard_of(name, 8) for name in names], minlength=8)
+    assert counts.min() > 400

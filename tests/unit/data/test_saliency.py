@@ -1,0 +1,314 @@
+"""Gathering saliency maps, and the stage download_saliency from end to end."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i2crc.artifacts.findings import Findings
+from i2crc.data.index import Entry, Index, index_json
+from i2crc.data.saliency import collect
+from i2crc.runtime.atomic import digest_file, write_json
+from i2crc.runtime.errors import Problem
+
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "download_saliency.py"
+SIZE = (6, 4)
+GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+
+
+class Place:
+    """A folder with photographs, their index and a source of maps."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.source = root / "source"
+        self.destination = root / "saliency" / "maps"
+        self.manifest = root / "saliency" / "manifest.json"
+        self.sizes: dict[str, tuple[int, int] | None] = {}
+        (self.source / "top").mkdir(parents=True)
+
+    def photograph(self, name: str, size: tuple[int, int] | None = SIZE) -> None:
+        self.sizes[name] = size
+
+    def map(self, name: str, image: Image.Image | None = None, folder: str = "top", **save) -> Path:
+        path = self.source / folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (image or Image.fromarray(GREY)).save(path, **{"format": "PNG"} | save)
+        return path
+
+    def collect(self, **options) -> dict[str, str]:
+        """The digests of the maps, none of which has a problem."""
+        digests, problems = collect(self.source, self.sizes, self.destination, workers=2, **options)
+        assert not problems
+        return digests
+
+    def placed(self, name: str) -> np.ndarray:
+        with Image.open(self.destination / f"{name}.png") as image:
+            assert (image.mode, image.format) == ("L", "PNG")
+            return np.asarray(image)
+
+    def problem(self, **options) -> str:
+        """The one problem, without the folder."""
+        digests, (problem,) = collect(self.source, self.sizes, self.destination, **options)
+        assert len(digests) == len(self.sizes) - 1
+        return str(problem).removeprefix(f"{self.source}/")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_grey_png_is_copied_byte_for_byte(place):
+    for name in ("b", "a.1"):
+        place.photograph(name)
+        source = place.map(name)
+    place.map("unasked")
+    digests = place.collect()
+    assert list(digests) == ["a.1", "b"]
+    for name, digest in digests.items():
+        data = (place.destination / f"{name}.png").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
+    assert data == source.read_bytes()
+    assert {path.name for path in place.destination.iterdir()} == {"a.1.png", "b.png"}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_grey_in_another_mode_is_converted(place, mode):
+    place.photograph("a")
+    place.map("a", Image.fromarray(GREY).convert(mode))
+    place.collect()
+    assert np.array_equal(place.placed("a"), GREY)
+
+
+def test_grey_palette_gives_the_colours_not_the_indices(place):
+    place.photograph("a")
+    image = Image.fromarray(GREY // 10).copy()
+    image.putpalette([255 - value // 3 for value in range(768)])
+    place.map("a", image)
+    place.collect()
+    assert np.array_equal(place.placed("a"), 255 - GREY // 10)
+
+
+def test_bilevel_map(place):
+    place.photograph("a")
+    place.map("a", Image.fromarray(GREY > 100))
+    place.collect()
+    assert np.array_equal(place.placed("a"), np.where(GREY > 100, 255, 0))
+
+
+def test_jpeg_under_the_name_of_a_png_becomes_a_png(place):
+    place.photograph("a")
+    place.map("a", Image.new("L", SIZE, 90), format="JPEG")
+    place.collect()
+    assert (place.placed("a") == 90).all()
+
+
+def test_missing_map(place):
+    place.photograph("a")
+    assert place.problem() == "a.png: no such saliency map; add it: 8-bit grey, 255 = salient"
+
+
+def test_map_found_twice(place):
+    place.photograph("a")
+    files = [place.map("a", folder=folder) for folder in ("one", "two")]
+    assert place.problem() == f"one/a.png: also found as {files[1]}; leave one of them there"
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"", lambda data: b"x"])
+def test_unreadable_map(place, damage):
+    place.photograph("a")
+    path = place.map("a")
+    path.write_bytes(damage(path.read_bytes()))
+    assert place.problem().startswith("top/a.png: cannot be decoded (")
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("RGB", SIZE, (1, 1, 2)), "colour, not grey; save it as an 8-bit grey PNG"),
+        (Image.new("RGB", SIZE, (1, 2, 1)), "colour, not grey"),
+        (Image.new("RGBA", SIZE, (1, 1, 1, 9)), "transparent, not plain grey; save it as"),
+        (Image.new("I;16", SIZE, 999), "mode I;16, not 8-bit grey; save it as"),
+        (Image.new("L", (7, 4)), "size 7x4, the photograph has 6x4; give the map of this"),
+    ],
+)
+def test_map_of_another_kind(place, image, message):
+    place.photograph("a")
+    place.map("a", image)
+    assert place.problem().startswith(f"top/a.png: {message}")
+    assert not place.destination.exists()
+
+
+def test_large_map_is_refused_before_it_is_decoded(place):
+    place.photograph("a")
+    place.map("a")
+    assert place.problem(max_pixels=23).startswith("top/a.png: 6x4 pixels, more than the 23 allow")
+
+
+def test_map_of_a_photograph_that_cannot_be_used_is_looked_at(place):
+    place.photograph("a", None)
+    place.map("a")
+    place.collect()
+    place.map("a", Image.new("RGB", (1, 1), "red"))
+    assert "colour, not grey" in place.problem()
+
+
+def test_all_problems_are_told(place):
+    for number in range(60):
+        place.photograph(f"{number:03}")
+    place.map("007")
+    digests, problems = collect(place.source, place.sizes, place.destination, workers=2)
+    assert list(digests) == ["007"]
+    assert len(problems) == 59
+
+
+def test_only_a_replaced_map_is_decoded_again(place):
+    def look() -> tuple[int, int]:
+        findings = Findings(place.root / "findings", "key")
+        place.collect(findings=findings)
+        findings.save()
+        return findings.decoded, findings.remembered
+
+    for number, name in enumerate("abc"):
+        place.photograph(name)
+        mode = "RGB" if name == "b" else "L"
+        place.map(name, Image.new("L", SIZE, number).convert(mode))
+    assert look() == (3, 0)
+    assert look() == (0, 3)
+    place.map("b", Image.new("L", SIZE, 9))
+    (place.destination / "c.png").unlink()
+    assert look() == (1, 2)
+    assert [int(place.placed(name)[0, 0]) for name in "abc"] == [0, 9, 2]
+
+
+# The command line.
+
+
+@pytest.fixture
+def stage(place, monkeypatch):
+    """Run the stage on three images in two indexes with the given further arguments."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in "cab":
+        place.photograph(name)
+        place.map(name)
+    indexes = [place.root / "one.json", place.root / "two.json"]
+    for path, names in zip(indexes, ("ca", "b"), strict=True):
+        entries = [Entry(name, f"{name}.jpg", None, [1], *SIZE, name) for name in names]
+        write_json(
+            path, index_json(Index("train", ["cat", "dog"], entries, ["d"] * (names == "b")))
+        )
+    place.map("d")
+
+    def run(*arguments) -> subprocess.CompletedProcess:
+        paths = {
+            "--cache": place.root / "cache",
+            "--output": place.destination,
+            "--manifest": place.manifest,
+        }
+        options = [text for pair in paths.items() for text in pair]
+        command = [sys.executable, SCRIPT, *options, "--index", *indexes, *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=20)
+
+    return run
+
+
+def manifest(place: Place) -> dict:
+    return json.loads(place.manifest.read_text())
+
+
+def test_stage_from_a_folder(place, stage):
+    done = stage("--source", place.source, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    told = manifest(place)
+    assert list(told) == [
+        "stage",
+        "folder",
+        "count",
+        "source",
+        "archive_sha256",
+        "problems",
+        "files",
+        "provenance",
+    ]
+    assert (told["stage"], told["source"]) == ("download_saliency", str(place.source))
+    assert (told["folder"], told["count"], told["archive_sha256"]) == ("maps", 4, None)
+    files = {f"{name}.png": digest_file(place.destination / f"{name}.png") for name in "abcd"}
+    assert told["files"] == files
+
+
+def test_stage_from_the_web(place, stage):
+    archive = place.root / "maps.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(place.source / "top", "top")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    handler = partial(SimpleHTTPRequestHandler, directory=place.root)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{http.server_port}/maps.tar.gz"
+        done = stage("--source", url, "--sha256", digest)
+        http.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert (manifest(place)["archive_sha256"], manifest(place)["count"]) == (digest, 4)
+    # The cache holds the archive alone, which serves a second run without the server.
+    assert len(list((place.root / "cache").iterdir())) == 1
+    place.manifest.unlink()
+    assert stage("--source", url, "--sha256", digest).returncode == 0
+    assert manifest(place)["count"] == 4
+
+
+def problems(place: Place) -> list[str]:
+    return [str(Problem(**problem)) for problem in manifest(place)["problems"]]
+
+
+def test_stage_from_a_zip_with_a_map_too_few_and_a_bad_one(place, stage):
+    archive = place.root / "maps.zip"
+    place.map("b", Image.new("L", (9, 9)))
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name in "abd":
+            packed.write(place.source / "top" / f"{name}.png", f"top/{name}.png")
+    done = stage("--source", archive.as_uri())
+    assert done.returncode == 0, done.stderr
+    assert [problem.partition("; ")[0] for problem in problems(place)] == [
+        f"{archive.as_uri()}: top/b.png: size 9x9, the photograph has 6x4",
+        f"{archive.as_uri()}: c.png: no such saliency map",
+    ]
+    assert not (place.root / "cache" / "unpacked").exists()
+
+
+def test_a_source_that_cannot_be_had_is_a_problem(place, stage):
+    for arguments, message in [
+        (["--source", place.root / "none.zip"], "none.zip: no such file; give another source"),
+        (["--source", place.source, "--sha256", "0" * 64], "a folder has no --sha256"),
+        (["--source", place.root / "one.json"], "neither a tar nor a zip archive"),
+    ]:
+        done = stage(*arguments)
+        assert done.returncode == 0, done.stderr
+        (problem,) = problems(place)
+        assert message in problem
+        assert problem.endswith("see the setting saliency.source")
+
+
+def test_stage_errors(place, stage):
+    (place.root / "empty.json").write_text("{}")
+    (place.root / "bad.json").write_text('{"images": [{"id": "a"}]}')
+    for arguments, message in [
+        (["--source", "x", "--index", place.root / "empty.json"], "empty.json: "),
+        (["--source", "x", "--index", place.root / "bad.json"], "bad.json: "),
+        (["--source", "x", "--index", place.root / "no.json"], "no.json: missing"),
+    ]:
+        done = stage(*arguments)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not place.manifest.exists()

@@ -1,0 +1,235 @@
+"""compare.py: paired differences of scores, and the settings that differ."""
+
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import compare
+import numpy as np
+import pytest
+
+from i2crc.artifacts.provenance import read_provenance
+from i2crc.config.schema import PseudoLabels
+from i2crc.evaluation.comparison import differing_settings, read_experiments, read_images, resample
+from i2crc.runtime.atomic import digest_file, read_json, write_json
+from i2crc.runtime.errors import InputError
+from helpers.experiment_tree import SCRIPTS, Tree, make_dataset
+
+IMAGES = 10
+OUTPUTS = {
+    "output_json": "compare.json",
+    "table": "table.md",
+    "html": "compare.html",
+    "figure": "compare.svg",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Three experiments: `worse` misses more of every object, `other` in some images alone."""
+    project = tmp_path_factory.mktemp("compare") / "project"
+    project.mkdir()
+    make_dataset(project, IMAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        Tree(project, "base")
+        Tree(project, "worse", PseudoLabels(conflict_threshold=0.8), missed=(2,))
+        Tree(project, "other", missed=(0, 1, 2), limit=9)
+        return project
+
+
+@pytest.fixture
+def project(finished, tmp_path, monkeypatch):
+    """A copy that a test may damage, as the working directory."""
+    monkeypatch.chdir(shutil.copytree(finished, tmp_path / "project"))
+
+
+def compared(*names):
+    """The JSON of a comparison of experiments."""
+    files = {key: Path("compare") / name for key, name in OUTPUTS.items()}
+    folders = [Path("results") / name for name in names]
+    compare.main(Namespace(experiments=folders, bootstrap=200, **files))
+    return read_json(files["output_json"])
+
+
+def change_score(name, change):
+    """Apply `change` to the content of an experiment's score file."""
+    path = Path("results") / name / "scores/initial_labels.json"
+    content = read_json(path)
+    change(content)
+    write_json(path, content)
+
+
+def test_a_difference_in_every_image_is_marked(project):
+    found = compared("base", "worse")
+    base, worse = found["results"]
+    assert found["baseline"] == base["experiment"] == "base"
+    assert "difference" not in base
+    assert worse["common_images"] == IMAGES
+    assert worse["difference"] == pytest.approx(worse["miou"] - base["miou"])
+    low, high = worse["difference_interval"]
+    assert low <= worse["difference"] <= high < 0
+    assert worse["differs"] == "lower"
+    assert compared("worse", "base")["results"][1]["differs"] == "higher"
+
+
+def test_a_difference_that_may_be_chance_is_not_marked(project):
+    row = compared("base", "other")["results"][1]
+    low, high = row["difference_interval"]
+    assert low < 0 < high
+    assert row["differs"] == ""
+
+
+def test_an_experiment_does_not_differ_from_its_copy(project):
+    shutil.copytree("results/base", "results/copy")
+    found = compared("base", "copy")
+    assert found["results"][1]["difference_interval"] == [0, 0]
+    assert found["results"][1]["differs"] == ""
+    assert found["settings"] == [] and found["notes"] == []
+
+
+def test_pairing_makes_the_interval_narrower(project):
+    images = [
+        read_images(Path(f"results/{name}/scores/initial_labels.images.csv"))
+        for name in ("base", "worse")
+    ]
+    (_, one), (_, two) = (resample(each, list(each), 3, 400) for each in images)
+    shuffled = np.random.default_rng(0).permutation(two)
+    assert np.std(two - one) < np.std(shuffled - one)
+
+
+def test_different_numbers_of_images_are_compared_on_the_common_ones(project):
+    found = compared("base", "other")
+    base, other = found["results"]
+    assert (base["images"], other["images"], other["common_images"]) == (IMAGES, 9, 9)
+    assert any("9 images against 10" in note and "9 that both" in note for note in found["notes"])
+    images = read_images(Path("results/base/scores/initial_labels.images.csv"))
+    ids = read_images(Path("results/other/scores/initial_labels.images.csv"))
+    expected = other["miou"] - resample(images, list(ids), 3, 1)[0]
+    assert other["difference"] == pytest.approx(expected)
+    assert any(row["setting"] == "train images" for row in found["settings"])
+
+
+def test_settings_that_differ(project):
+    found = compared("base", "worse", "other")
+    rows = {row["setting"]: row for row in found["settings"]}
+    assert rows["settings.conflict_threshold"] == {
+        "stages": ["gen_gt"],
+        "setting": "settings.conflict_threshold",
+        "values": {"base": 0.9, "worse": 0.8, "other": 0.9},
+    }
+    assert rows["settings.limit"]["values"] == {"base": None, "worse": None, "other": 9}
+    assert rows["train images"]["values"]["base"] == rows["train images"]["values"]["worse"]
+    assert set(rows) == {"settings.conflict_threshold", "settings.limit", "train images"}
+
+
+def test_what_differs_in_several_stages_is_one_row(project):
+    for path in Path("results/worse").rglob("*.json"):
+        content = read_json(path)
+        content["provenance"]["versions"]["torch"] = "0.1"
+        write_json(path, content)
+    experiments = read_experiments([Path("results/base"), Path("results/worse")])
+    rows = differing_settings(experiments, ["initial_labels"])
+    [row] = [row for row in rows if row["setting"] == "versions.torch"]
+    assert len(row["stages"]) > 3 and row["values"]["worse"] == "0.1"
+
+
+def test_a_stage_that_one_did_without(project):
+    def forget_labels(content):
+        inputs = content["provenance"]["inputs"]
+        content["provenance"]["inputs"] = {k: v for k, v in inputs.items() if "labels" not in k}
+
+    change_score("worse", forget_labels)
+    rows = compared("base", "worse")["settings"]
+    [row] = [row for row in rows if "gen_gt" in row["stages"]]
+    assert row["setting"] == "used" and row["values"] == {"base": True, "worse": False}
+
+
+def test_outputs(project):
+    compared("base", "worse", "other")
+    table, html, drawing = (
+        (Path("compare") / OUTPUTS[key]).read_text() for key in ("table", "html", "figure")
+    )
+    for text in (table, html):
+        assert "conflict_threshold" in text and "lower" in text
+        assert "9 images against 10" in text
+    assert "initial_labels" in drawing and "<dc:date>" not in drawing
+    assert "<svg" in html and "<?xml" not in html
+    for name in OUTPUTS.values():
+        facts = read_provenance(Path("compare") / name)
+        assert facts["script"] == "compare"
+        assert facts["settings"]["bootstrap"] == 200
+        assert len(facts["inputs"]) == 6
+    digests = [digest_file(Path("compare") / name) for name in OUTPUTS.values()]
+    compared("base", "worse", "other")
+    # The JSON tells when it was made; everything else is the same each time.
+    assert digests[1:] == [digest_file(Path("compare") / name) for name in OUTPUTS.values()][1:]
+
+
+def test_other_split_and_other_masks_are_noted(project):
+    change_score("worse", lambda content: content.update(split="val"))
+    path = Path("results/worse/scores/initial_labels.images.csv")
+    path.write_text(path.read_text().replace(":32:", ":31:"))
+    notes = " ".join(compared("base", "worse")["notes"])
+    assert "the split is val against train" in notes
+    assert "the ground truth of 10 common images differs" in notes
+
+
+def test_no_common_image(project):
+    path = Path("results/worse/scores/initial_labels.images.csv")
+    path.write_text(path.read_text().replace("a", "b"))
+    row = compared("base", "worse")["results"][1]
+    assert (row["common_images"], row["difference"], row["differs"]) == (0, None, "")
+
+
+def test_nothing_measured_is_not_compared(project):
+    change_score("other", lambda content: content.update(miou=None, miou_interval=None))
+    assert [row["experiment"] for row in compared("base", "worse", "other")["results"]] == [
+        "base",
+        "worse",
+    ]
+    with pytest.raises(InputError, match="initial_labels: only base has"):
+        compared("base", "other")
+
+
+def test_experiments_of_the_same_name_are_told_apart(project):
+    shutil.copytree("results/worse", "elsewhere/base")
+    names = [one.name for one in read_experiments([Path("results/base"), Path("elsewhere/base")])]
+    assert names == ["results/base", "elsewhere/base"]
+
+
+def test_bad_input(project):
+    base = Path("results/base")
+    for folders in ([], [base], [base, base]):
+        with pytest.raises(InputError, match="two or more different results folders"):
+            read_experiments(folders)
+    with pytest.raises(InputError, match="voc: no scores below it"):
+        read_experiments([base, Path("voc")])
+    change_score("other", lambda content: content.update(iou={"background": 1.0, "bird": 1.0}))
+    with pytest.raises(InputError, match=r"other.*classes are background, bird.*background, cat"):
+        read_experiments([base, Path("results/other")])
+    Path("results/worse/scores/initial_labels.images.csv").unlink()
+    with pytest.raises(InputError, match=r"initial_labels\.images\.csv: missing"):
+        compared("base", "worse")
+
+
+def test_command_line(project):
+    options = [
+        word
+        for key, name in OUTPUTS.items()
+        for word in (f"--{key.replace('_', '-')}", f"out/{name}")
+    ]
+    script = [sys.executable, SCRIPTS / "compare.py"]
+
+    def run(*folders):
+        command = [*script, "--experiments", *folders, "--bootstrap", "50", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = run("results/base", "results/worse")
+    assert done.returncode == 0, done.stderr
+    assert all((Path("out") / name).is_file() for name in OUTPUTS.values())
+    failed = run()
+    assert failed.returncode == 1
+    assert "compare.experiments is []" in failed.stderr and "Traceback" not in failed.stderr

@@ -1,0 +1,109 @@
+"""The leak guard: each leak is a finding for the tables, and a problem for preflight to report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from check_leaks import shared_images
+from torch import nn
+
+from i2crc.config.schema import Weights
+from i2crc.data.index import read_index
+from i2crc.models.checkpoints import save_weights
+from i2crc.runtime.errors import Problem
+
+ROOT = Path(__file__).parents[3]
+
+
+def write_index(path: Path, split: str, images: dict[str, str]) -> Path:
+    entries = [
+        {"id": name, "image": f"{name}.jpg", "mask": None, "classes": [0], "width": 1,
+         "height": 1, "sha256": sha}
+        for name, sha in images.items()
+    ]  # fmt: skip
+    path.write_text(json.dumps({"split": split, "classes": ["cat"], "images": entries}))
+    return path
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Run check_leaks on a training and a validation list {id: digest}: findings and leaks."""
+
+    def run(
+        train: dict, val: dict, *arguments: str, **networks: dict
+    ) -> tuple[list[str], list[str]]:
+        output = tmp_path / "leaks.json"
+        weights = {name: Weights(**values).model_dump() for name, values in networks.items()}
+        done = subprocess.run(
+            [
+                sys.executable, ROOT / "workflow_scripts/check_leaks.py",
+                "--train", write_index(tmp_path / "train.json", "train", train),
+                "--val", write_index(tmp_path / "val.json", "val", val),
+                "--weights", json.dumps(weights), "--output", output, *arguments,
+            ],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        written = json.loads(output.read_text())
+        return written["findings"], [str(Problem(**leak)) for leak in written["leaks"]]
+
+    return run
+
+
+def test_clean_lists_have_no_findings(check):
+    assert check({"a": "1", "b": "2"}, {"c": "3"}, segmentation={}) == ([], [])
+
+
+def test_validation_images_in_the_training_list_are_found_by_name(check):
+    train = {name: name for name in "abcdefgh"}
+    (finding,), leaks = check(train, {**train, "z": "9"})
+    assert finding == "8 validation images are in the training list: a, b, c, d, e, ..."
+    assert [leak[0] for leak in leaks] == list(train)
+    assert leaks[0].startswith("a: a validation image that is in the training list too; take it ")
+    assert "evaluation.allow_leaks" in leaks[0]
+
+
+def test_images_that_cannot_be_used_are_found_by_name_too(check, tmp_path):
+    check({}, {})
+    for split in ("train", "val"):
+        index = json.loads((tmp_path / f"{split}.json").read_text())
+        index["left_out"] = ["bad"]
+        (tmp_path / f"{split}.json").write_text(json.dumps(index))
+    train, val = (read_index(tmp_path / f"{split}.json") for split in ("train", "val"))
+    ((finding, _),) = shared_images(train, val)
+    assert finding.endswith("in the training list: bad")
+
+
+def test_the_same_photograph_under_another_name_is_found(check):
+    (finding,), (leak,) = check({"a": "1"}, {"z": "1"})
+    assert "a.jpg = z.jpg" in finding
+    assert leak.startswith("z.jpg: a validation image, the same as a.jpg of training; ")
+
+
+def test_weights_declared_to_have_seen_the_masks_are_found(check):
+    seen = {"masks_seen": ["voc2012", "coco"], "name": "DEFAULT"}
+    (finding,), (leak,) = check({"a": "1"}, {"b": "2"}, "--dataset-name=voc2012", segmentation=seen)
+    assert "segmentation.weights (DEFAULT) have seen ground-truth masks of voc2012" in finding
+    assert leak.startswith("segmentation.weights: (DEFAULT) have seen ground-truth masks of voc201")
+    assert check({"a": "1"}, {"b": "2"}, "--dataset-name=ade20k", segmentation=seen) == ([], [])
+
+
+def test_weights_of_this_project_that_record_it_are_found(check, tmp_path):
+    file = tmp_path / "ceiling.safetensors"
+    save_weights(file, nn.Linear(1, 1), {"masks_seen": ["voc2012"]})
+    weights = {"source": "file", "name": str(file)}
+    (finding,), _ = check({"a": "1"}, {"b": "2"}, "--dataset-name=voc2012", classifier=weights)
+    assert "classifier.weights" in finding
+
+
+def test_a_weight_file_that_cannot_be_read_is_no_leak(check, tmp_path):
+    weights = {"source": "file", "name": str(tmp_path / "none.safetensors")}
+    assert check({"a": "1"}, {"b": "2"}, classifier=weights) == ([], [])
+
+
+def test_a_data_set_without_a_name_cannot_be_compared(check):
+    (finding,), (leak,) = check({"a": "1"}, {"b": "2"}, classifier={"masks_seen": ["voc2012"]})
+    assert "dataset.name is empty" in finding
+    assert "name the data set" in leak

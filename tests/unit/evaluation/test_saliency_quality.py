@@ -1,0 +1,106 @@
+"""saliency_quality.py on small PNGs, against a count of single pixels."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from saliency_quality import compare
+
+from i2crc.data.images import write_gray, write_label
+
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "saliency_quality.py"
+
+
+def run(folder: Path, truths: list[np.ndarray | None], maps: list[np.ndarray], *options: str):
+    """The finished process; `truths` None: an image without a mask."""
+    entries = []
+    for number, (truth, saliency) in enumerate(zip(truths, maps, strict=True)):
+        mask = folder / f"masks/{number}.png"
+        if truth is not None:
+            write_label(mask, truth)
+        write_gray(folder / f"maps/{number}.png", saliency)
+        facts = {"image": "", "classes": [0], "width": 1, "height": 1, "sha256": ""}
+        entries.append({"id": f"{number}", "mask": None if truth is None else str(mask), **facts})
+    index = {"split": "train", "classes": ["cat"], "images": entries}
+    files = {f"{number}.png": "" for number in range(len(maps))}
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "manifest.json").write_text(json.dumps({"folder": "maps", "files": files}))
+    command = [sys.executable, str(SCRIPT), "--index", "index.json", "--threads", "2"]
+    command += ["--saliency", "manifest.json", "--output", "quality/saliency.json", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def quality(folder: Path, *arguments) -> dict:
+    done = run(folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "quality/saliency.json").read_text())
+
+
+def image(*rows: list[int]) -> np.ndarray:
+    return np.array(rows, np.uint8)
+
+
+def test_scores_are_of_all_pixels_and_the_error_of_each_image(tmp_path):
+    truths = [image([0, 1, 1, 255]), image([0, 0], [0, 3]), None]
+    maps = [image([255, 255, 0, 255]), image([0, 51], [0, 255]), image([9])]
+    found = quality(tmp_path, truths, maps, "--threshold", "0.2")
+    # Salient: one true and one false pixel; then one true and one false again.
+    assert found["iou"] == pytest.approx(2 / 5)
+    assert (found["precision"], found["recall"]) == pytest.approx((2 / 4, 2 / 3))
+    assert found["mae"] == pytest.approx((2 / 3 + 0.2 / 4) / 2)
+    assert (found["split"], found["images"], found["threshold"]) == ("train", 2, 0.2)
+    assert found["images_without_mask"] == ["2"]
+    assert set(found["provenance"]["inputs"]) == {"../index.json", "../manifest.json"}
+
+
+def test_without_a_mask_there_is_no_score(tmp_path):
+    found = quality(tmp_path, [None], [image([9])])
+    assert [found[name] for name in ("iou", "precision", "recall", "mae")] == [None] * 4
+    assert found["images"] == 0
+
+
+def test_an_image_of_unknown_truth_alone_does_not_count(tmp_path):
+    found = quality(tmp_path, [image([255]), image([1])], [image([0]), image([255])])
+    assert (found["iou"], found["mae"], found["images"]) == (1, 0, 2)
+
+
+def test_a_map_of_another_size_is_named(tmp_path):
+    done = run(tmp_path, [image([0, 1])], [image([0])])
+    assert done.returncode == 1
+    assert "maps/0.png: size (1, 1), the ground truth has (1, 2)" in done.stderr
+
+
+def test_a_missing_map_is_named(tmp_path):
+    run(tmp_path, [image([0, 1])], [image([0, 1])])
+    (tmp_path / "manifest.json").write_text(json.dumps({"folder": "maps", "files": {}}))
+    command = [sys.executable, str(SCRIPT), "--index", "index.json", "--saliency", "manifest.json"]
+    done = subprocess.run(
+        [*command, "--output", "out.json"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "0.png: not in manifest.json" in done.stderr
+
+
+@given(
+    arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 50, 51, 127, 128, 255])),
+    arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 1, 7, 255])),
+    st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+)
+def test_compare_equals_single_pixels(saliency, truth, threshold):
+    pairs = zip(saliency.ravel().tolist(), truth.ravel().tolist(), strict=True)
+    known = [(value, true != 0) for value, true in pairs if true != 255]
+    counts, error = compare(saliency, truth, threshold)
+    salient = [(value >= threshold * 255, true) for value, true in known]
+    assert counts.tolist() == [
+        sum(found and true for found, true in salient),
+        sum(found for found, _ in salient),
+        sum(true for _, true in salient),
+    ]
+    errors = [abs(value / 255 - true) for value, true in known]
+    assert error == (pytest.approx(sum(errors) / len(errors)) if errors else None)

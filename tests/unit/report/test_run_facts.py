@@ -1,0 +1,128 @@
+"""The page of run times, provenance and configuration."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_facts import (
+    Job,
+    provenance_part,
+    read_jobs,
+    relative_names,
+    rule_row,
+    times_part,
+    versions_part,
+)
+
+from i2crc.artifacts.provenance import Origin, read_provenance, write_beside
+
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "run_facts.py"
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+def write_benchmark(path: Path, *rows: tuple[str, str, str]) -> None:
+    """A table of Snakemake's with seconds, MiB and CPU seconds of each job."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{s}\t0:00:01\t{rss}\t1\t1\t1\t0\t0\t99.5\t{cpu}\n" for s, rss, cpu in rows]
+    path.write_text(HEADER + "".join(lines))
+
+
+@pytest.fixture
+def benchmarks(tmp_path) -> Path:
+    folder = tmp_path / "benchmarks"
+    write_benchmark(folder / "train_classifier.tsv", ("120.0", "2048.0", "240.0"))
+    write_benchmark(folder / "crf/final/val/1-of-2.tsv", ("30.0", "512.0", "30.0"))
+    write_benchmark(folder / "crf/initial/train/2-of-2.tsv", ("60.0", "1024.0", "30.0"))
+    write_benchmark(folder / "score/cam.tsv", ("0.3", "NA", "-"))
+    return folder
+
+
+def facts_of(folder: Path, **changes) -> dict:
+    origin = Origin(SCRIPT, [], {"iterations": 3}, seed=7, precision="fp32")
+    return {**origin.describe(folder / "x.json"), **changes}
+
+
+def test_jobs_belong_to_the_rule_that_names_their_folder(benchmarks):
+    jobs = read_jobs(benchmarks, sorted(benchmarks.rglob("*.tsv")))
+    assert {rule: len(found) for rule, found in jobs.items()} == {
+        "train_classifier": 1, "crf": 2, "score": 1,
+    }  # fmt: skip
+    assert jobs["score"] == [Job(0.3, None, None)]
+
+
+def test_a_rule_is_summed_over_its_jobs():
+    jobs = [Job(30.0, 30.0, 512.0), Job(90.0, 30.0, 1024.0), Job(60.0, None, None)]
+    assert rule_row("crf", jobs) == ["crf", 3, 3.0, 1.5, 1.0, 0.5]
+
+
+def test_what_was_not_measured_is_not_zero():
+    assert rule_row("score", [Job(None, None, None)]) == ["score", 1, 0.0, 0.0, None, None]
+
+
+def test_times_are_sorted_and_explained(benchmarks):
+    text = times_part(read_jobs(benchmarks, sorted(benchmarks.rglob("*.tsv"))))
+    places = [text.index(f"<td>{rule}</td>") for rule in ("train_classifier", "crf", "score")]
+    assert places == sorted(places)
+    assert "last\nattempt alone" in text and "at once" in text
+    assert text.count("<svg") == 1
+
+
+def test_no_job_is_no_error():
+    assert "No job has run yet." in times_part({})
+
+
+def test_provenance_row_has_short_digests_and_a_plus_for_changes(tmp_path):
+    git = {"revision": "0123456789abcdef", "changed": True}
+    text = provenance_part({"x.json": facts_of(tmp_path, git=git), "old.json": None})
+    assert "<td>01234567+</td>" in text
+    assert f"<td>{facts_of(tmp_path)['code_sha256'][:8]}</td>" in text
+    assert "<td>fp32</td>" in text and '<td class="number">7</td>' in text
+    assert "<td>no provenance</td>" in text
+    assert "the same for all: python" in text
+
+
+def test_outside_a_repository_there_is_no_revision(tmp_path):
+    assert "None" not in provenance_part({"x.json": facts_of(tmp_path, git=None)})
+
+
+def test_different_versions_are_told_per_artifact():
+    text = versions_part({"a": {"torch": "2"}, "b": {"torch": "3"}})
+    assert "<td>torch 2</td>" in text and "<td>torch 3</td>" in text
+    assert versions_part({}) == ""
+
+
+def test_names_are_relative_to_the_common_folder(tmp_path):
+    paths = [tmp_path / "cams/1-of-2.json", tmp_path / "scores/cam.json"]
+    assert relative_names(paths) == ["cams/1-of-2.json", "scores/cam.json"]
+    assert relative_names(paths[:1]) == ["1-of-2.json"]
+
+
+def run_facts(folder: Path, config: str) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable, SCRIPT, "--config", config, "--benchmarks", "benchmarks",
+        "--artifacts", "scores/cam.json", "weights.safetensors", "--output", "facts.html",
+    ]  # fmt: skip
+    return subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True)
+
+
+def test_the_page_has_times_provenance_and_configuration(tmp_path, benchmarks):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores/cam.json").write_text(json.dumps({"provenance": facts_of(tmp_path)}))
+    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+    write_beside(tmp_path / "weights.safetensors", facts_of(tmp_path, script="train_classifier"))
+    done = run_facts(tmp_path, json.dumps({"seed": 0, "dataset": {"root": "a <b> é"}}))
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "facts.html").read_text()
+    assert "<td>scores/cam.json</td>" in text and "<td>train_classifier</td>" in text
+    assert "<pre>seed: 0\ndataset:\n  root: a &lt;b&gt; é\n</pre>" in text
+    facts = read_provenance(tmp_path / "facts.html")
+    assert {"weights.safetensors", "benchmarks/train_classifier.tsv"} <= set(facts["inputs"])
+
+
+def test_a_broken_configuration_is_named(tmp_path):
+    done = run_facts(tmp_path, "{seed: 0}")
+    assert done.returncode == 1
+    assert "--config: not valid JSON" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,128 @@
+"""score_table.py: the table as Markdown, page and fragment; warnings above it, notes below."""
+
+import json
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import score_table
+from torch import nn
+
+from i2crc.artifacts.provenance import read_provenance
+from i2crc.models.checkpoints import save_weights
+
+SCRIPT = Path(score_table.__file__)
+RESULT = {
+    "split": "val",
+    "images": 80,
+    "miou": 0.71234,
+    "miou_interval": [0.69, 0.73],
+    "miou_255_as_background": 0.61,
+    "miou_255_as_wrong": 0.51,
+    "boundary_iou": 0.41,
+    "coverage": 0.95,
+    "pixel_accuracy": 0.91,
+    "images_without_mask": [],
+}
+CELLS = ["val", "80", "0.7123", "0.6900 to 0.7300", "0.6100", "0.5100", "0.4100"]
+CELLS += ["0.9500", "0.9100"]
+UNKNOWN = {name: None for name, value in RESULT.items() if isinstance(value, float | list)}
+
+
+@pytest.fixture
+def scores(tmp_path):
+    stages = {
+        "cam": RESULT,
+        "a<b": {**RESULT, **UNKNOWN, "images": 0, "images_without_mask": ["x", "y"]},
+    }
+    paths = []
+    for stage, result in stages.items():
+        paths.append(tmp_path / f"{len(paths)}.json")
+        paths[-1].write_text(json.dumps({"stage": stage, **result}))
+    return paths
+
+
+def table(scores: list[Path], leaks: Path | None = None, weights=()) -> tuple[str, str, str]:
+    """The Markdown, the page and the fragment."""
+    folder = scores[0].parent / "table"
+    paths = [folder / name for name in ("table.md", "table.html", "fragment.html")]
+    score_table.main(
+        Namespace(
+            scores=scores,
+            leaks=leaks,
+            weights=list(weights),
+            output=paths[0],
+            html=paths[1],
+            fragment=paths[2],
+        )
+    )
+    assert set(read_provenance(paths[1])["inputs"]) >= {"../0.json", "../1.json"}
+    return tuple(path.read_text() for path in paths)
+
+
+def cells(html: str) -> list[list[str]]:
+    rows = re.findall("<tr>(.*?)</tr>", html)
+    return [re.findall("<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
+
+
+def test_every_form_has_the_same_cells(scores):
+    markdown, html, fragment = table(scores)
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows[0] == list(score_table.COLUMNS.values())
+    assert rows[2] == ["cam", *CELLS]
+    assert rows[3] == ["a<b", "val", "0", *["-"] * 7]
+    assert cells(html) == cells(fragment)
+    assert cells(html)[1] == rows[2]
+    assert cells(html)[2] == ["a&lt;b", *rows[3][1:]]
+    assert "<html" in html and "<html" not in fragment
+    assert "banner" not in fragment and "**" not in markdown
+
+
+def test_notes_stand_below_the_table(scores):
+    markdown, html, fragment = table(scores)
+    note = "a&lt;b: 2 images without a mask were left out."
+    assert html.index("</table>") < html.index(note)
+    assert markdown.rindex("|") < markdown.index("a<b: 2 images without a mask were left out.")
+    assert "cam: " not in markdown and note not in fragment
+
+
+def weights(folder: Path, name: str, leaks: list[str], supervision: str) -> Path:
+    path = folder / name
+    metadata = {"settings": {"supervision": supervision}, "leaks": leaks}
+    save_weights(path, nn.Linear(1, 1), metadata)
+    return path
+
+
+def test_warnings_stand_above_the_table_each_once(scores, tmp_path):
+    leaks = tmp_path / "leaks.json"
+    leaks.write_text(json.dumps({"findings": ["5 images < shared"]}))
+    files = [
+        weights(tmp_path, "initial.safetensors", ["labels equal masks"], "full"),
+        weights(tmp_path, "final.safetensors", [], "full"),
+    ]
+    markdown, html, fragment = table(scores, leaks, files)
+    expected = ["5 images < shared", "labels equal masks", score_table.CEILING]
+    assert re.findall(r"\*\*(.*)\*\*", markdown) == expected
+    assert markdown.startswith("**") and markdown.rindex("**") < markdown.index("|")
+    for text in (html, fragment):
+        found = re.findall('class="banner">(.*?)</p>', text)
+        assert found == [message.replace("<", "&lt;") for message in expected]
+        assert text.rindex("banner") < text.index("<table>")
+
+
+def test_weak_supervision_needs_no_warning(scores, tmp_path):
+    file = weights(tmp_path, "final.safetensors", [], "pseudo")
+    assert "**" not in table(scores, None, [file])[0]
+
+
+def test_command_line_names_a_missing_file(scores, tmp_path):
+    command = [sys.executable, str(SCRIPT), "--scores", *map(str, scores), "none.json"]
+    command += ["--output", "t.md", "--html", "t.html", "--fragment", "f.html"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "none.json: missing" in done.stderr
+    assert not list(tmp_path.glob("t.*"))

@@ -1,0 +1,144 @@
+"""Segmentation samples: scaling, padding and cropping keep image and label together."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from i2crc.config.schema import Segmentation
+from i2crc.data.images import write_label
+from i2crc.data.index import Entry, Index
+from i2crc.data.transforms import CAFFE_BGR, Preprocessing
+from i2crc.runtime.errors import InputError
+from i2crc.training.segmentation_dataset import SegmentationSamples, random_crop, rescale
+
+# Pixels stay as they are, so that an image can show its own label.
+RAW = Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+CROP = 40
+CAFFE_BGR_MEAN = torch.tensor(CAFFE_BGR.mean)[:, None]
+
+
+def blocks(height: int, width: int, side: int) -> np.ndarray:
+    """Labels 1 to 200 in squares."""
+    rows, columns = np.arange(height) // side, np.arange(width) // side
+    return (1 + (rows[:, None] * 13 + columns * 7) % 200).astype(np.uint8)
+
+
+@pytest.fixture
+def make_samples(tmp_path):
+    """A function that makes samples of one photograph whose grey values are its label."""
+
+    def make(label: np.ndarray, preprocessing=RAW, **settings) -> SegmentationSamples:
+        photo = tmp_path / "a.png"
+        Image.fromarray(np.stack([label] * 3, axis=2)).save(photo)
+        write_label(tmp_path / "label.png", label)
+        entry = Entry("a", str(photo), None, [0], *label.shape[::-1], "")
+        return SegmentationSamples(
+            Index("train", ["cat"], [entry]),
+            {"a": tmp_path / "label.png"},
+            Segmentation(crop_size=CROP, **settings),
+            preprocessing,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("shape", [(50, 60), (40, 40), (30, 60), (60, 30), (9, 7)])
+def test_image_and_label_stay_aligned(make_samples, shape):
+    samples = make_samples(blocks(*shape, side=3), scale_jitter=[1.0])
+    for seed in range(12):
+        sample = samples.sample(0, np.random.default_rng(seed))
+        image, label = sample["image"], sample["label"]
+        assert (image.shape, label.shape) == ((3, CROP, CROP), (CROP, CROP))
+        assert (image.dtype, label.dtype) == (torch.float32, torch.uint8)
+        padded = label == 255
+        assert padded.sum() == CROP**2 - min(CROP, shape[0]) * min(CROP, shape[1])
+        assert torch.equal(image[0][~padded], label[~padded].float())
+        assert (image[:, padded] == 0).all()
+        # Below, and at the right, or, mirrored, at the left.
+        assert padded[-1].all() == (shape[0] < CROP)
+        assert (padded[:, -1] | padded[:, 0]).all() == (shape[1] < CROP or padded.all())
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.25, 1.5])
+def test_scaled_image_and_label_stay_aligned(make_samples, scale):
+    samples = make_samples(blocks(64, 80, side=16), scale_jitter=[scale])
+    for seed in range(6):
+        sample = samples.sample(0, np.random.default_rng(seed))
+        inside = sample["label"] != 255
+        same = sample["image"][0] == sample["label"]
+        assert same[inside].float().mean() > 0.6
+
+
+def test_padding_is_the_mean(make_samples):
+    """Zero after the mean is subtracted, for every preprocessing."""
+    samples = make_samples(np.ones((20, 20), np.uint8), CAFFE_BGR, scale_jitter=[1.0])
+    sample = samples.sample(0, np.random.default_rng(0))
+    assert (sample["image"][:, sample["label"] == 255] == 0).all()
+    assert (sample["image"][:, sample["label"] == 1] == 1 - CAFFE_BGR_MEAN).all()
+
+
+def test_same_draw_same_sample(make_samples):
+    samples = make_samples(blocks(64, 80, side=3))
+    first, again, other = (samples.sample(0, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first["id"] == "a"
+    assert torch.equal(first["image"], again["image"])
+    assert torch.equal(first["label"], again["label"])
+    assert not torch.equal(first["image"], other["image"])
+
+
+def test_half_of_the_images_are_mirrored(make_samples):
+    label = np.tile(np.arange(1, CROP + 1, dtype=np.uint8), (CROP, 1))
+    plain = make_samples(label, scale_jitter=[1.0], flip=False)
+    mirrored = make_samples(label, scale_jitter=[1.0])
+    seeds = range(60)
+    assert all(plain.sample(0, np.random.default_rng(s))["label"][0, 0] == 1 for s in seeds)
+    flips = [mirrored.sample(0, np.random.default_rng(s))["label"][0, 0] != 1 for s in seeds]
+    assert 15 < sum(flips) < 45
+
+
+def test_every_scale_is_drawn(make_samples):
+    samples = make_samples(np.ones((20, 20), np.uint8), scale_jitter=[0.5, 1.0, 1.5], flip=False)
+    sizes = {
+        int((samples.sample(0, np.random.default_rng(s))["label"][0] == 1).sum()) for s in range(40)
+    }
+    assert sizes == {10, 20, 30}
+
+
+@given(st.integers(3, 30), st.integers(3, 30), st.sampled_from([0.5, 0.75, 1, 1.25, 1.5]))
+def test_scaled_sizes_are_truncated(height, width, scale):
+    label = blocks(height, width, side=2)
+    image = torch.from_numpy(label).float().expand(3, -1, -1)
+    scaled, target = rescale(image, label, scale)
+    assert scaled.shape == (3, int(scale * height), int(scale * width))
+    assert target.shape == scaled.shape[1:]
+    assert set(np.unique(target)) <= set(np.unique(label))
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(0, 99))
+def test_crop_is_a_piece_of_the_image(height, width, size, seed):
+    label = torch.from_numpy(blocks(height, width, side=1))
+    image = label.float().expand(3, -1, -1)
+    cropped, target = random_crop(image, label, size, np.random.default_rng(seed))
+    assert (cropped.shape, target.shape) == ((3, size, size), (size, size))
+    rows, columns = min(height, size), min(width, size)
+    kept = target[:rows, :columns]
+    assert torch.equal(cropped[0, :rows, :columns], kept.float())
+    assert (target[rows:] == 255).all()
+    assert (target[:, columns:] == 255).all()
+    pieces = label.unfold(0, rows, 1).unfold(1, columns, 1)
+    assert (pieces == kept).all(dim=3).all(dim=2).any()
+
+
+def test_label_of_another_size_is_named(make_samples, tmp_path):
+    samples = make_samples(blocks(50, 60, side=3))
+    write_label(tmp_path / "label.png", np.zeros((60, 50)))
+    with pytest.raises(InputError, match=r"label\.png: size \(50, 60\)"):
+        samples.sample(0, np.random.default_rng(0))
+
+
+def test_image_of_one_pixel():
+    image, label = rescale(torch.zeros(3, 1, 1), np.zeros((1, 1), np.uint8), 0.5)
+    assert (image.shape, label.shape) == ((3, 1, 1), (1, 1))

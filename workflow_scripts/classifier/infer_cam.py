@@ -1,0 +1,60 @@
+"""Infer the attention maps of one shard: an 8-bit PNG per image and class, `ID_CLASS.png`."""
+
+import argparse
+from concurrent.futures import Executor
+from pathlib import Path
+
+from i2crc.artifacts.manifest import Work, make_shard, threads
+from i2crc.artifacts.provenance import Origin
+from i2crc.config.schema import Cam
+from i2crc.data.index import read_index
+from i2crc.runtime.atomic import digest_file
+from i2crc.runtime.parser import make_parser, run
+from i2crc.training.options import add_deterministic
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Cam.model_validate_json(arguments.settings)
+    entries = {entry.id: entry for entry in read_index(arguments.index).images}
+    inputs = [arguments.index, arguments.weights]
+    origin = Origin(Path(__file__), inputs, settings, precision="fp32")
+    weights = digest_file(arguments.weights)
+    keys = {entry.id: [weights, entry.sha256, entry.classes] for entry in entries.values()}
+
+    def prepare() -> tuple[Work, Executor]:
+        # Imported here, because a finished shard must not wait for torch.
+        from i2crc.data.images import write_gray
+        from i2crc.inference.prediction import load_classifier
+        from i2crc.labels.cam import attention_maps, class_maps
+        from i2crc.training import distributed
+
+        # One thread per image and `threads` images at a time is faster than the reverse.
+        device = distributed.start(arguments.gpus, 1, arguments.deterministic)
+        origin.device = str(device)
+        model, classifier, preprocessing = load_classifier(arguments.weights, device)
+
+        def work(image_id: str) -> list[str]:
+            entry = entries[image_id]
+            cam = class_maps(model, entry, classifier.input_size, preprocessing, settings)
+            maps = attention_maps(cam, (entry.height, entry.width))
+            names = [f"{image_id}_{c}.png" for c in entry.classes or ()]
+            for name, attention in zip(names, maps, strict=True):
+                write_gray(arguments.folder / name, attention)
+            return names
+
+        return work, threads(arguments.threads)
+
+    folders = {arguments.manifest: arguments.folder}
+    make_shard(folders, origin, arguments.folder, keys, prepare)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--settings", default="{}", help="JSON: the section `cam`")
+    parser.add_argument("--weights", type=Path, required=True, help="trained classifier")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--folder", type=Path, required=True, help="output: attention maps")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
+    parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
+    add_deterministic(parser)
+    run(main, parser)

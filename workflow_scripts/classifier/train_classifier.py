@@ -1,0 +1,55 @@
+"""Train the CAM classifier on image-level labels and saliency maps."""
+
+import argparse
+from pathlib import Path
+
+from i2crc.artifacts.manifest import manifests_digest, read_manifests
+from i2crc.config.schema import Classifier
+from i2crc.data.index import read_index, training_digest
+from i2crc.runtime.log import log
+from i2crc.runtime.parser import make_parser, run
+from i2crc.training.checkpoint import is_finished, publish
+from i2crc.training.options import add_options, make_plan
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Classifier.model_validate_json(arguments.settings)
+    index = read_index(arguments.index)
+    per_epoch = max(1, len(index.images) // settings.batch_size)
+    iterations = max(1, settings.epochs * per_epoch // settings.accumulate)
+    plan = make_plan(
+        arguments,
+        Path(__file__),
+        settings,
+        min(iterations, settings.max_iterations or iterations),
+        files=[arguments.index, arguments.saliency],
+        inputs={
+            "index": training_digest(index),
+            "saliency": manifests_digest([arguments.saliency]),
+        },
+    )
+    if is_finished(plan):
+        log.info("already trained: %s", plan.weights)
+    else:
+        # Imported here, because a finished training must not wait for torch.
+        from i2crc.training import distributed, loop
+        from i2crc.training.classifier import train_classifier
+
+        device = loop.start(arguments, plan)
+        maps = read_manifests([arguments.saliency])
+        saliency = {Path(name).stem: path for name, (path, _) in maps.items()}
+        train_classifier(plan, device, settings, index, saliency)
+        if not distributed.is_main():
+            return
+    publish(plan, arguments.weights, arguments.history)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--settings", default="{}", help="JSON: the section `classifier`")
+    parser.add_argument("--index", type=Path, required=True, help="training index")
+    parser.add_argument(
+        "--saliency", type=Path, required=True, help="manifest of the saliency maps"
+    )
+    add_options(parser)
+    run(main, parser)

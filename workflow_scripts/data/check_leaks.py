@@ -1,0 +1,56 @@
+"""Look for what would make scores worthless: ground truth that leaks into training.
+
+Validation images among the training images (by name or by content), and initial weights that have
+seen masks of the same data set. The stage preflight stops the run, unless leaks are allowed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from i2crc.artifacts.kept import make_once
+from i2crc.artifacts.provenance import Origin
+from i2crc.config.schema import Weights
+from i2crc.data.index import read_index
+from i2crc.models.weight_files import weights_digest
+from i2crc.runtime.atomic import write_json
+from i2crc.runtime.log import log
+from i2crc.runtime.parser import make_parser, run
+
+
+def main(arguments: argparse.Namespace) -> None:
+    sections = json.loads(arguments.weights)
+    networks = {name: Weights.model_validate(values) for name, values in sections.items()}
+    settings = {
+        "weights": sections,
+        "dataset_name": arguments.dataset_name,
+        "files": [weights_digest(one) for one in networks.values() if one.source == "file"],
+    }
+    origin = Origin(Path(__file__), [arguments.train, *arguments.val], settings)
+
+    def make() -> None:
+        from i2crc.evaluation.leaks import shared_images, weights_that_saw_masks
+
+        train = read_index(arguments.train)
+        findings = [one for val in arguments.val for one in shared_images(train, read_index(val))]
+        findings += weights_that_saw_masks(networks, arguments.dataset_name)
+        for text, _ in findings:
+            log.warning("%s", text)
+        written = {
+            "findings": [text for text, _ in findings],
+            "leaks": [vars(problem) for _, problems in findings for problem in problems],
+            "provenance": origin.describe(arguments.output),
+        }
+        write_json(arguments.output, written)
+
+    make_once(origin, [arguments.output], make)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--train", type=Path, required=True, help="training index")
+    parser.add_argument("--val", type=Path, nargs="*", default=[], help="validation index")
+    parser.add_argument("--weights", default="{}", help="JSON: network -> its section `weights`")
+    parser.add_argument("--dataset-name", default="", help="name of the data set")
+    parser.add_argument("--output", type=Path, required=True, help="output: findings as JSON")
+    run(main, parser)

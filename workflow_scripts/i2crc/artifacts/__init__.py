@@ -1,0 +1,1 @@
+"""How stages meet: manifests and journals, provenance, lineage, JSON schemas, the list of stages."""

@@ -1,0 +1,1 @@
+"""The one typed description of all settings, and how it is read."""

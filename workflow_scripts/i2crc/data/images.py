@@ -1,0 +1,144 @@
+"""The one decoder of photographs, saliency maps and label images.
+
+The content of a file tells its format, not its name. A photograph of any kind becomes 8-bit RGB: of
+16 bits the upper 8, transparent pixels over white, turned upright as its EXIF data says.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+
+from i2crc.runtime.atomic import atomic_path
+from i2crc.runtime.errors import FileError
+
+IGNORE = 255
+# Others have no place in a data set; a PostScript file would even start a program.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+LOSSY = ("JPEG", "MPO", "WEBP")
+# No stage decodes more; `dataset.max_pixels` sets the limit for a data set.
+MOST_PIXELS = 1 << 27
+# That limit, with a message of ours, is what guards against decompression bombs.
+Image.MAX_IMAGE_PIXELS = None
+# What Pillow raises on damaged files.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError)
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "LA")
+GREY_MODES = ("L", "1")
+AS_LABEL = (
+    "save it as a palette or 8-bit grey PNG whose pixel values are the classes "
+    "(0 background, 255 ignored)"
+)
+
+
+def read_photo(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
+    """A photograph as RGB, upright (EXIF orientation applied)."""
+    with _decoded(path, max_pixels) as image:
+        return _rgb(path, ImageOps.exif_transpose(image))
+
+
+def read_gray(path: Path) -> np.ndarray:
+    """An 8-bit single-channel image (saliency, attention) as (H, W) uint8."""
+    with _decoded(path) as image:
+        if image.mode != "L":
+            raise FileError(path, f"mode {image.mode}, expected 8-bit grey", "convert it to mode L")
+        return np.asarray(image)
+
+
+def read_label(path: Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
+    """A label image (palette or grey PNG) as (H, W) uint8 class indices; 255 = ignore."""
+    with _decoded(path, max_pixels) as image:
+        if image.mode not in ("P", "L"):
+            raise FileError(path, f"mode {image.mode}, which holds no class indices", AS_LABEL)
+        if image.format in LOSSY:
+            raise FileError(path, f"a {image.format}, which changes pixel values", AS_LABEL)
+        return np.asarray(image)
+
+
+def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
+    """A saliency map of the user's as mode L; one that is stored so keeps its `format`.
+
+    Grey in another mode is converted; colour, transparency and more than 8 bits are refused.
+    """
+    remedy = "save it as an 8-bit grey PNG, 255 = salient"
+    with _decoded(path, max_pixels) as image:
+        if image.mode in GREY_MODES:
+            return image if image.mode == "L" else image.convert("L")
+        if image.mode not in COLOUR_MODES:
+            raise FileError(path, f"mode {image.mode}, not 8-bit grey", remedy)
+        red, green, blue, alpha = image.convert("RGBA").split()
+        if alpha.getextrema() != (255, 255):
+            raise FileError(path, "transparent, not plain grey", remedy)
+        if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+            raise FileError(path, "colour, not grey", remedy)
+        return red
+
+
+def write_label(path: Path, label: np.ndarray) -> None:
+    """Write (H, W) uint8 class indices as a palette PNG in the VOC colours, by atomic rename."""
+    image = Image.fromarray(label.astype(np.uint8))  # mode L becomes P with the palette
+    image.putpalette(voc_palette().tobytes())
+    with atomic_path(path) as temporary:
+        image.save(temporary)
+
+
+def write_gray(path: Path, values: np.ndarray) -> None:
+    """Write (H, W) uint8 values as a grey PNG, by atomic rename."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(values).save(temporary)
+
+
+def voc_palette() -> np.ndarray:
+    """The VOC colour map, (256, 3) uint8: the bits of the index, dealt out to R, G and B."""
+    index = np.arange(256)[:, None]
+    channel = np.arange(3)[None, :]
+    colors = np.zeros((256, 3), dtype=np.uint8)
+    for j in range(8):
+        colors |= (((index >> (3 * j + channel)) & 1) << (7 - j)).astype(np.uint8)
+    return colors
+
+
+def _rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise FileError(
+            path, f"mode {image.mode}, whose values have no fixed range", "save it with 8 bits"
+        )
+    if image.mode.startswith("I;16"):
+        # As Pillow reads 16-bit colour; its own conversion of 16-bit grey cuts off above 255.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+@contextmanager
+def _decoded(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
+    """The decoded image of a file; whatever is wrong with the file is a FileError."""
+    if not path.is_file():
+        raise FileError(path, "missing", "add it, or take its image out of the list")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            # Known from the header: a small file that claims to be huge costs nothing.
+            if image.width * image.height > max_pixels:
+                raise FileError(
+                    path,
+                    f"{image.width}x{image.height} pixels, more than the {max_pixels} allowed",
+                    "make it smaller (with its mask and saliency map), or raise "
+                    "dataset.max_pixels if the machine has the memory",
+                )
+            image.load()
+            yield image
+    except UNREADABLE as error:
+        raise FileError(
+            path, f"cannot be decoded ({_reason(path, error)})", "replace the file"
+        ) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.stat().st_size == 0:
+        return "it is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    return getattr(error, "strerror", None) or str(error)

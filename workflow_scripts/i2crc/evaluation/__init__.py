@@ -1,0 +1,1 @@
+"""Metrics, intervals, sweeps, leaks, preflight, comparison."""

@@ -1,0 +1,85 @@
+"""Confidence intervals of the mIoU by a bootstrap over images, from the counts of each image."""
+
+import numpy as np
+
+from i2crc.runtime.atomic import digest_bytes
+
+
+def image_counts(confusion: np.ndarray) -> np.ndarray:
+    """(4, L) counts of an image from its (L, L + 1) confusion matrix, a column per label.
+
+    The rows: hits; pixels of the label in the truth, also those predicted 255; pixels predicted as
+    the label, where the truth is known; pixels of the label that were predicted 255.
+    """
+    answered = confusion[:, :-1]
+    return np.stack(
+        [np.diag(answered), confusion.sum(axis=1), answered.sum(axis=0), confusion[:, -1]]
+    )
+
+
+def counts_text(counts: np.ndarray) -> str:
+    """(4, L) counts of an image as `label:hits:truth:predicted:ignored`, labels it has alone."""
+    labels = np.flatnonzero(counts.any(axis=0))
+    return " ".join(f"{label}:" + ":".join(map(str, counts[:, label])) for label in labels)
+
+
+def read_counts(text: str, num_labels: int) -> np.ndarray:
+    """The (4, L) int64 counts of an image from their text; ValueError where it is none."""
+    counts = np.zeros((4, num_labels), np.int64)
+    for field in text.split():
+        label, hits, truth, predicted, ignored = map(int, field.split(":"))
+        if not 0 <= label < num_labels:
+            raise ValueError(f"`{field}`: label {label}, but there are {num_labels} labels")
+        counts[:, label] = hits, truth, predicted, ignored
+    return counts
+
+
+def weights(image_id: str, replicates: int) -> np.ndarray:
+    """(R,) int64: how often each replicate draws an image, Poisson with mean 1.
+
+    The id alone decides, so experiments that score the same images resample them alike.
+    """
+    seed = int(digest_bytes(image_id.encode()), 16)
+    return np.random.default_rng(seed).poisson(1, replicates)
+
+
+class Bootstrap:
+    """The mIoU of R resampled data sets, from images that come one after the other.
+
+    Drawing n of n images with replacement takes each image about Poisson(1) times; with these
+    weights no replicate needs to know the number of images, and memory does not grow with it.
+    """
+
+    def __init__(self, num_labels: int, replicates: int) -> None:
+        self.sums = np.zeros((4, num_labels, replicates), np.int64)
+
+    def add(self, image_id: str, counts: np.ndarray) -> None:
+        """Add an image with its (4, L) counts."""
+        drawn = weights(image_id, self.sums.shape[2])
+        labels = np.flatnonzero(counts.any(axis=0))
+        self.sums[:, labels] += counts[:, labels, None] * drawn
+
+    def mious(self) -> np.ndarray:
+        """(R,) mIoU of every replicate, pixels predicted 255 left out.
+
+        The mean is over the labels in the replicate's truth; NaN for a replicate without any.
+        """
+        hits, truth, predicted, ignored = self.sums
+        answered = truth - ignored
+        present = answered > 0
+        union = np.maximum(answered + predicted - hits, 1)
+        number = present.sum(axis=0)
+        total = np.where(present, hits / union, 0).sum(axis=0)
+        return np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0)
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
+    """The central interval that holds a share `level` of (R,) replicates.
+
+    NaN is left out; None where nothing else is there.
+    """
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

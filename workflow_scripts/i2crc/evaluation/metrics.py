@@ -1,0 +1,127 @@
+"""Segmentation scores: from a confusion matrix (METHOD 28), and along the boundaries."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from i2crc.data.images import IGNORE
+
+
+def confusion(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.ndarray:
+    """(L, L + 1) int64 counts [true label, predicted label]; the last column is predicted 255.
+
+    Both images are (H, W) uint8 with labels below L = `num_labels` or 255. Pixels whose truth is
+    255 are left out. ValueError for another value or for images of different size.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"size {prediction.shape}, the ground truth has {truth.shape}")
+    counted = truth != IGNORE
+    rows = truth[counted].astype(np.int64)
+    columns = prediction[counted].astype(np.int64)
+    for name, values in (("truth", rows), ("label", columns[columns != IGNORE])):
+        if values.size and values.max() >= num_labels:
+            raise ValueError(f"{name} value {values.max()}, but there are {num_labels} labels")
+    columns[columns == IGNORE] = num_labels
+    counts = np.bincount(rows * (num_labels + 1) + columns, minlength=num_labels * (num_labels + 1))
+    return counts.reshape(num_labels, num_labels + 1)
+
+
+def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
+    """The scores of a (L, L + 1) confusion matrix; means are over the classes in the truth.
+
+    `names` are the L label names, background first. `miou` leaves pixels predicted 255 out; the
+    two others take them as background, or as a miss of the true class and a hit of none. IoU,
+    precision and recall of each class leave them out as well; undefined ones (of no pixel) are
+    null.
+    """
+    answered, ignored = counts[:, :-1], counts[:, -1]
+    present = counts.sum(axis=1) > 0
+    as_background = answered.copy()
+    as_background[:, 0] += ignored
+    total = counts.sum()
+    hits, truth = np.diag(answered), answered.sum(axis=1)
+    iou = _iou(answered, truth)
+    return {
+        "miou": _mean(iou, truth > 0),
+        "miou_255_as_background": _mean(_iou(as_background, counts.sum(axis=1)), present),
+        "miou_255_as_wrong": _mean(_iou(answered, counts.sum(axis=1)), present),
+        "coverage": float(answered.sum() / total) if total else 0.0,
+        "pixel_accuracy": _ratio(hits.sum(), answered.sum()),
+        "iou": _by_name(iou, names),
+        "precision": _by_name(_shares(hits, answered.sum(axis=0)), names),
+        "recall": _by_name(_shares(hits, truth), names),
+    }
+
+
+def boundary_counts(
+    truth: np.ndarray, prediction: np.ndarray, num_labels: int, width: float
+) -> np.ndarray:
+    """(3, L) int64 counts per label: pixels in both bands, in the true, in the predicted one.
+
+    The band of a label is its mask without the mask's erosion by a square of side 2 d + 1, where
+    d is `width` times the image's diagonal in pixels, at least 1 (Cheng et al., Boundary IoU, CVPR
+    2021). The (H, W) uint8 images are such that `confusion` takes. Where the truth is 255, no
+    label has a pixel; pixels predicted 255 are not counted.
+    """
+    distance = max(1, round(width * math.hypot(*truth.shape)))
+    prediction = np.where(truth == IGNORE, IGNORE, prediction)
+    counted = prediction != IGNORE
+    true_band = band(truth, distance) & counted
+    predicted_band = band(prediction, distance) & counted
+    both = true_band & predicted_band & (truth == prediction)
+    chosen = truth[both], truth[true_band], prediction[predicted_band]
+    return np.stack([np.bincount(values, minlength=num_labels) for values in chosen])
+
+
+def band(label: np.ndarray, distance: int) -> np.ndarray:
+    """(H, W) bool: pixels with another label than their own, or the image's end, near them.
+
+    Near is the square that reaches `distance` pixels to each side. What is left of a mask after
+    the erosion by it has one label in the whole square, so one pass finds the bands of all labels.
+    """
+    padded = np.pad(label.astype(np.int16), distance, constant_values=-1)
+    beside = (padded[:, 1:] != padded[:, :-1]).T
+    mixed_rows = _any_of(beside, 2 * distance).T
+    columns = padded[:, distance:-distance]
+    mixed_columns = _any_of(columns[1:] != columns[:-1], 2 * distance)
+    return mixed_columns | _any_of(mixed_rows, 2 * distance + 1)
+
+
+def boundary_iou(counts: np.ndarray) -> float:
+    """The mean IoU of the bands of (3, L) `boundary_counts`, over the labels in the truth's."""
+    both, true, predicted = counts
+    return _mean(_shares(both, true + predicted - both), true > 0)
+
+
+def _any_of(flags: np.ndarray, length: int) -> np.ndarray:
+    """Whether any of `length` flags in a row along the first axis is set, for each such row."""
+    span = 1
+    while 2 * span <= length:
+        flags = flags[span:] | flags[:-span]
+        span *= 2
+    rest = length - span
+    return flags[rest:] | flags[: len(flags) - rest]
+
+
+def _iou(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    hits = np.diag(counts)
+    return _shares(hits, truth + counts.sum(axis=0) - hits)
+
+
+def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return parts / wholes
+
+
+def _by_name(values: np.ndarray, names: list[str]) -> dict[str, float | None]:
+    pairs = zip(names, values, strict=True)
+    return {name: None if np.isnan(value) else float(value) for name, value in pairs}
+
+
+def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
+    return float(values[chosen].mean()) if chosen.any() else 0.0
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0

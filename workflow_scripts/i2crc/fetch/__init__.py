@@ -1,0 +1,1 @@
+"""Getting a file from elsewhere: downloads, archives, S3."""

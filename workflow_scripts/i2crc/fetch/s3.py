@@ -1,0 +1,31 @@
+"""Objects in S3 by their s3://BUCKET/KEY; keys, region and endpoint are those of the machine.
+
+They come from where every tool for S3 looks: the environment (AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL), ~/.aws, or the role of a pod or
+machine.
+"""
+
+from i2crc.runtime.errors import InputError
+
+SIGNED_SECONDS = 3600
+
+
+def signed(address: str) -> str:
+    """The web address of an object, good for an hour: a secret, not to be stored or logged."""
+    import boto3  # most runs need no S3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    if not bucket or not key:
+        raise InputError(f"{address}: expected s3://BUCKET/KEY")
+    try:
+        client = boto3.Session().client("s3", config=Config(signature_version="s3v4"))
+        return client.generate_presigned_url(
+            "get_object", {"Bucket": bucket, "Key": key}, SIGNED_SECONDS
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise InputError(
+            f"{address}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run it where "
+            "a role may read the bucket"
+        ) from error

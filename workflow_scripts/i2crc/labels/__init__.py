@@ -1,0 +1,1 @@
+"""The pixels of the method: CAM, pseudo labels, refinement, dense CRF."""

@@ -1,0 +1,35 @@
+"""The dense CRF of a segmentation (METHOD 24-25), through pydensecrf."""
+
+import numpy as np
+import torch
+from pydensecrf.densecrf import DenseCRF2D
+
+from i2crc.config.schema import Crf
+from i2crc.data.transforms import CAFFE_BGR
+from i2crc.models.upsampling import upsample
+
+
+def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarray:
+    """Marginals (L, H, W) float32 of an (H, W, 3) uint8 RGB photograph and (L, h, w) logits."""
+    height, width = photo.shape[:2]
+    scores = upsample(logits, (height, width))
+    probabilities = torch.from_numpy(scores).softmax(dim=0).clamp(1e-5, 1)
+    unary = -probabilities.log().flatten(1).numpy()
+    image = legacy_image(photo) if settings.image == "legacy" else photo
+    crf = DenseCRF2D(width, height, len(unary))
+    crf.setUnaryEnergy(np.ascontiguousarray(unary))
+    crf.addPairwiseGaussian(sxy=settings.gaussian_xy, compat=settings.gaussian_weight)
+    crf.addPairwiseBilateral(
+        sxy=settings.bilateral_xy,
+        srgb=settings.bilateral_rgb,
+        rgbim=np.array(image, order="C"),  # a copy: pydensecrf wants it writable
+        compat=settings.bilateral_weight,
+    )
+    marginals = crf.inference(settings.iterations)
+    return np.asarray(marginals, dtype=np.float32).reshape(-1, height, width)
+
+
+def legacy_image(photo: np.ndarray) -> np.ndarray:
+    """The published CRF image: BGR minus the mean, cut to integers and wrapped to uint8 (25)."""
+    centered = photo[:, :, ::-1].astype(np.float32) - np.array(CAFFE_BGR.mean, dtype=np.float32)
+    return np.trunc(centered).astype(np.int64).astype(np.uint8)

@@ -1,0 +1,78 @@
+"""Labels from attention and saliency (METHOD 13-16), and their refinement (METHOD 27)."""
+
+import numpy as np
+
+from i2crc.config.schema import PseudoLabels
+from i2crc.data.images import IGNORE
+
+
+def initial_label(
+    attention: dict[int, np.ndarray],
+    saliency: np.ndarray,
+    classes: list[int],
+    settings: PseudoLabels,
+) -> np.ndarray:
+    """Label (H, W) uint8 of one image: 0 background, class c as c + 1, 255 ignore.
+
+    attention: 0-based class -> (H, W) uint8, a class may be absent; saliency (H, W) uint8;
+    `classes` are the image's 0-based classes. The types follow METHOD 13: ties depend on them.
+    A class without a map would be an all-zero channel, which never wins and never conflicts, so
+    the channels here are the background's and those of the maps alone.
+    """
+    # In ascending order, because a tie goes to the lowest class.
+    own = sorted(set(classes) & set(attention))
+    scores = np.empty((1 + len(own), *saliency.shape), dtype=np.float32)
+    scores[0] = 1 - saliency.astype(np.float32) / 255
+    for channel, c in enumerate(own, 1):
+        scores[channel] = _min_max(attention[c])
+    is_object = (scores[1:] > settings.object_threshold).any(axis=0)
+    scores[scores < settings.attention_threshold] = 0
+    labels = np.array([0, *(c + 1 for c in own)], dtype=np.uint8)
+    label = labels[scores.argmax(axis=0)]
+    conflict = (scores > settings.conflict_threshold).sum(axis=0) > 1
+    label[conflict] = IGNORE
+    doubtful = is_object | (saliency >= settings.salient_value)
+    label[(label == 0) & doubtful] = IGNORE
+    return drop_if_empty(label, settings.min_foreground)
+
+
+def refine_label(
+    prediction: np.ndarray, initial: np.ndarray, classes: list[int], min_foreground: float
+) -> np.ndarray:
+    """Object-guided refinement of a (H, W) uint8 prediction; steps a to d of METHOD 27."""
+    labels = np.array([c + 1 for c in classes], dtype=np.uint8)
+    refined = prediction.copy()
+    refined[~np.isin(refined, [0, *labels])] = IGNORE
+    if len(labels) > 1:
+        missed = (refined == 0) & (initial != 0)
+        refined[missed] = initial[missed]
+    if not np.isin(labels, refined).all():
+        refined[refined == 0] = IGNORE
+    return drop_if_empty(refined, min_foreground)
+
+
+def label_from_attention(
+    attention: np.ndarray, classes: list[int], background: float
+) -> np.ndarray:
+    """Label (H, W) uint8: the strongest class where that exceeds `background` (0..1), else 0.
+
+    attention (C, H, W) uint8 holds the maps of the 0-based `classes`; a tie goes to the first.
+    """
+    labels = np.array([c + 1 for c in classes], dtype=np.uint8)
+    strongest = labels[attention.argmax(axis=0)]
+    return np.where(attention.max(axis=0) > background * 255, strongest, 0).astype(np.uint8)
+
+
+def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:
+    """The label, or all 255 where its foreground is a smaller share of the pixels."""
+    foreground = (label != 0) & (label != IGNORE)
+    if foreground.sum() < min_foreground * label.size:
+        return np.full_like(label, IGNORE)
+    return label
+
+
+def _min_max(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    # Computed once for each of the 256 values, then looked up.
+    scaled = (np.arange(256) - low) / (high - low + 1e-8)
+    return scaled.astype(np.float32)[values]

@@ -1,0 +1,53 @@
+"""The CAM classifier: VGG16-CAM of METHOD 6, or the same head on any timm backbone."""
+
+import math
+
+import torch
+from torch import nn
+
+from i2crc.config.schema import Classifier
+from i2crc.models.backbones import timm_features, vgg16_features
+
+
+class CamNet(nn.Module):
+    """A backbone, convolutions and a 1x1 classifier whose raw map is the class activation map.
+
+    State-dict keys are the published ones: `features.*` and `extra_convs.*`.
+    """
+
+    def __init__(
+        self, features: nn.Module, channels: int, classes: int, settings: Classifier
+    ) -> None:
+        super().__init__()
+        self.features = features
+        layers: list[nn.Module] = []
+        for _ in range(settings.head_convs):
+            layers += [nn.Conv2d(channels, settings.head_channels, 3, padding=1), nn.ReLU()]
+            channels = settings.head_channels
+        layers.append(nn.Conv2d(channels, classes, 1))
+        self.extra_convs = nn.Sequential(*layers)
+        for layer in self.extra_convs:
+            if isinstance(layer, nn.Conv2d):
+                fan_out = layer.kernel_size[0] ** 2 * layer.out_channels
+                nn.init.normal_(layer.weight, std=settings.head_std or math.sqrt(2 / fan_out))
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) images to the (N, K, h, w) raw maps, negatives included."""
+        return self.extra_convs(self.features(images))
+
+
+def class_logits(cam: torch.Tensor) -> torch.Tensor:
+    """(N, K, h, w) raw maps to (N, K) logits: the mean over positions (METHOD 7)."""
+    return cam.mean(dim=(2, 3))
+
+
+def build_classifier(settings: Classifier, classes: int) -> CamNet:
+    """The network of `settings` with random weights."""
+    if settings.backbone == "vgg16":
+        features, channels = vgg16_features(), 512
+    else:
+        features, channels = timm_features(
+            settings.backbone, settings.output_stride, settings.backbone_stage
+        )
+    return CamNet(features, channels, classes, settings)

@@ -1,0 +1,117 @@
+"""Files that are either whole or absent: atomic writes, digests, JSON."""
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from i2crc.runtime.errors import InputError, naming
+
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+# `.NAME.HOST-PROCESS.tmp.SUFFIX`, of this machine.
+TEMPORARY = re.compile(rf"\..*\.{HOST}-(\d+)\.tmp(\.[^.]*)?", re.DOTALL)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`, renamed to `path` when the block ends well.
+
+    An error of storage (a full disk) becomes an OSError that names `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent)
+    # The suffix stays last because image and archive writers choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.tmp{path.suffix}")
+    with naming(path, temporary):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@functools.cache  # once a process
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine left in a folder."""
+    for name in os.listdir(folder):
+        found = TEMPORARY.fullmatch(name)
+        if found and not _is_alive(int(found[1])):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` by atomic rename."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, keys in the given order, by atomic rename."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; an unreadable one is an InputError that names it."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing; run the stage that makes it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); mend that first") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); delete it and run again") from error
+
+
+def digest_bytes(data: bytes) -> str:
+    """Hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_value(value: Any) -> str:
+    """Hexadecimal SHA-256 of a JSON-serialisable value, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    # JSON, and names of files, may hold halves of surrogate pairs, which UTF-8 has no bytes for.
+    return digest_bytes(text.encode(errors="surrogatepass"))
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Return a digest of names, sizes and time stamps of files, and of all files in folders."""
+    found: list[Any] = []
+    for path in paths:
+        found.append(["", *_stat(path)])
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            place = os.path.relpath(folder, path)
+            found += [[place, name, *_stat(os.path.join(folder, name))] for name in sorted(names)]
+    return digest_value(found)
+
+
+def _stat(path: Path | str) -> list[int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,163 @@
+"""What ends a stage although its input is right, in plain words: disk, memory, lost workers."""
+
+import errno
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+CONTINUES = "Nothing finished is lost: start the same command again and it continues"
+# What is wrong, and the remedy.
+STORAGE = {
+    errno.ENOSPC: (
+        "no space is left",
+        "free some, or move the folder to a larger disk and put a link in its place",
+    ),
+    errno.EDQUOT: ("the disk quota is used up", "free space, or ask for a larger quota"),
+    errno.EROFS: (
+        "the file system is read-only",
+        "mount it writable, or set `results` to a folder that can be written to",
+    ),
+    errno.EACCES: ("no permission", "change the owner or the mode (chown, chmod)"),
+    errno.EPERM: ("no permission", "change the owner or the mode (chown, chmod)"),
+    errno.EIO: ("the disk reports an input/output error", "see what `dmesg` says of it"),
+}
+LOST_WORKER = re.compile(r"DataLoader worker \(pid")
+NO_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
+# Libraries in Rust tell the number in their text alone.
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+def explain(error: BaseException) -> str | None:
+    """What the user has to know and do about an error; None for one that is a bug of ours.
+
+    Looks through all that an error was raised from.
+    """
+    chain = list(_chain(error))
+    for cause in chain:
+        if error_number(cause) in STORAGE:
+            return _storage(cause)
+    for cause in chain:
+        if _is_lost_worker(cause):
+            return (
+                "a worker process was killed, most likely by the kernel because memory ran out "
+                "(`dmesg` would say so). Lower runtime.workers for a training, "
+                "runtime.inference_threads for other stages, or the number of --cores. "
+                f"{CONTINUES}"
+            )
+        if _is_memory(cause):
+            return (
+                f"memory ran out ({_first_line(cause)}). Lower runtime.inference_threads, "
+                "runtime.workers or the number of --cores, or choose a smaller `batch_size` for a "
+                f"training (`accumulate` makes up for it). {CONTINUES}"
+            )
+    return None
+
+
+def error_number(error: BaseException) -> int | None:
+    """The `errno` of an error, if it has one."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    found = OS_ERROR.search(str(error))
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Errors of storage that do not say which file they are about (or `temporary`) say `path`."""
+    try:
+        yield
+    except Exception as error:
+        # Torch hides the cause behind a RuntimeError of its own.
+        causes = _chain(error) if isinstance(error, OSError | RuntimeError) else [error]
+        for cause in causes:
+            number = error_number(cause)
+            named = getattr(cause, "filename", None)
+            if number in STORAGE and named in (None, str(temporary)):
+                raise OSError(number, os.strerror(number), str(path)) from error
+        raise
+
+
+def _storage(error: BaseException) -> str:
+    """One sentence each on the file, what is wrong with its file system, and what to do."""
+    what, remedy = STORAGE[error_number(error)]
+    path = getattr(error, "filename", None)
+    place = _existing(Path(path if isinstance(path, str) else "."))
+    free = shutil.disk_usage(place).free / 2**20
+    mount = next(folder for folder in (place, *place.parents) if os.path.ismount(folder))
+    return (
+        f"{path or 'a file'}: {what} (file system at {mount}, {free:.1f} MiB free). The remedy: "
+        f"{remedy}. {CONTINUES}"
+    )
+
+
+def _existing(path: Path) -> Path:
+    absolute = path.absolute()
+    return next(folder for folder in (absolute, *absolute.parents) if folder.exists())
+
+
+def _is_lost_worker(error: BaseException) -> bool:
+    if isinstance(error, BrokenProcessPool) or LOST_WORKER.search(str(error)):
+        return True
+    # It was killed while it handed something over.
+    frames = traceback.extract_tb(error.__traceback__)
+    between = any("multiprocessing" in Path(frame.filename).parts for frame in frames)
+    return between and isinstance(error, ConnectionError | EOFError | FileNotFoundError)
+
+
+def _is_memory(error: BaseException) -> bool:
+    number = error.errno if isinstance(error, OSError) else None
+    return (
+        isinstance(error, MemoryError)
+        or number == errno.ENOMEM
+        or (isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error))))
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+class InputError(Exception):
+    """Bad input of the user's; the message names the file, the value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file (or a line of it, `FILE:LINE`), and what to do about it."""
+
+    file: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}; {self.remedy}"
+
+
+class FileError(InputError):
+    """An InputError that can be recorded as a problem, to go on and find the others too."""
+
+    def __init__(self, file: Path | str, problem: str, remedy: str) -> None:
+        self.problem = Problem(str(file), problem, remedy)
+        super().__init__(str(self.problem))
+
+
+def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
+    """An InputError as a problem, of `file` where it does not say so itself."""
+    if isinstance(error, FileError):
+        return error.problem
+    return Problem(str(file), str(error).removeprefix(f"{file}: "), remedy)

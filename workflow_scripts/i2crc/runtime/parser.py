@@ -1,0 +1,82 @@
+"""The parser of every stage's command line, and how errors and signals end a stage."""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from i2crc.runtime.addresses import hide
+from i2crc.runtime.errors import InputError, explain
+from i2crc.runtime.gpus import lease
+from i2crc.runtime.log import end_log, log, start_log
+from i2crc.runtime.progress import COMMAND, DONE, FAILED, STOPPED_BY, UNEXPECTED
+from i2crc.runtime.signals import Stopped, stop_on_signals
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every stage has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--log", type=Path, help="also write the log to this file")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
+    return parser
+
+
+def add_downloads(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a stage that fetches files."""
+    parser.add_argument(
+        "--downloads", type=Path, help="folder of files with a known SHA-256, shared with others"
+    )
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse the command line, set up the log, lease the GPUs of `--gpus` and call `main`.
+
+    SIGTERM and SIGINT raise Stopped. An InputError, or what `faults` can explain, ends the process
+    with status 1 and one message; any other exception keeps its traceback. All reach the log file.
+    """
+    arguments = parser.parse_args()
+    try:
+        stop_on_signals()
+        start_log(arguments.log)
+        log.info("%s%s", COMMAND, shlex.join(map(hide, sys.argv)))
+        if "gpus" in arguments:
+            lease(arguments.gpus)
+        main(arguments)
+        end_log(DONE)
+    except Stopped as stop:
+        log.info(STOPPED_BY.format(stop.name))
+        raise
+    except InputError as error:
+        _fail(str(error))
+    except Exception as error:
+        # Torch's handler would raise the loss of a worker once more, in the midst of what follows.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        message = explain(error)
+        if message is not None:
+            _fail(message)
+        log.exception(UNEXPECTED)
+        end_log(FAILED)
+        sys.exit(1)
+
+
+def _fail(message: str) -> NoReturn:
+    log.error("%s", message)
+    end_log(FAILED)
+    stop_torchrun()
+    sys.exit(1)
+
+
+def stop_torchrun() -> None:
+    """Let torchrun, where it has started this process, end instead of starting it again.
+
+    For an error that would only come again. It ends the other processes of this machine; srun,
+    those of other nodes.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        os.kill(os.getppid(), signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""The one engine of both trainings, their losses and data sets."""

@@ -1,0 +1,107 @@
+"""Processes and devices: CPU, one GPU or several under torchrun, with the same script."""
+
+import ctypes
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from i2crc.runtime.log import log
+
+
+def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
+    """Set the threads, join the process group under torchrun, and choose this process's device.
+
+    With `deterministic`, PyTorch takes deterministic kernels alone, and refuses what has none.
+    """
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False  # which kernel is fastest may change
+    device = torch.device("cpu")
+    keep_memory()
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
+    if gpus and torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if is_main():
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+        log.info("%s, %d processes, %d threads each", name, world_size(), torch.get_num_threads())
+    else:
+        log.setLevel(logging.WARNING)  # the first process says it for all
+    return device
+
+
+def keep_memory() -> None:
+    """Keep freed memory in the process instead of returning it to the system (glibc alone).
+
+    Large tensors are otherwise mapped and faulted in anew for every operation; what that costs
+    a training step on a CPU, benchmarks/memory.py shows.
+    """
+    trim_threshold, mmap_max = -1, -4  # the numbers of glibc's malloc.h
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def world_size() -> int:
+    """Number of processes of this training."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return int(os.environ.get("RANK", 0))
+
+
+def is_main() -> bool:
+    """Whether this process writes files and log lines."""
+    return rank() == 0
+
+
+def mean_count(count: torch.Tensor) -> torch.Tensor:
+    """A count, averaged over the processes (see losses.py)."""
+    if dist.is_initialized():
+        count = count.detach().clone()
+        dist.all_reduce(count)
+        count /= world_size()
+    return count
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all processes, in the order of their ranks."""
+    if not dist.is_initialized():
+        return items
+    lists: list[Any] = [None] * world_size()
+    dist.all_gather_object(lists, items)
+    return [item for part in lists for item in part]
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds in any process."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value)
+
+
+def finish() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory of this process: of the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20

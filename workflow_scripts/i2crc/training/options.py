@@ -1,0 +1,101 @@
+"""The command line of a training, its plan, and what its result depends on. Needs no torch."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from i2crc.artifacts.provenance import Origin
+from i2crc.config.schema import Runtime, Training
+from i2crc.models.weight_files import weights_digest
+from i2crc.runtime.atomic import digest_value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, for how long and where.
+
+    `origin` says what the weights are made from. `fingerprint` stands for everything that
+    determines the result: a run folder of another fingerprint is started afresh, a finished one of
+    the same fingerprint is used as it is.
+    """
+
+    settings: Training
+    iterations: int
+    seed: int
+    deterministic: bool
+    origin: Origin
+    fingerprint: str
+    folder: Path
+    runtime: Runtime
+
+    @property
+    def weights(self) -> Path:
+        """The finished weights."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def duration(self) -> Path:
+        """When the finished run was started, and the seconds it took over all its attempts."""
+        return self.folder / "duration.json"
+
+    @property
+    def history(self) -> Path:
+        """Loss terms and learning rate of every iteration."""
+        return self.folder / "history.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of an interrupted run."""
+        return self.folder / "checkpoint.pt"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that both training scripts have."""
+    parser.add_argument("--seed", type=int, default=0)
+    add_deterministic(parser)
+    parser.add_argument("--runtime", default="{}", help="JSON: the section `runtime`")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs to use where there are any")
+    parser.add_argument("--processes", type=int, default=0, help="processes to use on the CPU")
+    parser.add_argument(
+        "--run-folder", type=Path, required=True, help="checkpoints, logs; survives a failure"
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="output: trained weights")
+    parser.add_argument("--history", type=Path, required=True, help="output: history as CSV")
+
+
+def add_deterministic(parser: argparse.ArgumentParser) -> None:
+    """Add the option of every script that computes with a network."""
+    parser.add_argument("--deterministic", action="store_true", help="deterministic GPU kernels")
+
+
+def make_plan(
+    arguments: argparse.Namespace,
+    script: Path,
+    settings: Training,
+    iterations: int,
+    files: list[Path],
+    inputs: dict[str, Any],
+) -> Plan:
+    """Return the plan of a training script from its command line.
+
+    `files` are what the script reads; `inputs` is what of their content the result depends on, the
+    same for any number of shards.
+    """
+    origin = Origin(script, files, settings, arguments.seed)
+    depends_on = {
+        "origin": origin.key(),
+        "deterministic": arguments.deterministic,
+        "pretrained": weights_digest(settings.weights),
+        **inputs,
+    }
+    return Plan(
+        settings=settings,
+        iterations=iterations,
+        seed=arguments.seed,
+        deterministic=arguments.deterministic,
+        origin=origin,
+        fingerprint=digest_value(depends_on),
+        folder=arguments.run_folder,
+        runtime=Runtime.model_validate_json(arguments.runtime),
+    )

@@ -1,0 +1,72 @@
+"""A training on several processes: torchrun, on one machine or on the nodes of a SLURM job."""
+
+import os
+import shutil
+import socket
+import sys
+from typing import NoReturn
+
+import torch
+
+from i2crc.runtime.errors import InputError
+
+# So often torchrun starts all processes again, from the last checkpoint, when one has died.
+RESTARTS = 3
+
+
+def launch(gpus: int, processes: int, nodes: int, threads: int, batch_size: int) -> None:
+    """Re-execute this script under torchrun where several processes are wanted.
+
+    `gpus` is what the scheduler granted, on all nodes together; each that can be used gets a
+    process. `processes` asks for that many CPU processes instead (0: one for each node). No
+    process is without an image of a batch. `threads` are those of each node. Returns at once in a
+    process that torchrun started, and where one is enough. InputError where `nodes` are wanted
+    outside of a SLURM job, or have more processes than a batch has images.
+    """
+    if "RANK" in os.environ:
+        return
+    if nodes > 1:
+        _launch_on_nodes(nodes, max(gpus // nodes, processes // nodes, 1), threads, batch_size)
+    count = min(max(min(gpus, torch.cuda.device_count()), processes), batch_size)
+    if count > 1:
+        _become(*_torchrun("--standalone", f"--nproc-per-node={count}"))
+
+
+def _launch_on_nodes(nodes: int, each: int, threads: int, batch_size: int) -> NoReturn:
+    if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
+        raise InputError(
+            f"runtime.nodes {nodes}: several nodes are those of a SLURM job, and this is none; run "
+            "it with --workflow-profile profiles/slurm, or set runtime.nodes to 1"
+        )
+    if nodes * each > batch_size:
+        raise InputError(
+            f"runtime.nodes {nodes} with {each} processes each: more than the {batch_size} images "
+            "of a batch (batch_size); set runtime.nodes or runtime.gpus lower"
+        )
+    # A port that is free on the first node, where the processes find each other.
+    with socket.socket() as server:
+        server.bind(("", 0))
+        place = f"{socket.gethostname()}:{server.getsockname()[1]}"
+    steps = [
+        "srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1",
+        f"--cpus-per-task={threads}", "--cpu-bind=none", "--mem=0", "--overlap",
+        "--kill-on-bad-exit=1",
+    ]  # fmt: skip
+    meeting = [
+        f"--nnodes={nodes}", f"--nproc-per-node={each}", "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={place}", f"--rdzv-id={os.environ['SLURM_JOB_ID']}",
+    ]  # fmt: skip
+    _become(*steps, *_torchrun(*meeting))
+
+
+def _torchrun(*arguments: str) -> list[str]:
+    program = [sys.executable, "-m", "torch.distributed.run", f"--max-restarts={RESTARTS}"]
+    # Without the dashes torchrun would take the options of the script, too, for its own.
+    return [*program, *arguments, "--", *sys.argv]
+
+
+def _become(*command: str) -> NoReturn:
+    # Processes that were started again would meet addresses of those that died, and wait for ever
+    # (pytorch issue 135712).
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    os.execvp(command[0], command)

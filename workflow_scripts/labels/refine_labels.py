@@ -1,0 +1,55 @@
+"""Refine the labels of one shard: CRF predictions, corrected by image-level and initial labels."""
+
+import argparse
+from concurrent.futures import Executor
+from pathlib import Path
+
+from i2crc.artifacts.manifest import Work, make_shard, read_manifests, threads
+from i2crc.artifacts.provenance import Origin
+from i2crc.config.schema import Refinement
+from i2crc.data.index import read_index
+from i2crc.runtime.parser import make_parser, run
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Refinement.model_validate_json(arguments.settings)
+    classes = {entry.id: entry.classes or [] for entry in read_index(arguments.index).images}
+    predictions = read_manifests([arguments.predictions])
+    initial = read_manifests([arguments.initial])
+    inputs = [arguments.index, arguments.predictions, arguments.initial]
+    origin = Origin(Path(__file__), inputs, settings)
+
+    def key(image_id: str) -> list:
+        name = f"{image_id}.png"
+        return [predictions[name][1], initial[name][1], classes[image_id]]
+
+    def prepare() -> tuple[Work, Executor]:
+        from i2crc.data.images import read_label, write_label
+        from i2crc.labels.pseudo_labels import refine_label
+
+        def work(image_id: str) -> list[str]:
+            name = f"{image_id}.png"
+            label = refine_label(
+                read_label(predictions[name][0]),
+                read_label(initial[name][0]),
+                classes[image_id],
+                settings.min_foreground,
+            )
+            write_label(arguments.folder / name, label)
+            return [name]
+
+        return work, threads(arguments.threads)
+
+    keys = {image_id: key(image_id) for image_id in classes}
+    make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--settings", default="{}", help="JSON: the section `refinement`")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--predictions", type=Path, required=True, help="manifest of CRF labels")
+    parser.add_argument("--initial", type=Path, required=True, help="manifest of initial labels")
+    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
+    run(main, parser)

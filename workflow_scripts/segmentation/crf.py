@@ -1,0 +1,57 @@
+"""Refine the predictions of one shard with a dense CRF: a label PNG per image."""
+
+import argparse
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+
+from i2crc.artifacts.manifest import Work, make_shard, read_manifests
+from i2crc.artifacts.provenance import Origin
+from i2crc.config.schema import Crf
+from i2crc.data.index import read_index
+from i2crc.runtime.parallel import processes
+from i2crc.runtime.parser import make_parser, run
+
+
+def refine(
+    settings: Crf, photos: dict[str, Path], logits: dict[str, Path], folder: Path, image_id: str
+) -> list[str]:
+    """Write the CRF's label of one image; runs in a process of its own."""
+    import numpy as np
+    import torch
+
+    from i2crc.data.images import read_photo, write_label
+    from i2crc.inference.logits import read_logits
+    from i2crc.labels.dense_crf import dense_crf
+
+    torch.set_num_threads(1)  # the images run in parallel
+    photo = np.asarray(read_photo(photos[image_id]))
+    marginals = dense_crf(photo, read_logits(logits[image_id]), settings)
+    write_label(folder / f"{image_id}.png", marginals.argmax(axis=0))
+    return [f"{image_id}.png"]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Crf.model_validate_json(arguments.settings)
+    entries = read_index(arguments.index).images
+    logits = read_manifests([arguments.logits])
+    origin = Origin(Path(__file__), [arguments.index, arguments.logits], settings)
+    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1]] for e in entries}
+
+    def prepare() -> tuple[Work, Executor]:
+        photos = {e.id: Path(e.image) for e in entries}
+        paths = {e.id: logits[f"{e.id}.npz"][0] for e in entries}
+        work = partial(refine, settings, photos, paths, arguments.folder)
+        return work, processes(arguments.threads)
+
+    make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--settings", default="{}", help="JSON: the section `crf`")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--logits", type=Path, required=True, help="manifest of the logits")
+    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
+    run(main, parser)

@@ -1,0 +1,69 @@
+"""Predict one shard: per image the label PNG, and the low-resolution logits for the CRF."""
+
+import argparse
+import os
+from concurrent.futures import Executor
+from pathlib import Path
+
+from i2crc.artifacts.manifest import Work, make_shard, threads
+from i2crc.artifacts.provenance import Origin
+from i2crc.data.index import read_index
+from i2crc.runtime.atomic import digest_file
+from i2crc.runtime.parser import make_parser, run
+from i2crc.training.options import add_deterministic
+
+
+def main(arguments: argparse.Namespace) -> None:
+    entries = {entry.id: entry for entry in read_index(arguments.index).images}
+    inputs = [arguments.index, arguments.weights]
+    origin = Origin(Path(__file__), inputs, precision="fp32")
+    weights = digest_file(arguments.weights)
+    keys = {entry.id: [weights, entry.sha256] for entry in entries.values()}
+    parent = Path(os.path.commonpath([arguments.folder, arguments.logits]))
+
+    def prepare() -> tuple[Work, Executor]:
+        # Imported here, because a finished shard must not wait for torch.
+        import numpy as np
+
+        from i2crc.data.images import read_photo, write_label
+        from i2crc.inference.logits import read_logits, write_logits
+        from i2crc.inference.prediction import load_segmentation, predict_logits
+        from i2crc.models.upsampling import upsample
+        from i2crc.training import distributed
+
+        # One thread per image and `threads` images at a time is faster than the reverse.
+        device = distributed.start(arguments.gpus, 1, arguments.deterministic)
+        origin.device = str(device)
+        model, preprocessing = load_segmentation(arguments.weights, device)
+
+        def work(image_id: str) -> list[str]:
+            photo = np.asarray(read_photo(Path(entries[image_id].image)))
+            logits = arguments.logits / f"{image_id}.npz"
+            label = arguments.folder / f"{image_id}.png"
+            write_logits(logits, predict_logits(model, photo, preprocessing))
+            # From the stored logits, so that the CRF refines exactly this label.
+            write_label(label, upsample(read_logits(logits), photo.shape[:2]).argmax(axis=0))
+            return [str(file.relative_to(parent)) for file in (logits, label)]
+
+        return work, threads(arguments.threads)
+
+    folders = {
+        arguments.manifest: arguments.folder,
+        arguments.logits_manifest: arguments.logits,
+    }
+    make_shard(folders, origin, parent, keys, prepare)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help="trained segmentation network")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest of these")
+    parser.add_argument("--logits", type=Path, required=True, help="output: folder of the logits")
+    parser.add_argument(
+        "--logits-manifest", type=Path, required=True, help="output: manifest of these"
+    )
+    parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
+    add_deterministic(parser)
+    run(main, parser)

@@ -1,0 +1,98 @@
+"""Train the segmentation network on pseudo labels, or, declared so, on ground-truth masks."""
+
+import argparse
+from pathlib import Path
+
+from i2crc.artifacts.manifest import manifests_digest, read_manifests
+from i2crc.config.schema import Segmentation
+from i2crc.data.index import Index, read_index, training_digest
+from i2crc.models.weight_files import file_metadata
+from i2crc.runtime.atomic import digest_file, digest_value
+from i2crc.runtime.errors import InputError
+from i2crc.runtime.log import log
+from i2crc.runtime.parser import make_parser, run
+from i2crc.training.checkpoint import is_finished, publish
+from i2crc.training.options import add_options, make_plan
+
+
+def training_labels(
+    index: Index, settings: Segmentation, manifests: list[Path]
+) -> tuple[dict[str, Path], str]:
+    """Return the label file of each image, and a digest of their content."""
+    if settings.supervision == "full":
+        missing = [entry.id for entry in index.images if not entry.mask]
+        if missing:
+            raise InputError(
+                f"supervision is full, but {len(missing)} images have no mask: {missing[:5]}"
+            )
+        labels = {entry.id: Path(entry.mask) for entry in index.images if entry.mask}
+        return labels, digest_value({name: digest_file(path) for name, path in labels.items()})
+    found = read_manifests(manifests)
+    labels = {Path(name).stem: path for name, (path, _) in found.items()}
+    return labels, manifests_digest(manifests)
+
+
+def refuse_leaks(leaks: list[str], allow: bool) -> None:
+    """Raise InputError if labels equal the ground truth and that is not allowed."""
+    if leaks and not allow:
+        raise InputError(
+            f"{leaks[0]}; give generated labels, or declare segmentation.supervision: full (to go "
+            "on all the same, with a banner over every table: evaluation.allow_leaks: true)"
+        )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = Segmentation.model_validate_json(arguments.settings)
+    full = settings.supervision == "full"
+    own_masks = [arguments.dataset_name or "an unnamed data set"] if full else []
+    index = read_index(arguments.index)
+    labels, digest = training_labels(index, settings, arguments.labels)
+    plan = make_plan(
+        arguments,
+        Path(__file__),
+        settings,
+        settings.iterations,
+        files=[arguments.index, *arguments.labels],
+        inputs={
+            "index": training_digest(index),
+            "labels": digest,
+            "own_masks": own_masks,
+            "leak_images": arguments.leak_images,
+        },
+    )
+    if is_finished(plan):
+        log.info("already trained: %s", plan.weights)
+        refuse_leaks(file_metadata(plan.weights).get("leaks", []), arguments.allow_leaks)
+    else:
+        # Imported here, because a finished training must not wait for torch.
+        from i2crc.evaluation.leaks import labels_equal_to_masks
+        from i2crc.training import distributed, loop
+        from i2crc.training.segmentation import train_segmentation
+
+        device = loop.start(arguments, plan)
+        leaks = []
+        if not full:
+            leaks = labels_equal_to_masks(index, labels, arguments.leak_images, arguments.threads)
+        refuse_leaks(leaks, arguments.allow_leaks)
+        train_segmentation(plan, device, settings, index, labels, own_masks, leaks)
+        if not distributed.is_main():
+            return
+    publish(plan, arguments.weights, arguments.history)
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
+    parser.add_argument("--index", type=Path, required=True, help="training index")
+    parser.add_argument(
+        "--labels", type=Path, nargs="*", default=[], help="manifests of the pseudo labels"
+    )
+    parser.add_argument(
+        "--leak-images", type=int, default=3, help="labels that may equal the ground truth"
+    )
+    parser.add_argument(
+        "--allow-leaks", action="store_true", help="record such labels, do not stop"
+    )
+    parser.add_argument("--dataset-name", default="", help="recorded where masks are trained on")
+    add_options(parser)
+    run(main, parser)
