@@ -1,26 +1,50 @@
-# make demo: the whole pipeline on the embedded demo. make test: all tests. Both install first.
+# The targets install what they need. `make` alone lists them.
 PYTHON ?= python3
 VENV := .venv
 CORES ?= all
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: venv demo test lint
+.PHONY: help venv test-tools cluster demo lint test test-all docs
 
-venv: $(VENV)/installed
+help:  # list the targets
+	@sed -n 's/^\([a-z-]*\):.*  # /\1\t/p' Makefile | expand -t 14
 
-$(VENV)/installed: requirements.txt
+venv: $(VENV)/installed  # a virtual environment in .venv with the pinned packages and this one
+
+test-tools: $(VENV)/installed-test  # the same with the linters and what the tests need
+
+cluster: venv  # the same with the plugins for schedulers, and data from S3
+	$(BIN)/python -m pip install --requirement requirements-cluster.txt
+
+$(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --requirement requirements.txt
+	$(BIN)/python -m pip install --requirement requirements.txt
+	$(BIN)/python -m pip install --no-deps --editable .
 	touch $@
 
-demo: venv
-	$(VENV)/bin/snakemake --cores $(CORES)
-	$(VENV)/bin/snakemake --report results/demo/report.html
+$(VENV)/installed-test: requirements-test.txt requirements-cluster.txt $(VENV)/installed
+	$(BIN)/python -m pip install --requirement requirements-test.txt
+	touch $@
 
-test: lint
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+demo: venv  # the whole pipeline on the embedded demo, and its report
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --report results/demo/report.html --quiet
+	@echo "Report: $(CURDIR)/results/demo/report.html (open it in a browser)"
 
-lint: venv
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/snakefmt --check Snakefile rules
-	$(VENV)/bin/snakemake --lint
+lint: test-tools  # the linters
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+test: lint  # the linters, then the tests
+	$(PYTEST)
+
+test-all: lint  # the linters, then all tests, also the long ones
+	$(PYTEST) -m 'exhaustive or not exhaustive'
+
+docs: venv  # the documents as a site, in site/; a broken link is an error
+	$(BIN)/python -m pip install --quiet --requirement requirements-docs.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -38,10 +38,23 @@ localrules:
     evaluate_checkpoint,
 
 
+# A target asks for everything on the way to it, so that what was deleted there is made again.
+DATA = [
+    *([rules.render_demo.output.manifest] if IS_DEMO else []),
+    *expand(rules.prepare_data.output.index, split=CHECKED_SPLITS),
+]
+CAMS = [*DATA, rules.download_saliency.output.manifest, *shards("cams")]
+PSEUDO_LABELS = [*CAMS, *shards("labels/initial")]
+INITIAL = [*PSEUDO_LABELS, *weights("initial")]
+REFINED_LABELS = [*INITIAL, *predictions("initial", "train"), *shards("labels/refined")]
+FINAL = [*(REFINED_LABELS if PSEUDO else DATA), *weights("final")]
+SCORES = [*FINAL, *predictions("final", "val"), rules.score_table.output.markdown]
+
+
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/scores/table.md",
+        SCORES,
         REPORT,
 
 
@@ -52,32 +65,32 @@ rule report:
 
 rule cams:
     input:
-        shards("cams"),
+        CAMS,
 
 
 rule pseudo_labels:
     input:
-        shards("labels/initial"),
+        PSEUDO_LABELS,
 
 
 rule initial_segmentation:
     input:
-        f"{RESULTS}/segmentation/initial/weights.safetensors",
+        INITIAL,
 
 
 rule refined_labels:
     input:
-        shards("labels/refined"),
+        REFINED_LABELS,
 
 
 rule final_segmentation:
     input:
-        f"{RESULTS}/segmentation/final/weights.safetensors",
+        FINAL,
 
 
 rule scores:
     input:
-        rules.score_table.output.markdown,
+        SCORES,
 
 
 rule evaluate_checkpoint:

@@ -1,14 +1,8 @@
-"""How much disk a run takes: measured on a finished experiment, scaled to other numbers of images.
-
-Run that experiment with `keep_intermediates: true`, so that the logits are there to be measured.
-"""
+"""How much disk a run takes, measured on a finished experiment and scaled to other image counts."""
 
 import argparse
-import sys
 from collections import defaultdict
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
 from i2crc.data.index import read_index
 from i2crc.runtime.atomic import read_json
@@ -18,7 +12,7 @@ TRAININGS = ("classifier", "segmentation/initial", "segmentation/final")
 
 
 def image_bytes(experiment: Path) -> dict[str, int]:
-    """The bytes of the files that manifests list, by the folder of the manifests."""
+    """Return the bytes of the files that manifests list, by the folder of the manifests."""
     found: dict[str, int] = defaultdict(int)
     for path in sorted(experiment.rglob("*.json")):
         content = read_json(path)

@@ -1,19 +1,17 @@
 """What storing logits in half precision, deflated, saves and costs, on images of a finished run.
 
-Prints sizes as ratios to float32 and to each other, the time of a write and a read as ratios to the
-network's, and the share of pixels that half precision changes, before and after the CRF.
+Prints the size of a file relative to float32 and float16, the time of a write and of a read
+relative to that of the network, and the share of pixels whose label half precision changes, before
+and after the CRF.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
 from i2crc.config.schema import Crf
 from i2crc.data.images import read_photo

@@ -1,4 +1,4 @@
-"""What keeping freed memory (i2crc.distributed.keep_memory) saves a training step on the CPU.
+"""What keeping freed memory (`keep_memory`) saves a training step on the CPU.
 
 Prints the ratio of the seconds per step without it to those with it, from processes run in turn.
 """
@@ -7,13 +7,10 @@ import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
 
 def seconds_per_step(keep: bool, threads: int, steps: int) -> float:
-    """Median seconds of a training step of the CPU-sized classifier (batch 16, 256x256)."""
+    """Return the median seconds of a training step of the small classifier (batch 16, 256x256)."""
     import torch
 
     from i2crc.config.schema import Classifier, RelationLosses
@@ -41,7 +38,7 @@ def seconds_per_step(keep: bool, threads: int, steps: int) -> float:
 
 
 def measure(keep: bool, arguments: argparse.Namespace) -> float:
-    """The same in a process of its own: memory kept stays kept."""
+    """Return the same, measured in a process of its own, because memory that is kept stays kept."""
     options = ["--threads", str(arguments.threads), "--steps", str(arguments.steps)]
     command = [sys.executable, __file__, "--once", str(int(keep)), *options]
     return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

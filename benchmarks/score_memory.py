@@ -1,7 +1,7 @@
 """Whether the memory of scoring grows with the number of images.
 
-Prints the peak memory of `score.py` on synthetic images, for each number of them, and the ratio
-of the last to the first.
+Prints the peak memory of `score.py` for each number of synthetic images, and the ratio of the last
+to the first.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "score.py"
+SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "evaluation" / "score.py"
 CLASSES = 80
-# In a small process of its own, because a child's peak begins with the size of its parent.
+# In a small process of its own, because the peak of a child starts with the size of its parent.
 PEAK = (
     "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -45,7 +45,7 @@ def write_images(folder: Path, count: int, size: int) -> None:
 
 
 def peak_mib(count: int, size: int, threads: int) -> float:
-    """Peak resident memory of scoring `count` images, in MiB."""
+    """Return the peak resident memory of scoring `count` images, in MiB."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(folder, count, size)

@@ -1,4 +1,6 @@
-# What jobs ask for: memory, minutes and GPUs, on this machine or by a scheduler (docs/CLUSTER.md).
+# What jobs ask for: memory, minutes and GPUs, on this machine or from a scheduler (docs/CLUSTER.md).
+import runpy
+
 from i2crc.runtime.gpus import jobs_at_a_time
 from i2crc.runtime.slurm import largest_node
 
@@ -29,7 +31,7 @@ if (
     and "SLURM_JOB_ID" not in os.environ
 ):
     raise WorkflowError(
-        f"runtime.nodes {RUNTIME.nodes}: several nodes are those of a SLURM job; add "
+        f"runtime.nodes is {RUNTIME.nodes}, but only a SLURM job has several nodes; add "
         "--workflow-profile profiles/slurm, or set runtime.nodes to 1"
     )
 if RUNTIME.cache:
@@ -38,8 +40,17 @@ if RUNTIME.cache:
         os.environ[variable] = str(Path(RUNTIME.cache, folder).absolute())
 
 
+def prepare_slurm():
+    """Refuse a run while SLURM is away, and work around bugs of its plugin; else do nothing."""
+    if workflow.executor_plugin.name == "slurm":
+        if SLURM_IS_AWAY:
+            raise WorkflowError(SLURM_IS_AWAY)
+        workarounds = Path(workflow.basedir, "profiles/slurm/workarounds.py")
+        runpy.run_path(str(workarounds))["apply"](logger)
+
+
 def growing(mem_mb, minutes):
-    """Return memory and time of a job that grow with each attempt; a day at most."""
+    """Return memory and time of a job, which grow with each attempt; a day at most."""
     return {
         "mem_mb": lambda wildcards, attempt: attempt * mem_mb,
         "runtime": lambda wildcards, attempt: min(attempt * minutes, 1440),
@@ -48,7 +59,7 @@ def growing(mem_mb, minutes):
 
 def training_resources(mem_mb, minutes):
     """Return what a training asks for; on several nodes its script calls srun itself."""
-    # Two minutes before its time is up, SLURM tells a training to save a checkpoint and end.
+    # Two minutes before the limit SLURM signals a training, which saves a checkpoint and ends.
     asked = {**growing(mem_mb, minutes), "slurm_extra": "'--signal=TERM@120'"}
     if RUNTIME.nodes == 1:
         return {**asked, "gpu": RUNTIME.gpus}
@@ -61,6 +72,7 @@ def training_resources(mem_mb, minutes):
         "mpi": "srun",
         "nodes": RUNTIME.nodes,
         "tasks": RUNTIME.nodes,
-        "tasks_per_gpu": 0,  # else it would be `tasks`
-        "gres": f"gpu:{gpus // RUNTIME.nodes}" if gpus else "",  # without it, in unequal parts
+        "tasks_per_gpu": 0,  # otherwise the plugin takes `tasks` for it
+        # Without it SLURM may give the nodes unequal numbers of GPUs.
+        "gres": f"gpu:{gpus // RUNTIME.nodes}" if gpus else "",
     }

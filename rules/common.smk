@@ -10,7 +10,7 @@ from i2crc.artifacts.code_digest import code_digest
 from i2crc.artifacts.manifest import forget_damaged
 from i2crc.artifacts.stages import FINAL_SCORES, PSEUDO_SCORES, SCORED, STAGES
 from i2crc.config.load import load_run_config
-from i2crc.fetch.download import local_path
+from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hidden_queries
 from i2crc.runtime.atomic import digest_value, files_digest
 from i2crc.runtime.errors import InputError

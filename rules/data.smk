@@ -46,10 +46,10 @@ def image_cache(split):
     Experiments that share it look at the same files with the same code and settings.
     """
     if IS_DEMO:
-        return f"{RESULTS}/data/{split}.images"
+        return f"{RESULTS}/data/{split}.cache"
     settings = CONFIG.dataset.model_dump_json(exclude={"name", "demo"})
     key = digest_value([split, str(Path(DATA_ROOT).resolve()), settings, code("prepare_data")])
-    return shared(f"data/{split}.images", f"images/{key[:16]}")
+    return shared(f"data/{split}.cache", f"images/{key[:16]}")
 
 
 def weight_files(weights):
@@ -100,7 +100,7 @@ rule prepare_data:
         code=code("prepare_data"),
     shell:
         "python {SCRIPTS:q}/data/prepare_data.py --split {wildcards.split} --root {params.root:q}"
-        " --settings {params.settings:q} --cache {params.cache:q} --files {params.files:q}"
+        " --settings {params.settings:q} --cache {params.cache:q} --files={params.files:q}"
         " --output {output.index:q}"
         " --shards {output.shards:q} --threads {threads} --log {log:q}"
 
@@ -119,11 +119,11 @@ def saliency_files():
 def map_cache():
     """Return the file that remembers what the saliency maps contain."""
     if IS_DEMO:
-        return f"{RESULTS}/saliency/maps.json"
+        return f"{RESULTS}/saliency/maps.cache"
     path = local_path(SALIENCY)
     place = str(path.resolve()) if path else SALIENCY
     key = digest_value([place, CONFIG.dataset.max_pixels, code("download_saliency")])
-    return shared("saliency/maps.json", f"images/{key[:16]}")
+    return shared("saliency/maps.cache", f"images/{key[:16]}")
 
 
 rule download_saliency:
@@ -154,7 +154,7 @@ rule download_saliency:
         "python {SCRIPTS:q}/data/download_saliency.py --source {params.source:q}"
         " --sha256={params.sha256:q} --retries {params.retries} --index {input.index:q}"
         " --cache {params.cache:q} --downloads {params.downloads:q}"
-        " --max-pixels {params.max_pixels} --map-cache {params.map_cache:q} --files {params.files:q}"
+        " --max-pixels {params.max_pixels} --map-cache {params.map_cache:q} --files={params.files:q}"
         " --output {params.folder:q} --manifest {output.manifest:q}"
         " --threads {threads} --log {log:q}"
 
@@ -195,6 +195,8 @@ rule preflight:
         f"{RESULTS}/benchmarks/preflight.tsv"
     conda:
         "../envs/i2crc.yaml"
+    resources:
+        **growing(8000, 60),
     params:
         settings=checked_settings(NETWORKS if PSEUDO else ["segmentation"]),
         files=[weight_files(getattr(CONFIG, name).weights) for name in NETWORKS],
@@ -222,6 +224,8 @@ rule preflight_published:
         f"{RESULTS}/benchmarks/preflight_published.tsv"
     conda:
         "../envs/i2crc.yaml"
+    resources:
+        **growing(8000, 60),
     params:
         settings=checked_settings(["segmentation"]),
         masks=MASKS,
@@ -232,5 +236,5 @@ rule preflight_published:
         code=code("preflight"),
     shell:
         "python {SCRIPTS:q}/data/preflight.py --indexes {input:q} {params.masks:q}"
-        " --settings {params.settings:q} --checkpoint {params.checkpoint:q} --files {params.files:q}"
+        " --settings {params.settings:q} --checkpoint {params.checkpoint:q} --files={params.files:q}"
         " --experiment {params.experiment:q} --output {output:q} --log {log:q}"

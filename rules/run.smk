@@ -1,9 +1,13 @@
 # The beginning and the end of a run: one run at a time works on its results, damaged outputs are made
 # again, and the last lines say what to look at.
-import filelock
+import signal
+from _thread import start_new_thread
 
-# The kernel frees it when the run is killed.
-RUN_LOCK = filelock.FileLock(Path(RESULTS) / ".lock", timeout=0)
+import filelock
+from i2crc.runtime.log import NO_LOCKS, this_process
+
+# The kernel frees it when the run is killed; a soft lock would stay.
+RUN_LOCK = filelock.FileLock(Path(RESULTS) / ".lock", timeout=0, fallback_to_soft=False)
 
 
 def take_results():
@@ -13,13 +17,17 @@ def take_results():
     try:
         folder.mkdir(parents=True, exist_ok=True)
         RUN_LOCK.acquire()
+        Path(RUN_LOCK.lock_file).write_text(this_process())
     except filelock.Timeout:
         raise WorkflowError(
-            f"{RESULTS}: another run is already at work on these results. Wait for it, or stop it "
-            "with Ctrl-C (what it has finished is kept), or give this run results of its own: "
-            "--config experiment=NAME"
+            f"{RESULTS}: {Path(RUN_LOCK.lock_file).read_text()} is already at work on these "
+            "results. Wait for it, or stop it with Ctrl-C (what it has finished is kept), or give "
+            "this run results of its own: --config experiment=NAME"
         ) from None
     except OSError as error:
+        if error.errno in NO_LOCKS:
+            logger.warning(f"{RESULTS}: no locks here ({error.strerror}); do not start two runs")
+            return
         raise WorkflowError(
             f"{there}: cannot be written ({error.strerror}), which {RESULTS} needs; correct that, "
             "or choose another folder with the setting `results`"
@@ -77,9 +85,18 @@ if workflow.is_main_process:
     look_at_results()
 
 
+def answer_sigterm_aside():
+    """Let Snakemake answer SIGTERM in a thread of its own.
+
+    It answers in the main thread and waits for a lock there, which this thread may hold: for ever.
+    """
+    answer = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *received: start_new_thread(answer, received))
+
+
 onstart:
-    if SLURM_IS_AWAY and workflow.executor_plugin.name == "slurm":
-        raise WorkflowError(SLURM_IS_AWAY)
+    answer_sigterm_aside()
+    prepare_slurm()
     take_results()
 
 

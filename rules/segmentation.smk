@@ -108,3 +108,16 @@ rule crf:
         "python {SCRIPTS:q}/segmentation/crf.py --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
+
+
+def weights(round_name):
+    """Return the trained weights of a round, and the classifier's before the first."""
+    classifier = [rules.train_classifier.output.weights] if round_name == "initial" else []
+    return [*classifier, f"{RESULTS}/segmentation/{round_name}/weights.safetensors"]
+
+
+def predictions(round_name, split):
+    """Return the manifests of a round's predictions, their logits and their CRF."""
+    place = f"{round_name}/{split}"
+    folders = (f"predictions/{place}", f"predictions/{place}/logits", f"crf/{place}")
+    return [manifest for folder in folders for manifest in shards(folder)]

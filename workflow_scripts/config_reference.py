@@ -17,27 +17,29 @@ COMMAND = "python workflow_scripts/config_reference.py"
 
 INTRODUCTION = f"""# Settings
 
-Written by `{COMMAND}`; edit `workflow_scripts/i2crc/config.py`.
+Written by `{COMMAND}`; do not edit it. The settings are
+described in `workflow_scripts/i2crc/config/schema.py`.
 
-Without any option the demo runs, with the settings in `config/config.yaml`. To give your own:
+Without options, the demo runs with the settings in `config/config.yaml`. To use your own:
 
-- `--configfile FILE` **replaces** the demo's settings: what FILE leaves out has the default below,
-  not the demo's value. Of several files, a later one is laid over those before it.
-- `--config KEY=VALUE ...` is laid over the file (or the demo). A setting within a section takes
-  braces, quotes around the whole and a space after each colon; the section keeps its others.
+- `--configfile FILE` **replaces** the settings of the demo. A setting that FILE leaves out has the
+  default below, not the value of the demo. Of several files, later ones override earlier ones.
+- `--config KEY=VALUE ...` overrides single settings of the file (or the demo). A setting within a
+  section needs braces, quotes around the whole, and a space after each colon. Other settings of
+  the section stay.
 
 ```sh
 snakemake --cores all scores --configfile mine.yaml --config seed=1 \\
   'classifier={{epochs: 2, optimizer: {{learning_rate: 0.001}}}}'
 ```
 
-A `preset` changes defaults; what you set yourself wins. `default` is what we would use, `paper` the
-published computation to the letter. Where a table has a column *Paper*, it holds the values that
-`paper` changes.
+A `preset` changes defaults; your own settings override it. `default` is what we recommend, `paper`
+is exactly the published computation. The column *Paper* of a table shows the values that `paper`
+changes.
 
-An unknown key or a value that is not allowed is an error before anything runs; it names the key
-and, if that does not exist, the nearest one that does. `config/schema.json` describes the same
-settings for editors. *METHOD 8* is point 8 of [METHOD.md](METHOD.md), the published method.
+An unknown key or a wrong value is an error before anything runs. The message names the key and, if
+it is unknown, the nearest valid one. `config/schema.json` describes the same settings for editors.
+*METHOD 8* means point 8 of [METHOD.md](METHOD.md), the published method.
 """
 
 TYPES = {
@@ -58,13 +60,13 @@ LIMITS = {
 
 
 def reference() -> str:
-    """The whole of docs/CONFIG.md."""
+    """Return the content of docs/CONFIG.md."""
     paper = load_config({"preset": "paper"}, "preset paper")
     return "\n".join([INTRODUCTION, *chapters(Config(), paper)])
 
 
 def chapters(section: Section, paper: Section, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """The chapter of `section`, then those of the sections within it."""
+    """Yield the chapter of `section`, then those of the sections within it."""
     title = f"`{'.'.join(path)}`" if path else "General"
     heading = "#" * max(2, len(path) + 1)
     yield f"{heading} {title}\n\n{type(section).__doc__}\n\n{table(rows(section, paper, path))}"
@@ -74,7 +76,7 @@ def chapters(section: Section, paper: Section, path: tuple[str, ...] = ()) -> It
 
 
 def rows(section: Section, paper: Section, path: tuple[str, ...]) -> list[list[str]]:
-    """A header and one row for each setting of `section` itself."""
+    """Return a header and one row for each setting of `section` itself."""
     lines = [["Key", "Values", "Default", "Paper", "Description"]]
     described = type(section).model_json_schema()["properties"]
     for key, default in section:
@@ -84,12 +86,13 @@ def rows(section: Section, paper: Section, path: tuple[str, ...]) -> list[list[s
         published = getattr(paper, key)
         change = literal(published) if published != default else ""
         about = described[key]
-        lines.append([f"`{name}`", values(about), literal(default), change, about["description"]])
+        text = about["description"].replace("*", r"\*")
+        lines.append([f"`{name}`", values(about), literal(default), change, text])
     return lines
 
 
 def values(schema: dict[str, Any]) -> str:
-    """The values that a setting may have, in words."""
+    """Return the values that a setting may have, in words."""
     if "anyOf" in schema:
         return ", or ".join(map(values, schema["anyOf"]))
     if "enum" in schema:
@@ -101,23 +104,23 @@ def values(schema: dict[str, Any]) -> str:
 
 
 def literal(value: Any) -> str:
-    """A value as it is written in YAML."""
+    """Return a value as it is written in YAML, in Markdown."""
     text = value if isinstance(value, str) and value else json.dumps(value)
     return f"`{text}`"
 
 
 def table(rows: list[list[str]]) -> str:
-    """A Markdown table without the columns that are empty below their header."""
+    """Return a Markdown table without the columns that are empty below their header."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     header, *lines = (
-        "| " + " | ".join(cell.replace("|", r"\|").replace("*", r"\*") for cell in row) + " |"
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
         for row in zip(*columns, strict=True)
     )
     return "\n".join([header, "|---" * len(columns) + "|", *lines]) + "\n"
 
 
 def contents() -> dict[str, str]:
-    """What each generated file should hold."""
+    """Return the generated files: name -> content."""
     schema = json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
     return {"docs/CONFIG.md": reference(), "config/schema.json": schema}
 

@@ -1,7 +1,7 @@
-"""Send a job script to Kubernetes as a Job, and print its name.
+"""Submit a job script to Kubernetes as a Job, and print the Job's name.
 
-The volume is mounted where the project lies for the process that calls this, so that every path
-means the same to both.
+The volume is mounted at the working directory of this process, so that all paths are the same in
+the pod.
 """
 
 import argparse
@@ -10,14 +10,14 @@ import os
 import subprocess
 import sys
 
-# The first process of a container has to pass signals on itself: a training then writes a
-# checkpoint when its pod is taken away.
+# The first process of a container must pass on signals itself. A training then writes a checkpoint
+# when its pod is deleted.
 RUN = 'setsid sh "$0" & job=$!; trap "kill -TERM -$job; wait $job" TERM; wait $job'
 GRACE_SECONDS = 120
 
 
 def job(arguments: argparse.Namespace) -> dict:
-    """The Job that runs the script."""
+    """Return the description of the Job that runs the script."""
     needs = {
         "cpu": arguments.cpus,
         "memory": f"{arguments.memory}M",
@@ -29,6 +29,8 @@ def job(arguments: argparse.Namespace) -> dict:
         "image": arguments.image,
         "command": ["sh", "-c", RUN, arguments.script],
         "workingDir": folder,
+        # The image has the packages of requirements.txt; the library comes from the volume.
+        "env": [{"name": "PYTHONPATH", "value": f"{folder}/workflow_scripts"}],
         "resources": {"requests": needs, "limits": needs},
         "volumeMounts": [
             {"name": "project", "mountPath": folder},
@@ -39,14 +41,14 @@ def job(arguments: argparse.Namespace) -> dict:
         container["envFrom"] = [{"secretRef": {"name": arguments.secret}}]
     volumes = [
         {"name": "project", "persistentVolumeClaim": {"claimName": arguments.claim}},
-        # Data-loading processes hand images over in it; a container has 64 MB of its own.
+        # Data-loading processes hand over images in shared memory; a container has only 64 MB.
         {"name": "memory", "emptyDir": {"medium": "Memory"}},
     ]
     pod = {
-        # Of the pod, not of the Job, whose time would run while it waits for a place.
+        # A limit of the pod, because that of the Job would include the time in the queue.
         "activeDeadlineSeconds": arguments.minutes * 60,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "restartPolicy": "Never",  # Snakemake sends a job again, with more memory
+        "restartPolicy": "Never",  # Snakemake submits a failed job again, with more memory
         "securityContext": {"runAsUser": os.getuid(), "runAsGroup": os.getgid()},
         "containers": [container],
         "volumes": volumes,
@@ -65,8 +67,8 @@ def job(arguments: argparse.Namespace) -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--image", required=True, help="container image of envs/Dockerfile")
-    parser.add_argument("--claim", required=True, help="claim of the volume of the project")
+    parser.add_argument("--image", required=True, help="container image built from envs/Dockerfile")
+    parser.add_argument("--claim", required=True, help="claim of the project's volume")
     parser.add_argument("--secret", default="", help="secret whose entries become environment")
     parser.add_argument("--rule", required=True)
     parser.add_argument("--cpus", type=int, required=True)
@@ -75,5 +77,5 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=int, required=True)
     parser.add_argument("script")
     command = ["kubectl", "create", "--output", "name", "--filename", "-"]
-    given = json.dumps(job(parser.parse_args()))
-    sys.exit(subprocess.run(command, input=given, text=True).returncode)
+    description = json.dumps(job(parser.parse_args()))
+    sys.exit(subprocess.run(command, input=description, text=True).returncode)

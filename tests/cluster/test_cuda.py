@@ -1,4 +1,4 @@
-"""What a CPU cannot show: the stages on a real GPU. Skipped where there is none."""
+"""The stages on a real GPU; skipped on a machine without one."""
 
 import csv
 import sys
@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers.artifacts import artifacts
 from helpers.project import Project, run
-from workflow.test_determinism import artifacts
-from workflow.test_training import Training, runtime, wait_for_iteration
+from helpers.training import Training, runtime, wait_for_iteration
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 
 ON_GPU = ("--gpus", "1", "--deterministic")
-# Two sums that only differ by their rounding.
+# Settings of trainings that are compared, so that they differ only by rounding.
 CLOSE = {
     "precision": "fp32",
     "batch_norm": "freeze",
@@ -42,7 +42,7 @@ def training(on_gpu, tmp_path) -> Training:
 
 
 def train(training: Training, name: str, *arguments: str, **settings) -> str:
-    """Train to the end; returns what it said."""
+    """Train to the end; return the log."""
     command = training.command(name, *runtime(), *arguments, **settings)
     done = run(command, training.results.parents[1])
     assert done.returncode == 0, done.stderr

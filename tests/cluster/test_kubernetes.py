@@ -1,4 +1,4 @@
-"""The profile for Kubernetes: kubectl is played, and the saliency maps lie in a loopback S3."""
+"""The profile for Kubernetes, with a script for kubectl and an S3 server on this machine."""
 
 import json
 import os
@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from i2crc.runtime.atomic import digest_file, read_json
-from helpers.s3_server import s3  # noqa: F401
+from helpers.folders import write_folder
 from helpers.project import ROOT, Project, config_options, run
-from workflow.test_strange_images import write_folder
+from helpers.s3_server import s3  # noqa: F401
+from i2crc.runtime.atomic import digest_file, read_json
 
 PROFILE = "profiles/kubernetes"
 WAITING = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(Path("told").touch() or 1))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(Path("signalled").touch() or 1))
 Path("ready").touch()
 time.sleep(600)
 """
@@ -29,11 +29,11 @@ time.sleep(600)
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch) -> Path:
-    """The folder in which the played Kubernetes keeps its jobs."""
+    """The folder in which kubectl of the tests keeps its jobs."""
     folder = tmp_path / "cluster"
     folder.mkdir()
     monkeypatch.setenv("FAKE_KUBERNETES", str(folder))
-    monkeypatch.setenv("PATH", f"{ROOT / 'tests/workflow/fake_kubernetes'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{ROOT / 'tests/helpers/fake_kubernetes'}:{os.environ['PATH']}")
     return folder
 
 
@@ -56,20 +56,19 @@ def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
         "dataset": {"root": "data", "masks": "masks", **lists},
         "saliency": {"source": "s3://maps/maps.tar", "sha256": sha256},
     }
-    there = set(project.folder.iterdir())
+    before = set(project.folder.iterdir())
     wanted = project.results / "saliency/manifest.json"
     done = run(command("results/demo/saliency/manifest.json", settings=settings), project.folder)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
+    assert done.returncode == 0, done.stdout + done.stderr
     manifest = read_json(wanted)
     assert manifest["archive_sha256"] == sha256 and not manifest["problems"]
     assert manifest["count"] and (project.results / "saliency/maps").is_dir()
-    assert {path.name for path in set(project.folder.iterdir()) - there} == {
+    assert {path.name for path in set(project.folder.iterdir()) - before} == {
         "results",
         ".snakemake",
     }
-    told = [path for path in project.folder.rglob("*") if path.is_file()]
-    assert not [path for path in told if b"X-Amz-Signature" in path.read_bytes()]
+    written = [path for path in project.folder.rglob("*") if path.is_file()]
+    assert not [path for path in written if b"X-Amz-Signature" in path.read_bytes()]
 
     sent = [json.loads(path.read_text()) for path in sorted(cluster.glob("*.json"))]
     names = [job["metadata"]["generateName"] for job in sent]
@@ -78,12 +77,14 @@ def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
     (container,) = pod["containers"]
     assert container["resources"]["limits"] == {"cpu": 4, "memory": "4000M"}
     assert container["volumeMounts"][0] == {"name": "project", "mountPath": str(project.folder)}
+    library = str(project.folder / "workflow_scripts")
+    assert container["env"] == [{"name": "PYTHONPATH", "value": library}]
     assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "i2crc"}
 
 
-def test_ctrl_c_deletes_the_jobs_and_they_hear_of_it(cluster, tmp_path):
+def test_ctrl_c_deletes_the_jobs_which_receive_sigterm(cluster, tmp_path):
     project = Project.new(tmp_path / "project")
-    (project.folder / "workflow_scripts/render_demo.py").write_text(WAITING)
+    (project.folder / "workflow_scripts/data/render_demo.py").write_text(WAITING)
     snakemake = subprocess.Popen(command("render_demo"), cwd=project.folder)
     while not (project.folder / "ready").exists():
         assert snakemake.poll() is None
@@ -94,10 +95,10 @@ def test_ctrl_c_deletes_the_jobs_and_they_hear_of_it(cluster, tmp_path):
     while not list(cluster.glob("*.end")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert (project.folder / "told").exists()
+    assert (project.folder / "signalled").exists()
 
 
-def test_a_gpu_is_asked_for_and_a_failed_job_is_told_with_its_log(cluster, tmp_path):
+def test_a_gpu_is_asked_for_and_the_log_of_a_failed_job_is_shown(cluster, tmp_path):
     (tmp_path / "job.sh").write_text("echo out of luck; exit 3")
     needs = ["--rule", "predict", "--cpus", "4", "--memory", "12000", "--gpus", "2"]
     where = ["--image", "image:1", "--claim", "volume", "--minutes", "120"]
@@ -108,10 +109,10 @@ def test_a_gpu_is_asked_for_and_a_failed_job_is_told_with_its_log(cluster, tmp_p
     (container,) = pod["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
     assert pod["activeDeadlineSeconds"] == 7200
-    while (asked := run(["sh", f"{PROFILE}/status", name], ROOT)).stdout == "running\n":
+    while (state := run(["sh", f"{PROFILE}/status", name], ROOT)).stdout == "running\n":
         time.sleep(0.05)
-    assert asked.stdout == "failed\n"
-    assert "out of luck" in asked.stderr and "BackoffLimitExceeded" in asked.stderr
+    assert state.stdout == "failed\n"
+    assert "out of luck" in state.stderr and "BackoffLimitExceeded" in state.stderr
     assert run(["sh", f"{PROFILE}/status", "job.batch/gone"], ROOT).stdout == "failed\n"
 
 
@@ -134,7 +135,5 @@ def test_all_profiles_ask_for_the_same():
     )
     differing = {key for key in kubernetes if kubernetes[key] != cluster.get(key)}
     assert differing == {f"cluster-generic-{what}-cmd" for what in ("submit", "status", "cancel")}
-    for resources in slurm["set-resources"].values():
-        resources.pop("slurm_extra", None)
     differing = {key for key in kubernetes if kubernetes[key] != slurm.get(key)} - differing
     assert differing == {"executor", "retries"}

@@ -3,10 +3,10 @@
 import re
 import tarfile
 
-from i2crc.runtime.atomic import digest_file, read_json
-from unit.test_download import answer, server  # noqa: F401
+from helpers.folders import write_folder
 from helpers.project import Project
-from workflow.test_strange_images import write_folder
+from helpers.server import answer, server  # noqa: F401
+from i2crc.runtime.atomic import digest_file, read_json
 
 TARGET = "results/demo/saliency/manifest.json"
 # A scheduler that starts each job at once.
@@ -14,26 +14,28 @@ SUBMITTED = [
     *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "sh", "--jobs", "2"),
     *("--seconds-between-status-checks", "1"),
 ]
-# Put into a stage, to look at what it has been given.
-TELL = """import argparse
+# Added to a stage: it writes down two variables of its environment.
+NOTE_FOLDERS = """import argparse
 import os
 from pathlib import Path
-Path("results/told").write_text(os.environ["TORCH_HOME"] + " " + os.environ["HF_HOME"])
+Path("results/folders").write_text(os.environ["TORCH_HOME"] + " " + os.environ["HF_HOME"])
 """
 
 
 def decoded(project: Project) -> list[str]:
-    """How many files each stage had to decode, and how many it knew."""
+    """Return how many files each stage decoded, and how many it knew."""
     logs = ("prepare_data/train.log", "download_saliency.log")
     text = "".join((project.results / "logs" / log).read_text() for log in logs)
     return re.findall(r"(\d+) (?:maps )?decoded, (\d+) known", text)
 
 
 def made(project: Project) -> dict[str, bytes | dict]:
-    """The artifacts: bytes of images, JSON without its provenance."""
+    """Return the artifacts: bytes of images, JSON without its provenance."""
     found: dict[str, bytes | dict] = {}
     for folder in ("data", "saliency"):
         for path in (project.results / folder).rglob("*"):
+            if ".kept" in path.parts:
+                continue
             name = str(path.relative_to(project.results))
             if path.suffix == ".json":
                 found[name] = {k: v for k, v in read_json(path).items() if k != "provenance"}
@@ -58,24 +60,22 @@ def test_the_second_clone_fetches_and_decodes_nothing(server, tmp_path, monkeypa
         "saliency": {"source": server.url, "sha256": digest_file(tmp_path / "maps.tar")},
     }
     clones = [Project.new(tmp_path / name) for name in ("one", "two")]
-    # Named in the configuration, or as Snakemake's users know it.
-    ways = [([], settings), ([*SUBMITTED, "--cache"], {**settings, "runtime": {"workers": 0}})]
-    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
-    for project, (options, told) in zip(clones, ways, strict=True):
-        script = project.folder / "workflow_scripts/prepare_data.py"
-        script.write_text(script.read_text().replace("import argparse", TELL, 1))
-        there = {*project.folder.iterdir(), *tmp_path.iterdir()}
-        done = project.snakemake(TARGET, *options, settings=told)
+    # On this machine, and as submitted jobs.
+    for project, options in zip(clones, ([], SUBMITTED), strict=True):
+        script = project.folder / "workflow_scripts/data/prepare_data.py"
+        script.write_text(script.read_text().replace("import argparse", NOTE_FOLDERS, 1))
+        before = {*project.folder.iterdir(), *tmp_path.iterdir()}
+        done = project.snakemake(TARGET, *options, settings=settings)
         assert done.returncode == 0, done.stdout + done.stderr
-        new = {*project.folder.iterdir(), *tmp_path.iterdir()} - there
+        new = {*project.folder.iterdir(), *tmp_path.iterdir()} - before
         assert {path.name for path in new} <= {"results", ".snakemake", "cache"}
     assert len(server.requests) == 1
     first, second = map(decoded, clones)
     assert [int(count) > 0 for count, _ in first] == [True, True]
     assert [(count, int(known) > 0) for count, known in second] == [("0", True), ("0", True)]
     assert made(clones[0]) == made(clones[1])
-    told = [(project.folder / "results/told").read_text() for project in clones]
-    assert told == [f"{tmp_path}/cache/torch {tmp_path}/cache/huggingface"] * 2
+    folders = [(project.folder / "results/folders").read_text() for project in clones]
+    assert folders == [f"{tmp_path}/cache/torch {tmp_path}/cache/huggingface"] * 2
     again = clones[1].snakemake("--dry-run", TARGET, settings={**settings, "runtime": {}})
     assert "Nothing to be done" in again.stdout + again.stderr
     # What Snakemake itself keeps of the files that it reads.

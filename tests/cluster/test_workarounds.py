@@ -1,24 +1,40 @@
-"""What the plugin for SLURM does while SLURM does not answer, played by a script, or forgets."""
+"""The workarounds for bugs of the SLURM plugin, while scripts stand in for SLURM."""
 
 import asyncio
+import importlib.metadata
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import runpy
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import snakemake_executor_plugin_slurm as plugin
-import snakemake_executor_plugin_slurm_jobstep as jobstep_plugin
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from i2crc.runtime import mended_snakemake
+from helpers.project import ROOT
 
 UNREACHABLE = "echo 'squeue: error: Unable to contact slurm controller' >&2; exit 1"
+log = logging.getLogger("test")
+
+
+def apply() -> None:
+    """Apply the workarounds as rules/cluster.smk does."""
+    runpy.run_path(str(ROOT / "profiles/slurm/workarounds.py"))["apply"](log)
+
+
+@pytest.fixture(autouse=True)
+def unpatched(monkeypatch):
+    """Take the workarounds back after each test."""
+    for owner, name in (
+        (plugin, "pending_jobs_for_rule"),
+        (plugin.Executor, "check_active_jobs"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
 
 
 class Watched:
-    """An executor that has sent some jobs, and what it finds out about them."""
+    """An executor that has submitted some jobs, and what it reports about them."""
 
     def __init__(self, folder: Path, *jobs: str) -> None:
         self.folder = folder
@@ -32,7 +48,7 @@ class Watched:
             keep_successful_logs=True,
         )
         executor.workflow = SimpleNamespace(executor_settings=settings)
-        executor.logger = logging.getLogger("test")
+        executor.logger = log
         executor.run_uuid = "run"
         executor.status_rate_limiter = AsyncExitStack()
         executor._next_seconds_between_status_checks = 1
@@ -53,7 +69,7 @@ class Watched:
         (self.folder / name).chmod(0o755)
 
     def look(self, script: str) -> list[str]:
-        """Those that it goes on watching where squeue is such a script."""
+        """Return the jobs that it goes on watching after squeue was this script."""
         self.write("squeue", script)
 
         async def unfinished():
@@ -64,84 +80,64 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path, monkeypatch):
-    for name in ("query_job_status", "pending_jobs_for_rule"):
-        monkeypatch.setattr(plugin, name, getattr(plugin, name))
-    for name in ("check_active_jobs", "run_array_jobs"):
-        monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
-    sent = []
-    for executor in (plugin.Executor, jobstep_plugin.Executor):
-        monkeypatch.setattr(executor, "run_job", lambda executor, job: sent.append(job))
+def watched(tmp_path, monkeypatch) -> Watched:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    mended_snakemake.mend_slurm(plugin, jobstep_plugin)
-    watched = Watched(tmp_path, "7", "8", "9_1", "9_2")
-    watched.sent = sent
-    return watched
+    return Watched(tmp_path, "7", "8", "9_1", "9_2")
 
 
-def test_jobs_are_watched_on_while_slurm_does_not_answer(watched, caplog):
+def test_jobs_are_watched_while_slurm_does_not_answer(watched, caplog):
+    apply()
     assert watched.look("printf '7|RUNNING\n8|RUNNING\n9_[1-2]|PENDING\n'") == [
         *("7", "8", "9_1", "9_2")
     ]
+    assert "SLURM does not answer" not in caplog.text
     assert watched.look(UNREACHABLE) == ["7", "8", "9_1", "9_2"]
     assert "SLURM does not answer" in caplog.text
     done = "printf '7|COMPLETED\n8|FAILED\n9_1|RUNNING\n9_2|RUNNING\n'"
     assert watched.look(done) == ["9_1", "9_2"]
     assert watched.succeeded == ["7"] and list(watched.failed) == ["8"]
+    assert watched.look("printf '9_1|COMPLETED\n9_2|COMPLETED\n'") == []
+    assert watched.look(UNREACHABLE) == []
 
 
-def test_a_job_that_slurm_does_not_know_is_given_up(watched, monkeypatch):
-    seconds = [0.0]
-    monkeypatch.setattr(mended_snakemake.time, "monotonic", lambda: seconds[0])
-    without_8 = "printf '7|RUNNING\n9_[1-2]|PENDING\n'"
-    assert watched.look(without_8) == ["7", "8", "9_1", "9_2"]
-    seconds[0] += mended_snakemake.LOST / 2
-    assert watched.look(without_8) == ["7", "8", "9_1", "9_2"]
-    seconds[0] += mended_snakemake.LOST / 2
-    assert watched.look(without_8) == ["7", "9_1", "9_2"]
-    assert "SLURM does not know job 8" in watched.failed["8"] and len(watched.failed) == 1
+class Submitting:
+    """An executor whose rule `crf` is submitted as an array job, and what it has submitted."""
+
+    def __init__(self, ready: int) -> None:
+        self.executor = executor = object.__new__(plugin.Executor)
+        self.rule = SimpleNamespace(name="crf")
+        dag = SimpleNamespace(ready_jobs=[SimpleNamespace(rule=self.rule)] * ready)
+        executor.workflow, executor.logger = SimpleNamespace(dag=dag), log
+        executor._main_event_loop = None
+        executor.array_jobs, executor.max_array_size = {"crf"}, 1000
+        self.sent = []
+        executor._submit_job = lambda job: self.sent.append(1)
+        executor._submit_array_jobs = lambda jobs: self.sent.append(len(jobs))
+
+    def offer(self, count: int) -> list[int]:
+        """Offer it jobs; return the sizes of the submitted arrays so far."""
+        job = SimpleNamespace(rule=self.rule, name="crf", is_group=lambda: False)
+        self.executor.run_jobs([job] * count)
+        return self.sent
 
 
-def test_the_time_that_slurm_does_not_answer_does_not_count(watched, monkeypatch):
-    seconds = [0.0]
-    monkeypatch.setattr(mended_snakemake.time, "monotonic", lambda: seconds[0])
-    watched.look("true")
-    seconds[0] += mended_snakemake.LOST * 2
-    watched.look(UNREACHABLE)
-    assert watched.look("true") == ["7", "8", "9_1", "9_2"] and not watched.failed
+def test_offered_jobs_are_submitted_although_others_are_ready():
+    apply()
+    submitting = Submitting(ready=8)
+    assert submitting.offer(3) == [3]
+    assert submitting.offer(1) == [3, 1]
 
 
-@pytest.mark.parametrize("until", ["it answers", "the run ends", "it was away for long"])
-def test_jobs_are_sent_when_slurm_answers(watched, monkeypatch, caplog, until):
-    watched.write("scontrol", "echo 'Slurmctld(primary) at login is DOWN'")
-    watched.executor._job_submission_executor = pool = ThreadPoolExecutor(1)
-    seconds, waited = [0.0], []
-
-    def sleep(_):
-        waited.append(list(watched.sent))
-        if len(waited) < 3:
-            return
-        if until == "it answers":
-            watched.write("scontrol", "echo 'Slurmctld(primary) at login is UP'")
-        elif until == "the run ends":
-            pool.shutdown()
-        else:
-            seconds[0] = mended_snakemake.AWAY + 1
-
-    monkeypatch.setattr(
-        mended_snakemake, "time", SimpleNamespace(monotonic=lambda: seconds[0], sleep=sleep)
-    )
-    watched.executor.run_job("job")
-    assert waited == [[], [], []] and watched.sent == ["job"]
-    assert caplog.text.count("SLURM does not answer") == 1
+def test_the_installed_plugin_has_the_bugs(watched):
+    """If this fails, the pinned plugin is fixed: remove the workaround."""
+    assert watched.look(UNREACHABLE) == []
+    assert Submitting(ready=8).offer(3) == []
 
 
-def test_a_job_begins_when_slurm_answers(watched, monkeypatch, caplog):
-    watched.write("scontrol", "echo 'Slurmctld(primary) at login is DOWN'")
-    up = "echo 'Slurmctld(primary) at login is UP'"
-    clock = SimpleNamespace(monotonic=lambda: 0, sleep=lambda _: watched.write("scontrol", up))
-    monkeypatch.setattr(mended_snakemake, "time", clock)
-    job = object.__new__(jobstep_plugin.Executor)
-    job.logger = logging.getLogger("test")
-    job.run_job("job")
-    assert watched.sent == ["job"] and "SLURM does not answer" in caplog.text
+def test_another_version_is_warned_of_and_left_as_it_is(monkeypatch, caplog):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.9.0")
+    before = plugin.pending_jobs_for_rule, plugin.Executor.check_active_jobs
+    apply()
+    assert (plugin.pending_jobs_for_rule, plugin.Executor.check_active_jobs) == before
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "2.9.0 is installed" in record.message

@@ -7,12 +7,14 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from i2crc.artifacts.journal import FileRecord
 from i2crc.artifacts.manifest import read_manifests, write_manifest
 from i2crc.artifacts.provenance import Origin, write_beside
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Cam, Classifier, Dataset, PseudoLabels
+from i2crc.data.build_index import build_index
 from i2crc.data.images import read_label, write_gray, write_label
 from i2crc.data.index import Index, index_json, read_index, shard_of
-from i2crc.data.build_index import build_index
 from i2crc.evaluation.bootstrap import Bootstrap, counts_text, image_counts, interval
 from i2crc.evaluation.metrics import confusion, scores
 from i2crc.models.checkpoints import save_weights
@@ -22,6 +24,11 @@ SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
 CLASSES = ["cat", "dog"]
 SHARDS = 2
 SIZE = 8
+
+
+def script(stage: str) -> Path:
+    """The script of a stage."""
+    return SCRIPTS / STAGES[stage].script
 
 
 def make_dataset(project: Path, images: int = 6) -> Path:
@@ -83,7 +90,7 @@ class Tree:
         root, dataset = Path("voc"), Dataset(limit=limit)
         index = build_index("train", root, dataset, CLASSES, 1)
         lists = [root / "train_cls.txt", root / "classes.txt"]
-        origin = Origin(SCRIPTS / "prepare_data.py", lists, dataset)
+        origin = Origin(script("prepare_data"), lists, dataset)
         parts = {self.index: index.images}
         for number, path in enumerate(self.shards("data/train")):
             parts[path] = [e for e in index.images if shard_of(e.id, SHARDS) == number]
@@ -92,15 +99,15 @@ class Tree:
             write_json(path, {**content, "provenance": origin.describe(path)})
 
     def _manifest(
-        self, path: Path, script: str, inputs: list, settings: object, images: dict
+        self, path: Path, stage: str, inputs: list, settings: object, images: dict
     ) -> None:
         folder = path.parent / "images"
         for name, pixels in images.items():
-            (write_gray if script == "infer_cam" else write_label)(folder / name, pixels)
+            (write_gray if stage == "infer_cam" else write_label)(folder / name, pixels)
         folder.mkdir(parents=True, exist_ok=True)
-        files = {name: digest_file(folder / name) for name in images}
-        origin = Origin(SCRIPTS / f"{script}.py", inputs, settings)
-        write_manifest(path, origin, folder, files)
+        paths = {name: folder / name for name in images}
+        files = {n: FileRecord(digest_file(p), p.stat().st_size) for n, p in paths.items()}
+        write_manifest(path, Origin(script(stage), inputs, settings), folder, files)
 
     def _saliency(self) -> None:
         images = {f"{e.id}.png": np.zeros((2, 2), np.uint8) for e in self._entries(self.index)}
@@ -110,8 +117,7 @@ class Tree:
     def _classifier(self) -> None:
         settings = Classifier(epochs=2)
         inputs = [self.index, self.saliency]
-        script = SCRIPTS / "train_classifier.py"
-        origin = Origin(script, inputs, settings, seed=7, precision="fp32")
+        origin = Origin(script("train_classifier"), inputs, settings, seed=7, precision="fp32")
         metadata = {"weights": {"source": "package lite", "sha256": "ab12"}}
         save_weights(self.weights, nn.Linear(2, 2), metadata)
         write_beside(self.weights, origin.describe(self.weights))
@@ -156,14 +162,15 @@ class Tree:
             writer.writeheader()
             writer.writerows(rows)
         found = scores(total, labels)
-        origin = Origin(SCRIPTS / "score.py", [self.index, *manifests], {"bootstrap": 50})
+        origin = Origin(script("score"), [self.index, *manifests], {"bootstrap": 50})
         content = {
             "stage": "initial_labels",
             "split": "train",
             "images": len(rows),
-            "miou": found["miou"],
+            **found,
             "miou_interval": interval(bootstrap.mious()),
-            "iou": found["iou"],
+            "boundary_iou": None,
+            "images_without_mask": [],
             "folder": ".",
             "files": {csv_file.name: digest_file(csv_file)},
             "provenance": origin.describe(self.score),

@@ -18,13 +18,13 @@ PROCESSES = 2
 
 def warm_up() -> None:
     """Load what every Snakefile loads, so that the forks need not."""
-    scripts = Path("workflow_scripts").resolve()
-    sys.path.insert(0, str(scripts))
     from i2crc.artifacts.code_digest import code_digest
-    from i2crc.fetch import download  # noqa: F401
+    from i2crc.config import load
+    from i2crc.fetch import download
 
-    for script in scripts.glob("*.py"):
-        code_digest(script)
+    assert load and download
+    for script in Path("workflow_scripts").glob("*/*.py"):
+        code_digest(script.resolve())
 
 
 def look(arguments: list[str]) -> tuple[int, str]:

@@ -3,15 +3,17 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
@@ -23,6 +25,22 @@ REDUCED = {
     "evaluation": {"sheet_images": 3},
     "runtime": {"workers": 0},
 }
+
+
+# Scored stage -> split and number of images of the reduced demo.
+SCORED_IMAGES = {
+    "cam": ("train", 12),
+    "initial_labels": ("train", 12),
+    "train_aug_prediction": ("train", 12),
+    "train_aug_crf": ("train", 12),
+    "refined_labels": ("train", 12),
+    "val_prediction": ("val", 6),
+    "val_crf": ("val", 6),
+}
+# What the log of a stage says that finds its work done.
+FOUND_DONE = re.compile(
+    r"(?<!were )already (made|trained|checked|drawn)\b|\b(\d+) of \2 images were already"
+)
 
 
 class Project:
@@ -57,11 +75,22 @@ class Project:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         return [*command, *config_options(settings)]
 
+    def run(self, *arguments: str, settings: dict | None = None) -> "Run":
+        """Run snakemake to its end, and see from the logs of the stages what it computed."""
+        begin = time.time()
+        done = self.snakemake(*arguments, settings=settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Run(self.results / "logs", begin)
+
     def looks(self, *commands: list[str]) -> list[dict[str, set[str]]]:
-        """Of each command line of snakemake: rule -> its stale files, named from the results."""
+        """Of each command line of snakemake: rule -> its files that are stale by themselves.
+
+        They are named from the results. What only follows from a stale file is left out.
+        """
         done = subprocess.run(
             [sys.executable, str(Path(__file__).with_name("looks.py"))],
             cwd=self.folder,
+            env=environment(self.folder),
             input=json.dumps(commands),
             capture_output=True,
             text=True,
@@ -75,23 +104,39 @@ class Project:
         for row in csv.DictReader(
             [line for line in text.splitlines() if line.count("\t") >= 5], delimiter="\t"
         ):
-            unchanged = row["status"] in ("ok", "set of input files changed", "removed temp file")
-            if not unchanged or row["plan"] == "update pending":
+            if row["status"] != "ok":
                 file = row["output_file"].removeprefix(f"{self.results.relative_to(self.folder)}/")
                 stale.setdefault(row["rule"], set()).add(file)
         return stale
 
-    def stale(self, settings: dict | None = None) -> set[str]:
-        """The rules that a dry run would execute."""
-        done = self.snakemake("--dry-run", settings=settings)
+    def planned(self, *arguments: str, settings: dict | None = None) -> set[str]:
+        """The rules that a dry run lists."""
+        done = self.snakemake("--dry-run", *arguments, settings=settings)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = (done.stdout + done.stderr).splitlines()
         named = (
             line.split()[1].rstrip(":")
             for line in lines
-            if line.startswith(("rule ", "checkpoint ", "localrule ", "localcheckpoint "))
+            if line.startswith(("rule ", "localrule "))
         )
         return set(named) - {"all"}
+
+
+class Run:
+    """What a run did, by the logs that it wrote: the jobs of each rule, and which of them computed.
+
+    A job that finds its work done starts, but does not compute.
+    """
+
+    def __init__(self, logs: Path, begin: float) -> None:
+        self.started: Counter[str] = Counter()
+        self.computed: Counter[str] = Counter()
+        for log in logs.rglob("*.log"):
+            if log.stat().st_mtime >= begin:
+                rule = log.relative_to(logs).parts[0].removesuffix(".log")
+                self.started[rule] += 1
+                self.computed[rule] += not FOUND_DONE.search(log.read_text())
+        self.computed = +self.computed
 
 
 def config_options(settings: dict | None = None) -> list[str]:
@@ -108,14 +153,21 @@ def merge(below: dict, above: dict) -> dict:
     return merged
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a command in a folder; in a copy of the project, with its own library."""
+    # Passive threads give the cores away while they wait: several tests share them.
+    found = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    if (folder / "workflow_scripts").is_dir():
+        found["PYTHONPATH"] = str(folder / "workflow_scripts")
+    return found
+
+
 def run(command: list, folder: Path, seconds: int = 900) -> subprocess.CompletedProcess:
     """Run a command to its end; its output is text."""
-    # Passive threads give the cores away while they wait: several tests share them.
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return subprocess.run(
         [str(word) for word in command],
         cwd=folder,
-        env=environment,
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -134,14 +186,14 @@ def called(name: str, processes: Iterable[psutil.Process]) -> list[psutil.Proces
 
 
 def predict(project: Project, index: Path, folder: Path) -> subprocess.CompletedProcess:
-    """Predict a shard into `folder`: images, logits/1-of-2 and their manifests."""
+    """Predict a shard into `folder`: images, logits/maps and their manifests."""
     return run(
         [
-            sys.executable, ROOT / "workflow_scripts/predict.py",
+            sys.executable, ROOT / "workflow_scripts/segmentation/predict.py",
             "--weights", project.results / "segmentation/final/weights.safetensors",
             "--index", index,
             "--folder", folder / "images", "--manifest", folder / "1-of-2.json",
-            "--logits", folder / "logits/1-of-2",
+            "--logits", folder / "logits/maps",
             "--logits-manifest", folder / "logits/1-of-2.json",
         ],
         project.folder,

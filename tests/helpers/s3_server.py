@@ -1,4 +1,4 @@
-"""An S3 on the loopback that knows its whole protocol, and the machine's settings for it."""
+"""A complete S3 server on the loopback, and the environment that points to it."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 
 @pytest.fixture
 def s3(monkeypatch, tmp_path) -> Iterator:
-    """A client of an S3 with nothing but an empty bucket, `maps`."""
+    """Yield a client of an S3 that holds one empty bucket, `maps`."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,6 +1,6 @@
-"""Run Snakemake with the arguments given, and send it SIGTERM while its scheduler holds its lock.
+"""Run Snakemake with the given arguments, and send it SIGTERM while its scheduler holds its lock.
 
-The signal may come at any moment, and at this one its answer would wait for ever.
+If Snakemake answers in its main thread, as it does by itself, it then waits for ever.
 """
 
 import os
@@ -14,12 +14,12 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 schedule = JobScheduler.schedule
 
 
-def stopped_at_the_worst_moment(scheduler: JobScheduler) -> bool:
+def schedule_after_sigterm(scheduler: JobScheduler) -> bool:
     with scheduler._lock:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.1)
     return schedule(scheduler)
 
 
-JobScheduler.schedule = stopped_at_the_worst_moment
+JobScheduler.schedule = schedule_after_sigterm
 main(sys.argv[1:])

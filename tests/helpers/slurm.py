@@ -1,8 +1,8 @@
-"""A real SLURM on this machine alone: a controller and two nodes, on the loopback interface.
+"""A real SLURM on this machine: a controller and two nodes, on the loopback interface.
 
-Two "nodes" are two daemons of this machine, each said to have fewer cores and less memory than VOC
-asks for, and two GPUs that are none. Needs root, because SLURM reads its configuration from one
-place alone, and the packages slurmctld, slurmd, slurm-client and munge.
+The nodes are two daemons of this machine. Each claims fewer cores and less memory than VOC needs,
+and two GPUs that do not exist. SLURM reads its configuration only from /etc/slurm, so this needs
+root, and the packages slurmctld, slurmd, slurm-client and munge.
 """
 
 import os
@@ -36,6 +36,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 GresTypes=gpu
 MinJobAge=3600
+MessageTimeout=5
 KillWait=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -64,7 +65,7 @@ ConstrainRAMSpace=no
 
 
 def obstacle() -> str:
-    """Why there can be no SLURM here, for whoever reads that a test was skipped; empty: none."""
+    """Return why SLURM cannot run here, for the message of a skipped test; empty if it can."""
     missing = [program for program in PROGRAMS if not find(program)]
     if missing:
         return (
@@ -72,32 +73,32 @@ def obstacle() -> str:
             "slurmctld slurmd slurm-client munge"
         )
     if os.geteuid():
-        return "a SLURM for tests is configured in /etc/slurm, which needs root"
+        return "the SLURM of the tests is configured in /etc/slurm, which needs root"
     if "is UP" in tell("scontrol", "ping"):
-        return "this machine has a SLURM at work already"
+        return "a SLURM already runs on this machine"
     return ""
 
 
 def find(program: str) -> str | None:
-    """The path of a program, also of those of the system."""
+    """Return the path of a program; folders of system programs are searched, too."""
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
 def tell(*command: str) -> str:
-    """What a command prints, on both of its streams."""
+    """Return what a command prints to standard output and standard error."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.stdout
 
 
 def jobs(rule: str = "", state: str = "all") -> dict[str, str]:
-    """Number -> comment (rule_NAME...) of the jobs of a rule, or of all rules."""
+    """Return number -> comment (rule_NAME...) of the jobs of a rule, or of all rules."""
     lines = tell("squeue", "-h", "-r", "-t", state, "-o", "%i|%k").splitlines()
     found = dict(line.split("|") for line in lines if "|" in line)
     return {number: comment for number, comment in found.items() if f"rule_{rule}" in comment}
 
 
 class Cluster:
-    """A SLURM that runs until `stop`; the configuration that was there before comes back then."""
+    """A SLURM that runs until `stop`, which restores the previous configuration of the machine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.saved = folder, CONFIGURATION.with_name("slurm.before-tests")
@@ -147,7 +148,7 @@ class Cluster:
         subprocess.run([find("slurmctld")], check=True)
 
     def stop_controller(self, number: int = signal.SIGTERM) -> None:
-        """Let nobody answer to squeue and sbatch; SIGKILL may lose the jobs of the last seconds."""
+        """Stop the controller, so that squeue and sbatch fail. SIGKILL may lose the newest jobs."""
         self._send("slurmctld", number)
 
     @staticmethod
@@ -158,7 +159,7 @@ class Cluster:
         with suppress(OSError, ValueError):
             os.kill(int((self.folder / f"{daemon}.pid").read_text()), number)
 
-    # What may happen to a running job.
+    # Events in the life of a running job.
 
     def cancel(self, job: str) -> None:
         tell("scancel", job)
@@ -167,35 +168,38 @@ class Cluster:
         tell("scontrol", "requeue", job)
 
     def displace(self, job: str) -> None:
-        """A more important job takes all nodes."""
-        # With a limit: of a job that ends as the controller dies, nobody tells the next one.
+        """Let a job of higher priority take all nodes."""
+        # With a time limit: if it ends while the controller is dead, SLURM does not notice.
         ask = ("sbatch", "-p", "urgent", "-N2", "--exclusive", "-t", "1", "--wrap", "sleep 5")
         tell(*ask, "-o", "/dev/null")
 
     def lose_its_node(self, job: str) -> None:
+        """Set its node down, and up again when the job has left it."""
         node = self.node(job)
         tell("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         self.wait(lambda: job not in jobs(state="running"))
         tell("scontrol", "update", f"nodename={node}", "state=resume")
 
     def terminate(self, job: str) -> None:
-        """SIGTERM to all of its processes."""
+        """Send SIGTERM to all of its processes."""
         tell("scancel", "--full", "--signal=TERM", job)
 
     def shorten(self, job: str) -> None:
-        """Its time is over as soon as SLURM next looks, which it does every minute."""
+        """Let its time end when SLURM next looks, which it does every minute."""
         tell("scontrol", "update", f"jobid={job}", "timelimit=1")
 
     def restart_its_node(self, job: str) -> None:
-        """The daemon dies and comes back; the job, whose processes are others, goes on."""
+        """Kill and start the daemon of its node; the processes of the job go on."""
         node = self.node(job)
         self._send(f"slurmd-{node}", signal.SIGKILL)
         time.sleep(5)
         self.start_node(node)
 
     def restart_controller(self, job: str) -> None:
-        """For some seconds nobody answers to squeue and sbatch. A job that it had not written down
-        is lost; one that its node knows otherwise makes work for an administrator.
+        """Kill the controller, and start it again after some seconds.
+
+        A job that it had not yet saved is lost. If its node knows better, SLURM waits for an
+        administrator.
         """
         self.stop_controller(signal.SIGKILL)
         time.sleep(5)
@@ -204,7 +208,7 @@ class Cluster:
 
     @staticmethod
     def administer() -> None:
-        """Help where SLURM does not help itself after its controller was killed."""
+        """Repair what SLURM leaves to an administrator after its controller was killed."""
         for node in NODES:
             if "Duplicate jobid" in tell("sinfo", "-h", "-n", node, "-o", "%E"):
                 tell("scontrol", "update", f"nodename={node}", "state=resume")
@@ -219,7 +223,7 @@ class Cluster:
 
     @staticmethod
     def wait(happened, seconds: float = 600) -> None:
-        """Wait until something has happened."""
+        """Wait until `happened()` is true; raise AssertionError after `seconds`."""
         end = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < end, tell("squeue") + tell("sinfo")

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from helpers.formula import insert_formula_weights
+from helpers.project import ROOT, run
 from i2crc.config.schema import Segmentation
 from i2crc.inference.prediction import load_segmentation
 from i2crc.models.deeplab import build_segmentation
-from helpers.project import ROOT, run
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
     weights = tmp_path / "weights.safetensors"
     done = run(
         [
-            sys.executable, ROOT / "workflow_scripts/fetch_checkpoint.py",
+            sys.executable, ROOT / "workflow_scripts/published/fetch_checkpoint.py",
             "--source", f"{address}/checkpoint.pth",
             "--settings", json.dumps({"preprocessing": "caffe_bgr"}),
             "--index", tmp_path / "val.json", "--cache", tmp_path / "cache", "--weights", weights,

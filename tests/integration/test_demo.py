@@ -5,22 +5,15 @@ import json
 
 import pytest
 
-STAGES = {
-    "cam": ("train", 12),
-    "initial_labels": ("train", 12),
-    "train_aug_prediction": ("train", 12),
-    "train_aug_crf": ("train", 12),
-    "refined_labels": ("train", 12),
-    "val_prediction": ("val", 6),
-    "val_crf": ("val", 6),
-}
+from helpers.project import SCORED_IMAGES
+
 SCORES = ("miou", "miou_255_as_background", "miou_255_as_wrong", "coverage", "pixel_accuracy")
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", SCORED_IMAGES)
 def test_every_stage_is_scored(finished, stage):
     score = json.loads((finished.results / f"scores/{stage}.json").read_text())
-    assert (score["stage"], (score["split"], score["images"])) == (stage, STAGES[stage])
+    assert (score["stage"], (score["split"], score["images"])) == (stage, SCORED_IMAGES[stage])
     assert all(0 <= score[name] <= 1 for name in SCORES)
     classes = (finished.results / "dataset/classes.txt").read_text().split()
     assert list(score["iou"]) == ["background", *classes]
@@ -33,15 +26,13 @@ def test_every_file_of_a_manifest_is_there_with_its_digest(finished):
     for path in manifests:
         manifest = json.loads(path.read_text())
         assert manifest["count"] == len(manifest["files"])
-        if manifest.get("temporary"):
-            continue  # test_disk.py
         for name, digest in manifest["files"].items():
             content = (path.parent / manifest["folder"] / name).read_bytes()
             assert hashlib.sha256(content).hexdigest() == digest
 
 
 def test_a_second_run_has_nothing_to_do(finished):
-    assert finished.stale() == set()
+    assert finished.planned() == set()
 
 
 def test_an_unknown_key_is_refused_with_the_nearest(finished):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.project import ROOT, run
+from i2crc.artifacts.journal import FileRecord
 from i2crc.artifacts.manifest import write_manifest
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.load import read_config
@@ -14,7 +16,6 @@ from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index
 from i2crc.data.index import index_json
 from i2crc.runtime.atomic import digest_file, write_json
-from helpers.project import ROOT, run
 
 CLASSES = read_config(ROOT / "config/voc12-small.yaml").dataset.classes
 
@@ -44,7 +45,7 @@ def train(voc: Path, folder: Path, supervision: str):
     labels.mkdir()
     for entry in index.images:
         shutil.copy(entry.mask, labels)
-    files = {path.name: digest_file(path) for path in labels.iterdir()}
+    files = {p.name: FileRecord(digest_file(p), p.stat().st_size) for p in labels.iterdir()}
     write_manifest(folder / "labels.json", Origin(Path(__file__), []), labels, files)
     settings = {
         "backbone": "efficientnet_lite0", "output_stride": 32, "weights": {"source": "random"},
@@ -52,7 +53,7 @@ def train(voc: Path, folder: Path, supervision: str):
         "supervision": supervision,
     }  # fmt: skip
     command = [
-        sys.executable, ROOT / "workflow_scripts/train_segmentation.py",
+        sys.executable, ROOT / "workflow_scripts/segmentation/train_segmentation.py",
         "--settings", json.dumps(settings), "--index", folder / "train.json",
         "--labels", folder / "labels.json", "--run-folder", folder / "run",
         "--weights", folder / "weights.safetensors", "--history", folder / "history.csv",

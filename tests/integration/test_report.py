@@ -7,7 +7,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from workflow.test_demo import STAGES
+from helpers.project import SCORED_IMAGES
 
 CATEGORIES = {
     "1 Scores": 3,
@@ -74,7 +74,7 @@ def test_the_table_of_stages_comes_first_with_the_workflow_below(report):
     assert table.location["y"] >= 0, "the top of the table is cut off"
     assert table.location["y"] < 100
     stages = [row.text.split()[0] for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
-    assert stages == list(STAGES)
+    assert stages == list(SCORED_IMAGES)
     graph = wait(
         report, lambda: report.find_elements(By.CSS_SELECTOR, "#content svg, svg.marks, canvas")
     )

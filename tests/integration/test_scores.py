@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from helpers.project import ROOT, run
+from i2crc.artifacts.stages import STAGES
 
 FOLDERS = {
     "initial_labels": ("train", "labels/initial/images"),
@@ -120,7 +121,7 @@ def test_every_artifact_carries_its_provenance(finished):
 
 
 def explain(finished, path: str):
-    command = [sys.executable, "workflow_scripts/explain.py", path]
+    command = [sys.executable, "-m", "i2crc.cli.main", "explain", path]
     return run(command, finished.folder)
 
 
@@ -146,7 +147,7 @@ def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(co
     done = copied.snakemake("cams", settings=leaky)
     assert done.returncode != 0
     output = done.stdout + done.stderr
-    assert "12 problems to mend before the run can start" in output
+    assert "12 problems to fix before the run can start" in output
     assert "demo_train_0012: a validation image that is in the training list too" in output
     assert "evaluation.allow_leaks" in output
     assert not (copied.folder / "results/leaky/classifier").exists()
@@ -188,7 +189,8 @@ def test_a_submission_without_a_list_says_which_setting_is_missing(copied):
     assert "dataset.test_list is empty" in done.stdout + done.stderr
 
 
-def test_help_needs_no_snakemake():
-    for script in ("explain", "compare", "score", "sweep", "voc_submission"):
-        done = run([sys.executable, ROOT / f"workflow_scripts/{script}.py", "--help"], ROOT)
+def test_every_script_has_a_help():
+    for stage in ("compare", "score", "sweep", "voc_submission"):
+        script = ROOT / "workflow_scripts" / STAGES[stage].script
+        done = run([sys.executable, script, "--help"], ROOT)
         assert done.returncode == 0, done.stderr

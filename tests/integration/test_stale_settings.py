@@ -1,7 +1,7 @@
 """Every setting there is -> the files that another value of it makes stale, no more and no fewer.
 
-Asked of Snakemake itself, on the finished demo; what follows from there is run for real in
-test_staleness.py.
+Asked of Snakemake itself, on the finished demo, without what follows from there; that is run for
+real in test_staleness.py.
 """
 
 import re
@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel
 from safetensors.torch import load_file
 
-from i2crc.config.load import load_config
 from helpers.project import REDUCED, ROOT, Project, config_options, merge
+from i2crc.config.load import load_config
 
 TRAININGS = {"train_classifier", "train_segmentation"}
 SEGMENTATION = {"train_segmentation", "fetch_checkpoint"}
@@ -29,8 +29,7 @@ INDEXES = "prepare_data:data/(train|val)"
 MAKES_STALE = {
     "preset": {*TRAININGS, "crf", "fetch_checkpoint"},  # by what it sets
     "seed": TRAININGS,
-    "deterministic": {*NETWORKS - {"predict"}, r"predict:\.json$"},  # its logits are gone
-    "keep_intermediates": {r"predict:logits/[^.]*$"},  # which are gone
+    "deterministic": NETWORKS,
     "dataset": {INDEXES},
     "dataset.max_pixels": {INDEXES, "download_saliency"},
     "dataset.masks": {INDEXES, *PREFLIGHTS},
@@ -52,7 +51,7 @@ MAKES_STALE = {
     **{f"segmentation.{n}": {*SEGMENTATION, *PREFLIGHTS} for n in (*BUILDING, "aspp_rates")},
     "segmentation.weights": {*SEGMENTATION, *PREFLIGHTS, "check_leaks"},
     "segmentation.optimizer.name": {*SEGMENTATION, *PREFLIGHTS},
-    "crf": {"crf", "predict:initial/train"},  # whose logits are gone
+    "crf": {"crf"},
     "refinement": {"refine_labels"},
     "evaluation.cam_background": {"score:/cam.", "sweep:cam_background"},
     "evaluation.boundary_width": {"score"},

@@ -1,79 +1,20 @@
 """Trainings as processes: killed and resumed, on two processes, with a loss that is not finite."""
 
 import csv
-import json
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from safetensors.torch import load_file
 
-from helpers.project import ROOT, called, run
-
-SETTINGS = {
-    "backbone": "efficientnet_lite0",
-    "output_stride": 32,
-    "weights": {"source": "random"},
-    "head_convs": 0,
-    "head_std": 0.01,
-    "input_size": 64,
-    "flip": True,
-    "batch_size": 4,
-    "epochs": 6,
-    "schedule": {"name": "poly"},
-}
-
-
-class Training:
-    """Command lines of a classifier training on the reduced demo's data."""
-
-    def __init__(self, results: Path, folder: Path) -> None:
-        self.results, self.folder = results, folder
-
-    def command(self, name: str, *arguments: str, **settings) -> list[str]:
-        place = self.folder / name
-        return [
-            sys.executable, str(ROOT / "workflow_scripts/train_classifier.py"),
-            "--settings", json.dumps({**SETTINGS, **settings}),
-            "--index", str(self.results / "data/train.json"),
-            "--saliency", str(self.results / "saliency/manifest.json"),
-            "--run-folder", str(place / "run"),
-            "--weights", str(self.weights(name)),
-            "--history", str(place / "history.csv"),
-            "--log", str(place / "log"),
-            *arguments,
-        ]  # fmt: skip
-
-    def weights(self, name: str) -> Path:
-        return self.folder / name / "weights.safetensors"
-
-    def start(self, name: str, *arguments: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            self.command(name, *arguments),
-            cwd=self.results.parents[1],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+from helpers.project import called, run
+from helpers.training import Training, runtime, wait_for_iteration
 
 
 @pytest.fixture
 def training(finished, tmp_path) -> Training:
     return Training(finished.results, tmp_path)
-
-
-def runtime(**settings) -> tuple[str, str]:
-    return "--runtime", json.dumps({"workers": 1, "log_seconds": 0.001, **settings})
-
-
-def wait_for_iteration(process: subprocess.Popen, number: int) -> None:
-    for line in process.stderr:
-        if f"iteration {number}/" in line:
-            return
-    raise AssertionError(f"the training ended before iteration {number}")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -12,11 +12,13 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import psutil
 import pytest
 
-from i2crc.runtime.locks import Lock
-from helpers.project import ROOT, Project, called, predict, run
+from helpers.project import ROOT, Project, called, run
+from i2crc.artifacts.stages import STAGES
+from i2crc.runtime.log import this_process
 
 SETTINGS = {
     "backbone": "efficientnet_lite0",
@@ -40,7 +42,7 @@ class Stages:
     def start(self, script: str, *arguments: str) -> subprocess.Popen:
         """A stage in a process group of its own, as all of a terminal's processes are."""
         log = ("--log", str(self.folder / "logs" / f"{script}.log"))
-        path = str(ROOT / "workflow_scripts" / f"{script}.py")
+        path = str(ROOT / "workflow_scripts" / STAGES[script].script)
         return subprocess.Popen(
             [sys.executable, path, *arguments, *log],
             cwd=self.project.folder,
@@ -71,11 +73,8 @@ class Stages:
 
     def crf(self, iterations: int) -> subprocess.Popen:
         settings = json.dumps({"iterations": iterations})
-        made = self.folder / "predictions"  # the demo's logits are gone
-        if not made.exists():
-            done = predict(self.project, self.results / "data/train/1-of-2.json", made)
-            assert done.returncode == 0, done.stderr
-        return self.per_image("crf", settings=settings, logits=made / "logits/1-of-2.json")
+        logits = self.results / "predictions/initial/train/logits/1-of-2.json"
+        return self.per_image("crf", settings=settings, logits=logits)
 
     def training(self, **runtime) -> subprocess.Popen:
         return self.start(
@@ -246,23 +245,21 @@ def test_a_signal_stops_a_shard_which_continues_where_it_was(stages, how):
 
 
 def test_a_second_process_for_the_same_work_waits_for_the_first(stages):
-    lock = Lock(stages.folder / "logs/.gen_gt.log.lock")
-    assert lock.take()
-    process = stages.labels()
-    assert f"waiting for process {os.getpid()} on " in wait_for(process, "waiting")
-    assert not stages.manifest("gen_gt").exists()
-    lock.release()
+    (stages.folder / "logs").mkdir(parents=True)
+    with filelock.FileLock(stages.folder / "logs/.gen_gt.log.lock"):
+        process = stages.labels()
+        wait_for(process, "waiting for")
+        assert not stages.manifest("gen_gt").exists()
     status, said = end(process)
     assert status == 0, said
     assert stages.manifest("gen_gt").exists()
 
 
 def test_a_second_run_on_the_same_results_is_refused(copied):
-    lock = Lock(copied.results / ".lock")
     settings = {"evaluation": {"sheet_images": 1}}
-    before = sorted(copied.results.rglob("*"))
-    assert lock.take()
-    try:
+    with filelock.FileLock(copied.results / ".lock"):
+        (copied.results / ".lock").write_text(this_process())
+        before = sorted(copied.results.rglob("*"))
         refused = copied.snakemake(settings=settings)
         assert refused.returncode == 1
         said = refused.stdout + refused.stderr
@@ -272,10 +269,8 @@ def test_a_second_run_on_the_same_results_is_refused(copied):
         assert copied.snakemake("--dry-run", settings=settings).returncode == 0
         other = copied.snakemake("render_demo", settings={"experiment": "other"})
         assert other.returncode == 0, other.stdout + other.stderr
-    finally:
-        lock.release()
-        shutil.rmtree(copied.folder / "results/other", ignore_errors=True)
-    assert sorted(copied.results.rglob("*")) == before
+        shutil.rmtree(copied.folder / "results/other")
+        assert sorted(copied.results.rglob("*")) == before
 
 
 def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
@@ -291,28 +286,22 @@ def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
     assert (copied.results / "crf/final/val/1-of-2.json").exists()
 
 
-def test_a_manifest_that_is_no_json_is_made_again(copied):
-    manifest = copied.results / "labels/initial/1-of-2.json"
-    before = json.loads(manifest.read_text())["files"]
-    manifest.write_bytes(b"")
-    (copied.folder / "results/.contents.json").write_text("[]")
-    done = copied.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{manifest.relative_to(copied.folder)}: not valid JSON" in done.stdout + done.stderr
-    assert json.loads(manifest.read_text())["files"] == before
-
-
 @pytest.mark.parametrize("content", ["", "[]", '{"images": 5, "problems": 3}'])
-def test_foreign_index_is_told_and_made_again(finished, tmp_path, content):
-    project = finished.copy(tmp_path / "copy")
-    index = project.results / "data/train.json"
-    index.write_text(content)
-    done = project.snakemake("--dry-run")
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
+def test_a_damaged_manifest_and_index_are_named_and_made_again(copied, content):
+    index = copied.results / "data/train.json"
+    manifest = copied.results / "labels/initial/1-of-2.json"
+    before = [json.loads(path.read_text()).get("files") for path in (index, manifest)]
+    for path in (index, manifest):
+        path.write_text(content)
+    plan = copied.snakemake("--dry-run")
+    said = plan.stdout + plan.stderr
+    assert plan.returncode == 0, said
     assert "Traceback" not in said
-    assert "data/train.json: not" in said and "it will be made again" in said
+    assert "data/train.json: " in said and "labels/initial/1-of-2.json: " in said
     assert "prepare_data" in said
+    done = copied.snakemake("pseudo_labels")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [json.loads(p.read_text()).get("files") for p in (index, manifest)] == before
 
 
 # The command line of a submitted job is a Snakemake's, too.
@@ -323,7 +312,7 @@ IN_A_JOB = ("--mode", "remote", "--no-hooks", "--target-jobs", "render_demo:")
 def test_sigterm_stops_a_run_whatever_its_scheduler_does(tmp_path, more):
     project = Project.new(tmp_path / "project")
     command = project.command("render_demo", *more)
-    driver = str(Path(__file__).with_name("sigterm.py"))
+    driver = str(ROOT / "tests/helpers/sigterm.py")
     done = run([sys.executable, driver, *command[command.index("--cores") :]], project.folder, 120)
     assert done.returncode == 1, done.stderr
     assert (not more) == ("is not finished. Nothing finished is lost" in done.stderr)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2crc.data.images import write_gray, write_label
-from unit.test_images import huge_png
+from helpers.images import huge_png
 from helpers.project import Project
+from i2crc.data.images import write_gray, write_label
 
 SIZE = (24, 16)
 FOLDER = {"root": "data", "masks": "masks"}
@@ -145,7 +145,7 @@ def test_every_problem_is_in_the_report(bad, problem):
 def test_the_report_holds_nothing_else_and_nothing_ran(bad):
     assert bad.done.returncode != 0
     assert len(bad.report) == len(REPORTED)
-    assert f"{len(REPORTED)} problems to mend before the run can start" in bad.output
+    assert f"{len(REPORTED)} problems to fix before the run can start" in bad.output
     assert "Traceback" not in bad.output
     assert not (bad.results / "classifier").exists()
 
@@ -188,7 +188,7 @@ def test_several_things_that_leave_nothing_to_read_are_one_report(project):
     )
     output = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "5 problems to mend" in output
+    assert "5 problems to fix" in output
     for problem in (
         "data/classes.txt: missing; write it, a class a line, or set dataset.classes",
         "data/none.txt: cannot be read (No such file or directory); check dataset.root",
@@ -213,8 +213,8 @@ def test_a_checkpoint_of_other_classes_is_told_before_it_is_used(project):
     }
     done = project.snakemake("evaluate_checkpoint", settings=settings)
     output = done.stdout + done.stderr
-    assert "2 problems to mend" in output
-    assert "c.pth: its network tells 20 classes apart, the data set has 2; give the" in output
+    assert "2 problems to fix" in output
+    assert "c.pth: its network has 20 classes, the data set has 2; give the" in output
     assert "data/JPEGImages/cut.jpg: cannot be decoded" in output
     assert not (project.folder / "results/published/segmentation").exists()
 
@@ -269,6 +269,6 @@ def test_too_little_disk_is_told_before_anything_trains(project, mount):
     folder = {"root": "fine", "masks": "masks", "train_list": "train.txt", "val_list": "val.txt"}
     done = project.snakemake("preflight", settings={"dataset": folder, "results": "small"})
     output = done.stdout + done.stderr
-    assert "1 problem to mend" in output
-    assert "small/demo: the artifacts still to come take about 0.05 GB" in output
+    assert "1 problem to fix" in output
+    assert "small/demo: the remaining artifacts take about 0.05 GB" in output
     assert "make room, or put the results elsewhere with the setting `results`" in output

@@ -8,9 +8,9 @@ import tarfile
 
 import yaml
 
-from unit.test_download import answer, server  # noqa: F401
+from helpers.folders import write_folder
 from helpers.project import REDUCED, Project, merge, run
-from workflow.test_strange_images import write_folder
+from helpers.server import answer, server  # noqa: F401
 
 STRANGE = "; touch pwned & 'a' \"b\" $(touch pwned) `touch pwned` | \u00e9 \\n %s"
 QUERY = "token=s3cret&X-Amz-Signature=$(touch pwned)"

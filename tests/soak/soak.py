@@ -1,5 +1,6 @@
-"""Kill a run at random moments, restart it with the same command, and compare what comes out with a
-run that was never interrupted. README.md beside this says how to run it.
+"""Kill a run at random moments and start it again with the same command, until it has ended.
+
+Then compare its results with those of a run that was never interrupted. See README.md.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.project import Project
+from helpers.project import Project, environment
 
 SETTINGS = {
     "deterministic": True,
@@ -32,7 +33,7 @@ SETTINGS = {
         "inference_threads": 2,
     },
 }
-# Who gets which signal. A terminal sends SIGINT to its whole process group.
+# Which processes receive which signal. A terminal sends SIGINT to its whole process group.
 KINDS = {
     "kill snakemake": ("snakemake", signal.SIGKILL),
     "kill all": ("all", signal.SIGKILL),
@@ -43,9 +44,9 @@ KINDS = {
     "ctrl-c": ("all", signal.SIGINT),
 }
 WITH_WORKERS = ("train_classifier", "train_segmentation", "crf")
-# What never may be asked of, or shown to, a user who restarts.
+# What a user who starts the run again must never read.
 FORBIDDEN = ("--unlock", "Traceback", "IncompleteFiles", "--forceall", "unexpected error")
-# Python itself says so much when Ctrl-C meets it at its imports, before any code of ours.
+# Python prints this if Ctrl-C interrupts its imports, before any code of ours runs.
 INTERRUPTED_IMPORT = re.compile(
     r"Traceback \(most recent call last\):(?:(?!\n\w+(?:Error|Exception)).)*?\nKeyboardInterrupt",
     re.DOTALL,
@@ -63,39 +64,40 @@ COMPARED = (
     "sweeps",
     "quality",
 )
-PATIENCE = 600  # seconds until a process counts as hung
+PATIENCE = 600  # seconds after which a run counts as hung
 
 
-class Run:
+class KilledRun:
     """One start of the documented command, in a process group of its own."""
 
     def __init__(self, command: list[str], folder: Path, output: Path) -> None:
         self.folder, self.output, self.seen = folder, output, 0
+        self.known: dict[psutil.Process, str] = {}
         with open(output, "wb") as file:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
+                env=environment(folder),
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
     def text(self) -> str:
-        """What it has said so far."""
+        """Return what it has printed so far."""
         return self.output.read_text(errors="replace")
 
     def begun(self) -> list[str]:
-        """The rules of the jobs that it has begun, in order."""
-        prefixes = ("rule ", "checkpoint ", "localrule ", "localcheckpoint ")
-        lines = self.text().splitlines()
-        return [line.split()[1].rstrip(":") for line in lines if line.startswith(prefixes)]
+        """Return the names of the stages that were seen at work, in order."""
+        self.known |= self.stages()
+        return list(self.known.values())
 
     def members(self) -> list[psutil.Process]:
-        """The living processes of its group."""
+        """Return the living processes of its group."""
         return [p for p in psutil.process_iter() if _group(p) == self.process.pid]
 
     def stages(self) -> dict[psutil.Process, str]:
-        """The stage scripts at work, and their names."""
+        """Return the processes of the stages at work, and the stages' names."""
         found = {}
         for process in self.members():
             name = _stage(process)
@@ -104,7 +106,7 @@ class Run:
         return found
 
     def workers(self) -> list[psutil.Process]:
-        """The data loaders and pool processes of its stages."""
+        """Return the data loaders and pool processes of its stages."""
         return [
             child
             for stage in self.stages()
@@ -113,11 +115,11 @@ class Run:
         ]
 
     def at_work(self) -> str:
-        """The names of the stages at work."""
+        """Return the names of the stages at work."""
         return ", ".join(sorted(self.stages().values())) or "no stage"
 
     def hit(self, whom: str, number: int) -> str | None:
-        """Send a signal; returns who was at work, None where there was nobody left."""
+        """Send a signal; return the names of the stages at work, None if the run has ended."""
         running = self.at_work()
         if self.process.poll() is not None:
             return None
@@ -151,7 +153,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def _stage(process: psutil.Process | None) -> str | None:
-    """The name of the stage whose script a process runs (a fork of a script counts, too)."""
+    """Return the name of the stage whose script a process runs, or is a fork of."""
     words = _command(process) if process else []
     scripts = [Path(w).stem for w in words[1:2] if "workflow_scripts/" in w]
     return scripts[0] if scripts else None
@@ -172,13 +174,13 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def contents(results: Path) -> dict[str, str]:
-    """Digest of every compared file; of JSON, without the provenance."""
+    """Return the digest of every compared file; of JSON, without the provenance."""
     found = {}
     for folder in COMPARED:
         for path in sorted((results / folder).rglob("*")):
             name = path.relative_to(results)
-            undeclared = "run" in name.parts or path.suffix in (".journal", ".provenance")
-            if not path.is_file() or undeclared or "cache" in name.parts:
+            undeclared = {"run", "cache", ".kept"} & {*name.parts}
+            if undeclared or path.suffix in (".journal", ".provenance") or not path.is_file():
                 continue
             data = path.read_bytes()
             if path.suffix == ".json":
@@ -190,7 +192,7 @@ def contents(results: Path) -> dict[str, str]:
 
 
 class Soak:
-    """Rounds of one project from nothing to the end, killed again and again."""
+    """Rounds of one project, each killed again and again until it has ended."""
 
     kinds = tuple(KINDS)
 
@@ -211,10 +213,10 @@ class Soak:
         self.outputs.mkdir()
         self.kills: list[tuple[str, str]] = []
         self.problems: list[str] = []
-        self.runs: list[Run] = []
+        self.runs: list[KilledRun] = []
 
     def run(self) -> None:
-        """Rounds until there were enough kills."""
+        """Run rounds until there were enough kills."""
         self.round()
         while not self.enough():
             for name in ("results", ".snakemake"):
@@ -222,22 +224,22 @@ class Soak:
             self.round()
 
     def enough(self) -> bool:
-        """Whether there were as many kills as wanted, and each kind."""
+        """Return whether there were as many kills as wanted, and all kinds of them."""
         return len(self.kills) >= self.wanted and {kind for kind, _ in self.kills} == {*self.kinds}
 
-    def start(self, output: Path) -> Run:
+    def start(self, output: Path) -> KilledRun:
         """Start the command."""
         command = self.project.command(*self.targets, settings=self.settings)
-        return Run(command, self.project.folder, output)
+        return KilledRun(command, self.project.folder, output)
 
     def round(self) -> None:
-        """From no results to the end, then compare."""
+        """Run from no results to the end, then compare."""
         self.restarts = 0
         while True:
             output = self.outputs / f"{len(self.runs):04d}.log"
             run = self.start(output)
             self.runs.append(run)
-            # A run goes on without a killed worker, or ends its jobs on SIGTERM: meet it again.
+            # A run survives the kill of a worker, and SIGTERM until its jobs end: hit it again.
             while not self.enough() and run.process.poll() is None:
                 self.kill(run)
             code = self.wait(run)
@@ -249,13 +251,13 @@ class Soak:
                 raise SystemExit("no progress: too many restarts without reaching the end")
         self.compare()
 
-    def kill(self, run: Run) -> None:
+    def kill(self, run: KilledRun) -> None:
         """Wait for a moment, and kill."""
         rule = self.wait_for_job(run)
         if rule is None:
             return
-        met = self.met()
-        rare = met["kill worker"] <= min(met[kind] for kind in self.kinds)
+        counts = self.counts()
+        rare = counts["kill worker"] <= min(counts[kind] for kind in self.kinds)
         if rule in WITH_WORKERS and rare and self.wait_for_worker(run):
             kinds = ["kill worker"]
         else:
@@ -265,40 +267,41 @@ class Soak:
         kind = self.rarest(kinds)
         self.note(kind, run.hit(*KINDS[kind]))
 
-    def met(self) -> Counter:
-        """How often each kind was used."""
+    def counts(self) -> Counter:
+        """Return how often each kind was used."""
         return Counter(kind for kind, _ in self.kills)
 
     def rarest(self, kinds: list[str]) -> str:
-        """One of the kinds that were used least."""
-        met = self.met()
-        return min(kinds, key=lambda kind: (met[kind], self.random.random()))
+        """Return one of the kinds that were used least."""
+        counts = self.counts()
+        return min(kinds, key=lambda kind: (counts[kind], self.random.random()))
 
     def note(self, kind: str, running: str | None) -> None:
-        """Note a kill, unless it met nobody."""
+        """Note a kill, unless the run had ended."""
         if running is not None:
             self.kills.append((kind, running))
             clock = time.strftime("%H:%M:%S")
             print(f"{len(self.kills):4d} {clock} {kind:17s} during {running}", flush=True)
 
-    def wait_for_job(self, run: Run) -> str | None:
-        """Let some jobs pass, rather those of stages that were met often; returns the next one's.
+    def wait_for_job(self, run: KilledRun) -> str | None:
+        """Wait for a job, and return its stage; None if the run ends before.
 
-        A tenth of the runs is met as they start, before there are jobs.
+        Some jobs are skipped, more often those of stages that were hit often. A tenth of the runs
+        is hit before their first job.
         """
         if not run.seen and self.random.random() < 0.1:
             return "start"
         while run.process.poll() is None:
             for rule in run.begun()[run.seen :]:
                 run.seen += 1
-                met = sum(rule in running for _, running in self.kills)
-                if self.random.random() < max(0.35, 1 / (1 + met / 4)):
+                hits = sum(rule in running for _, running in self.kills)
+                if self.random.random() < max(0.35, 1 / (1 + hits / 4)):
                     return rule
             time.sleep(0.05)
         return None
 
-    def wait_for_worker(self, run: Run) -> bool:
-        """Whether a stage starts a worker in the next time."""
+    def wait_for_worker(self, run: KilledRun) -> bool:
+        """Wait for a worker of a stage; return whether there is one."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and run.process.poll() is None:
             if run.workers():
@@ -307,8 +310,8 @@ class Soak:
             time.sleep(0.05)
         return False
 
-    def wait(self, run: Run) -> int:
-        """The exit status of a run; one that never ends is a problem, and killed."""
+    def wait(self, run: KilledRun) -> int:
+        """Return the exit status of a run. A run that does not end is a problem, and killed."""
         try:
             return run.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -316,13 +319,13 @@ class Soak:
             os.killpg(run.process.pid, signal.SIGKILL)
             return run.process.wait()
 
-    def look(self, run: Run) -> None:
-        """Note what a user must never see."""
+    def look(self, run: KilledRun) -> None:
+        """Note what a user must never read."""
         text = INTERRUPTED_IMPORT.sub("", run.text())
         self.problems += [f"{run.output.name}: {word}" for word in FORBIDDEN if word in text]
 
     def compare(self) -> None:
-        """Compare with the run that was never interrupted, and look for what was left behind."""
+        """Compare with the uninterrupted run, and look for files and processes left behind."""
         found = contents(self.project.results)
         # Fewer targets make fewer files.
         for name in sorted(found if self.targets else found.keys() | self.reference.keys()):
@@ -340,20 +343,20 @@ class Soak:
         print(f"end reached after {self.restarts} restarts, {files} files compared", flush=True)
 
     def table(self) -> str:
-        """Kills by kind and by stage."""
+        """Return a table of kills by kind and by stage."""
         stages = sorted({stage for _, running in self.kills for stage in running.split(", ")})
         rows = {
             stage: Counter(kind for kind, running in self.kills if stage in running.split(", "))
             for stage in stages
         }
         lines = [f"{'':22s}" + "".join(f"{kind:>20s}" for kind in self.kinds)]
-        for name, count in (*rows.items(), ("all kills", self.met())):
+        for name, count in (*rows.items(), ("all kills", self.counts())):
             lines.append(f"{name:22s}" + "".join(f"{count[kind]:20d}" for kind in self.kinds))
         return "\n".join(lines)
 
 
 def durations(results: Path) -> dict[str, float]:
-    """Rule -> the longest time that one of its jobs took, in seconds, as Snakemake measured."""
+    """Return rule -> the longest time that Snakemake measured of one of its jobs, in seconds."""
     found: dict[str, float] = {}
     for path in (results / "benchmarks").rglob("*.tsv"):
         rule = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
@@ -374,7 +377,7 @@ def parse(what: str) -> argparse.Namespace:
 
 
 def uninterrupted(folder: Path) -> Path:
-    """The results of a run that nobody disturbs."""
+    """Return the results of a run that is never interrupted."""
     whole = Project.new(folder / "whole")
     done = whole.snakemake(settings=SETTINGS)
     if done.returncode:

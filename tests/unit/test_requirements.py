@@ -1,27 +1,86 @@
-"""The conda environment and requirements.txt pin the same packages."""
+"""The pins, pyproject.toml, the conda environment and the container install the same packages."""
 
+import ast
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+# Files of pins -> the lists of pyproject.toml that they pin.
+PINNED = {
+    "requirements.txt": ("dependencies", "report"),
+    "requirements-cluster.txt": ("cluster",),
+    "requirements-test.txt": ("test",),
+    "requirements-docs.txt": ("docs",),
+}
+RUN = ("requirements.txt", "requirements-cluster.txt")
+# Imported, and pinned by the package that they are a part of.
+PARTS = {"pydantic-core": "pydantic", "botocore": "boto3"}
 
 
-def test_conda_pins_are_those_of_requirements():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
+def pins(name: str) -> list[str]:
+    """Return the pins of a file, without those of the files that it includes."""
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r "))]
+
+
+def declared(*lists: str) -> dict[str, Requirement]:
+    """Return the requirements of lists of pyproject.toml by name; an extra replaces its package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
+    requirements = [Requirement(text) for name in lists for text in found[name]]
+    return {canonicalize_name(one.name): one for one in requirements}
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_pins_are_those_of_pyproject(name):
+    wanted = declared(*PINNED[name])
+    pinned = {canonicalize_name(Requirement(pin).name): Requirement(pin) for pin in pins(name)}
+    assert sorted(pinned) == sorted(wanted)
+    for package, pin in pinned.items():
+        (specifier,) = pin.specifier
+        assert specifier.operator == "=="
+        assert wanted[package].specifier.contains(specifier.version)
+        assert pin.extras == wanted[package].extras
+
+
+def test_every_extra_is_pinned():
+    lists = {name for names in PINNED.values() for name in names}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert lists == {"dependencies", *project["optional-dependencies"]}
+
+
+def test_what_the_library_imports_is_declared():
+    names = {*declared("dependencies", "report", "cluster"), *PARTS, "i2crc"}
+    distributions = packages_distributions()
+    for file in (ROOT / "workflow_scripts").rglob("*.py"):
+        for module in imported(file) - sys.stdlib_module_names:
+            owners = {canonicalize_name(owner) for owner in distributions.get(module, [])}
+            assert owners & names, f"{file}: {module} is not declared in pyproject.toml"
+
+
+def imported(file: Path) -> set[str]:
+    """Return the top-level modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_conda_pins_are_those_of_a_run():
     environment = yaml.safe_load((ROOT / "envs" / "i2crc.yaml").read_text())
     (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert sorted(pip) == sorted(pins)
-
-
-def test_every_pin_is_exact():
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        assert not line or line.startswith("#") or line.count("==") == 1
+    assert sorted(pip) == sorted(pin for name in RUN for pin in pins(name))
 
 
 def dockerfile() -> list[str]:
-    """The instructions of the container recipe, one a line."""
+    """Return the instructions of the container recipe, one a line."""
     text = (ROOT / "envs" / "Dockerfile").read_text().replace("\\\n", "")
     return [" ".join(line.split()) for line in text.splitlines() if line and line[0] != "#"]
 
@@ -31,9 +90,11 @@ def test_the_container_installs_requirements_and_has_no_versions_of_its_own():
     environment = yaml.safe_load((ROOT / "envs" / "i2crc.yaml").read_text())
     (python,) = (entry for entry in environment["dependencies"] if "python=" in entry)
     assert lines[0].startswith(f"FROM {python.replace('=', ':')}-")
-    assert "COPY requirements.txt ." in lines
-    installs = [line for line in lines if "pip" in line]
-    assert installs == ["RUN pip install --no-cache-dir --requirement requirements.txt"]
+    assert f"COPY {' '.join(RUN)} ." in lines
+    options = " ".join(f"--requirement {name}" for name in RUN)
+    assert [line for line in lines if "pip" in line] == [
+        f"RUN pip install --no-cache-dir {options}"
+    ]
     assert not [line for line in lines[1:] if "=" in line and not line.startswith("ENV HOME=")]
 
 

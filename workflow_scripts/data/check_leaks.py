@@ -1,7 +1,8 @@
-"""Look for what would make scores worthless: ground truth that leaks into training.
+"""Look for ground truth that leaks into training, which would make scores worthless.
 
-Validation images among the training images (by name or by content), and initial weights that have
-seen masks of the same data set. The stage preflight stops the run, unless leaks are allowed.
+Leaks are validation images among the training images (by name or by content), and initial weights
+that have seen masks of the same data set. The stage preflight stops the run, unless leaks are
+allowed.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
+from i2crc.artifacts.schemas import Leaks, read_checked
 from i2crc.config.schema import Weights
 from i2crc.data.index import read_index
 from i2crc.models.weight_files import weights_digest
@@ -34,8 +36,6 @@ def main(arguments: argparse.Namespace) -> None:
         train = read_index(arguments.train)
         findings = [one for val in arguments.val for one in shared_images(train, read_index(val))]
         findings += weights_that_saw_masks(networks, arguments.dataset_name)
-        for text, _ in findings:
-            log.warning("%s", text)
         written = {
             "findings": [text for text, _ in findings],
             "leaks": [vars(problem) for _, problems in findings for problem in problems],
@@ -44,12 +44,18 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.output, written)
 
     make_once(origin, [arguments.output], make)
+    findings = read_checked(arguments.output, Leaks)["findings"]
+    for text in findings:
+        log.warning("%s", text)
+    log.info("%d kinds of leaks found", len(findings))
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--train", type=Path, required=True, help="training index")
-    parser.add_argument("--val", type=Path, nargs="*", default=[], help="validation index")
+    parser.add_argument(
+        "--val", type=Path, nargs="*", default=[], help="validation index, if there is one"
+    )
     parser.add_argument("--weights", default="{}", help="JSON: network -> its section `weights`")
     parser.add_argument("--dataset-name", default="", help="name of the data set")
     parser.add_argument("--output", type=Path, required=True, help="output: findings as JSON")

@@ -1,4 +1,4 @@
-"""Fetch the saliency maps, check them against the index, and lay them out."""
+"""Fetch the saliency maps, compare them with the photographs, and write them into one folder."""
 
 import argparse
 from pathlib import Path
@@ -22,26 +22,27 @@ def make_parser() -> argparse.ArgumentParser:
         "--source",
         type=hide,
         required=True,
-        help="an archive (http, https, s3, file or a path) or a folder",
+        help="archive (http, https, s3, file or a path) or folder of the maps",
     )
-    parser.add_argument("--sha256", default="", help="the archive's SHA-256")
+    parser.add_argument("--sha256", default="", help="SHA-256 of the archive; empty: not checked")
     parser.add_argument(
-        "--index", type=Path, nargs="+", required=True, help="indexes whose images need a map"
+        "--index", type=Path, nargs="+", required=True, help="indexes of the images that need a map"
     )
-    parser.add_argument("--retries", type=int, default=5, help="further tries of a broken transfer")
+    parser.add_argument("--retries", type=int, default=5, help="tries after a broken transfer")
     parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of the archive, kept to resume a transfer"
+        "--cache",
+        type=Path,
+        required=True,
+        help="folder of the archive; resumes transfers",
     )
     command_line.add_downloads(parser)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the maps")
+    parser.add_argument("--output", type=Path, required=True, help="output: folder of the maps")
+    parser.add_argument("--max-pixels", type=int, default=1 << 27, help="larger maps are refused")
+    parser.add_argument("--map-cache", type=Path, help="file that remembers decoded maps")
     parser.add_argument(
-        "--max-pixels", type=int, default=1 << 27, help="refuse maps of more pixels"
+        "--files", default="", help="digest of names, sizes and times of the source"
     )
-    parser.add_argument("--map-cache", type=Path, help="file to remember what maps contain")
-    parser.add_argument(
-        "--files", default="", help="digest of names, sizes and times of all that is read"
-    )
-    parser.add_argument("--manifest", type=Path, required=True, help="what was laid out, as JSON")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest of the maps")
     return parser
 
 
@@ -53,6 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     if made and not damaged_files(arguments.manifest):
         log.info("%s: already made", arguments.manifest)
         return
+    indexes = [read_index(path) for path in arguments.index]
     # Imported here, because a finished stage must not wait for Pillow.
     from i2crc.data.saliency import fetch_maps, map_sizes
 
@@ -61,7 +63,7 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         digest, files, problems = fetch_maps(
             arguments.source,
-            map_sizes(map(read_index, arguments.index)),
+            map_sizes(indexes),
             arguments.output,
             sha256=arguments.sha256,
             transfers=arguments.cache,
@@ -74,9 +76,9 @@ def main(arguments: argparse.Namespace) -> None:
     except InputError as error:
         problems = [problem_of(error, arguments.source, "see the setting saliency.source")]
     cache.save()
-    log.info("%d maps decoded, %d known from before", cache.decoded, cache.remembered)
-    for problem in problems[:1]:
-        log.warning("%d problems, for preflight to report; first: %s", len(problems), problem)
+    log.info("maps: %d decoded, %d known from before", cache.decoded, cache.remembered)
+    if problems:
+        log.warning("preflight will report %d problems, such as: %s", len(problems), problems[0])
     records = {
         f"{image_id}.png": FileRecord(sha, (arguments.output / f"{image_id}.png").stat().st_size)
         for image_id, sha in files.items()

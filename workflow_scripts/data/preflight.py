@@ -1,7 +1,7 @@
 """Look for everything that is known to go wrong later, and report all of it at once.
 
-Problems that the stages before have recorded (lists, photographs, masks, saliency maps, leaks), and
-what only the whole run shows: weights that do not fit, masks that are needed, too little disk.
+Problems that earlier stages recorded (lists, photographs, masks, saliency maps, leaks), and those
+that only the whole run shows: weights that do not fit, missing masks, too little disk space.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from i2crc.artifacts.kept import keep, restore
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.index import Index, read_index
+from i2crc.evaluation.disk import planned_bytes
 from i2crc.evaluation.preflight import disk_problems, gigabytes, masks_problems, recorded, report
 from i2crc.models.weight_files import weights_digest
 from i2crc.runtime.addresses import hide
@@ -21,38 +22,38 @@ from i2crc.runtime.errors import InputError, Problem
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
-SECTIONS = {"classifier": Classifier, "segmentation": Segmentation}
+SECTIONS: dict[str, type[Classifier | Segmentation]] = {
+    "classifier": Classifier,
+    "segmentation": Segmentation,
+}
 
 
-def look(
+def find_problems(
     arguments: argparse.Namespace, networks: dict[str, Any], indexes: list[Index]
 ) -> tuple[list[Problem], dict[str, int]]:
-    """Return all problems but a full disk, and the bytes that are planned, by what takes them."""
-    from i2crc.evaluation.network_checks import (
-        checkpoint_problems,
-        network_problems,
-        planned_bytes,
-    )
+    """Return all problems but a full disk, and the planned bytes by what takes them."""
+    from i2crc.evaluation.network_checks import check_networks, checkpoint_problems
 
     made = [*arguments.indexes, *arguments.saliency]
     problems = [problem for path in made for problem in recorded(path)]
     if not arguments.allow_leaks:
         problems += [leak for path in arguments.leaks for leak in recorded(path, "leaks")]
-    full = networks["segmentation"].supervision == "full" and not arguments.checkpoint
+    segmentation, checkpoint = networks["segmentation"], arguments.checkpoint
+    full = segmentation.supervision == "full" and not checkpoint
     problems += masks_problems(indexes, arguments.masks, full)
     parameters: dict[str, int] = {}
+    # Without class names, which is a problem of its own, no network can be built.
     classes = max(len(index.classes) for index in indexes)
-    if arguments.checkpoint and classes:
-        problems += checkpoint_problems(arguments.checkpoint, networks["segmentation"], classes)
+    if classes and checkpoint:
+        problems += checkpoint_problems(checkpoint, segmentation, classes)
     elif classes:
-        for name, settings in networks.items():
-            parameters[name], found = network_problems(name, settings, classes)
-            problems += found
+        parameters, found = check_networks(networks, classes)
+        problems += found
     return problems, planned_bytes(indexes, networks, parameters)
 
 
 def pretrained_digest(settings: Classifier | Segmentation) -> str:
-    """Return the digest of a pretrained weight file; "" if there is none that can be read."""
+    """Return the digest of a pretrained weight file; "" if it cannot be read."""
     try:
         return weights_digest(settings.weights)
     except InputError:
@@ -74,36 +75,38 @@ def main(arguments: argparse.Namespace) -> None:
     arguments.experiment.mkdir(parents=True, exist_ok=True)
     listing = arguments.output.with_suffix(".problems.txt")
     if restore(origin.fingerprint(), [arguments.output]):
-        planned = read_json(arguments.output)["planned_bytes"]
-        # The one thing that may have changed since.
-        report(disk_problems(arguments.experiment, sum(planned.values())), listing)
         log.info("%s: already checked", arguments.output)
-        return
-    indexes = [read_index(path) for path in arguments.indexes]
-    problems, planned = look(arguments, networks, indexes)
-    problems += disk_problems(arguments.experiment, sum(planned.values()))
-    report(problems, listing)
+        planned = read_json(arguments.output)["planned_bytes"]
+        # The free space may have changed since.
+        report(disk_problems(arguments.experiment, sum(planned.values())), listing)
+    else:
+        indexes = [read_index(path) for path in arguments.indexes]
+        problems, planned = find_problems(arguments, networks, indexes)
+        problems += disk_problems(arguments.experiment, sum(planned.values()))
+        report(problems, listing)
+        content = {
+            "images": {index.split: len(index.images) for index in indexes},
+            "planned_bytes": planned,
+            "provenance": origin.describe(arguments.output),
+        }
+        write_json(arguments.output, content)
+        keep(origin.fingerprint(), [arguments.output])
     for name, size in planned.items():
         log.info("planned on disk: %s, %s", name, gigabytes(size))
-    content = {
-        "images": {index.split: len(index.images) for index in indexes},
-        "planned_bytes": planned,
-        "provenance": origin.describe(arguments.output),
-    }
-    write_json(arguments.output, content)
-    keep(origin.fingerprint(), [arguments.output])
     log.info("no problems; %s of disk planned", gigabytes(sum(planned.values())))
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
-    parser.add_argument("--indexes", type=Path, nargs="+", required=True, help="of all splits")
+    parser.add_argument(
+        "--indexes", type=Path, nargs="+", required=True, help="indexes of all splits"
+    )
     parser.add_argument(
         "--saliency", type=Path, nargs="*", default=[], help="manifest of the saliency maps"
     )
     parser.add_argument("--leaks", type=Path, nargs="*", default=[], help="findings of check_leaks")
     parser.add_argument("--allow-leaks", action="store_true", help="leaks are no problem")
-    parser.add_argument("--masks", type=Path, help="folder of the masks; left out: none")
+    parser.add_argument("--masks", type=Path, help="folder of the masks, if the data set has any")
     parser.add_argument(
         "--settings", required=True, help="JSON: network to train -> its section of the settings"
     )

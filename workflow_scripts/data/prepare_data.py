@@ -1,4 +1,4 @@
-"""Index a split of the data set, and deal its images out to shards."""
+"""Index a split of the data set, and divide its images among the shards."""
 
 import argparse
 from dataclasses import replace
@@ -16,10 +16,9 @@ from i2crc.runtime.parser import make_parser, run
 
 
 def list_files(root: Path, dataset: Dataset, split: str) -> list[Path]:
-    """Return the files that an index is made from, beside the photographs and masks."""
-    lists = {"train": dataset.train_list, "val": dataset.val_list, "test": dataset.test_list}
-    files = [root / name for name in (lists[split], "classes.txt", "manifest.json") if name]
-    return [file for file in files if file.is_file()]
+    """Return the files that an index is made from, besides the photographs and masks."""
+    names = getattr(dataset, f"{split}_list"), "classes.txt", "manifest.json"
+    return [root / name for name in names if (root / name).is_file()]
 
 
 def write_index(path: Path, index: Index, origin: Origin) -> None:
@@ -27,7 +26,7 @@ def write_index(path: Path, index: Index, origin: Origin) -> None:
 
 
 def make_index(arguments: argparse.Namespace, dataset: Dataset, cache: HashCache) -> Index:
-    """Return the index of the split; problems that leave nothing to index are in it, too."""
+    """Return the index of the split with all problems, even if there is nothing to index."""
     # Imported here, because a finished stage must not wait for numpy.
     from i2crc.data.build_index import build_index, class_names
 
@@ -56,7 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.files and restore(fingerprint, outputs):
         log.info("%s: already made", arguments.output)
         return
-    cache = HashCache(arguments.cache, digest_value([origin.key()[0], dataset.max_pixels]))
+    cache = HashCache(arguments.cache, digest_value([origin.code, dataset.max_pixels]))
     index = make_index(arguments, dataset, cache)
     cache.save()
     for number, file in enumerate(arguments.shards):
@@ -64,16 +63,13 @@ def main(arguments: argparse.Namespace) -> None:
         write_index(file, Index(index.split, index.classes, part), origin)
     write_index(arguments.output, index, origin)
     log.info("%s: %d images, %d classes", arguments.split, len(index.images), len(index.classes))
-    log.info(
-        "photographs and masks: %d decoded, %d known from before",
-        cache.decoded,
-        cache.remembered,
-    )
-    if not index.problems:
+    decoded, remembered = cache.decoded, cache.remembered
+    log.info("photographs and masks: %d decoded, %d known from before", decoded, remembered)
+    if index.problems:
+        count, first = len(index.problems), index.problems[0]
+        log.warning("preflight will report %d problems, such as: %s", count, first)
+    else:
         keep(fingerprint, outputs)
-    for problem in index.problems[:1]:
-        count = len(index.problems)
-        log.warning("%d problems, for preflight to report; first: %s", count, problem)
 
 
 if __name__ == "__main__":
@@ -81,10 +77,12 @@ if __name__ == "__main__":
     parser.add_argument("--split", choices=["train", "val", "test"], required=True)
     parser.add_argument("--root", type=Path, required=True, help="data set folder")
     parser.add_argument("--settings", default="{}", help="JSON: the section `dataset`")
-    parser.add_argument("--cache", type=Path, help="file to remember what images contain")
+    parser.add_argument("--cache", type=Path, help="file that remembers decoded images")
     parser.add_argument(
-        "--files", default="", help="digest of names, sizes and times of all that is read"
+        "--files", default="", help="digest of names, sizes and times of the data set's files"
     )
-    parser.add_argument("--output", type=Path, required=True, help="index of the whole split")
-    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="index of each shard")
+    parser.add_argument("--output", type=Path, required=True, help="output: index of the split")
+    parser.add_argument(
+        "--shards", type=Path, nargs="+", required=True, help="output: index of each shard"
+    )
     run(main, parser)

@@ -1,4 +1,4 @@
-"""Render the demo data set: images, masks, label lists and an archive of saliency maps."""
+"""Draw the demo data set: photographs, masks, label lists and an archive of saliency maps."""
 
 import argparse
 from pathlib import Path
@@ -31,13 +31,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     options = make_parser(__doc__)
-    options.add_argument("--output", type=Path, required=True, help="root of the data set")
-    options.add_argument("--archive", type=Path, required=True, help="saliency archive, .tar.gz")
+    options.add_argument("--output", type=Path, required=True, help="output: root of the data set")
+    options.add_argument(
+        "--archive", type=Path, required=True, help="output: saliency maps, .tar.gz"
+    )
     options.add_argument("--train", type=int, required=True, help="number of training images")
     options.add_argument("--val", type=int, required=True, help="number of validation images")
-    options.add_argument("--size", type=int, default=128, help="side of the images in pixels")
+    options.add_argument("--size", type=int, default=128, help="image side in pixels")
     options.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    options.add_argument("--manifest", type=Path, required=True, help="JSON list, written last")
+    options.add_argument(
+        "--manifest", type=Path, required=True, help="output: manifest, written last"
+    )
     return options
 
 

@@ -8,22 +8,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plot_quality import classifier_rows, saliency_part
-from plot_sweeps import sweep_page
-from score_table import notes
-from score_table import row as score_row
 
-from i2crc.artifacts.contents import Contents, artifact_contents
-from i2crc.artifacts.manifest import damaged_files
-from i2crc.artifacts.journal import Journal
+from i2crc.artifacts.hash_cache import HashCache
+from i2crc.artifacts.journal import FileRecord, Journal
 from i2crc.artifacts.lineage import stages, trace
-from i2crc.artifacts.manifest import read_manifests
+from i2crc.artifacts.manifest import damaged_files, read_manifests
 from i2crc.artifacts.provenance import content_digest, read_provenance
-from i2crc.artifacts.schemas import ClassifierQuality, SaliencyQuality, Sweep, read_checked
-from i2crc.artifacts.stages import Stage
+from i2crc.artifacts.schemas import ClassifierQuality, SaliencyQuality, Score, Sweep, read_checked
 from i2crc.data.index import read_index
 from i2crc.evaluation.comparison import read_experiments, read_images
 from i2crc.report.pages import html_table
+from i2crc.report.quality_page import classifier_rows, quality_page
+from i2crc.report.score_table import notes
+from i2crc.report.score_table import row as score_row
+from i2crc.report.sweep_figures import sweep_page
 from i2crc.runtime.atomic import digest_bytes
 from i2crc.runtime.errors import InputError
 
@@ -46,6 +44,7 @@ MANIFEST = {
     "folder": "images",
     "count": 1,
     "files": {"a.png": "0" * 64},
+    "sizes": {"a.png": 9},
     "provenance": FACTS,
 }
 INDEX = {
@@ -70,7 +69,13 @@ SCORE = {
     "images": 1,
     "miou": 0.5,
     "miou_interval": [0.4, 0.6],
+    "miou_255_as_background": 0.4,
+    "miou_255_as_wrong": 0.3,
+    "boundary_iou": 0.1,
+    "coverage": 0.9,
+    "pixel_accuracy": 0.7,
     "iou": {"background": 0.5, "cat": None},
+    "images_without_mask": ["a"],
     "provenance": FACTS,
 }
 POINT = {
@@ -80,12 +85,19 @@ POINT = {
     "miou_255_as_wrong": 0.3,
     "coverage": 0.9,
 }
+UNLABELLED = {
+    "split": "val",
+    "images": 1,
+    "mean_average_precision": None,
+    "average_precision": {},
+    "positives": {},
+}
 MIOUS = ("miou", "miou_255_as_background", "miou_255_as_wrong")
-# What is shown in a table: its shape, an example, how it is shown.
+# What is shown in a table: its schema, an example, how it is shown.
 SHOWN = [
     (
-        Stage,
-        SCORE | POINT | {"boundary_iou": 0.1, "pixel_accuracy": 0.7, "images_without_mask": ["a"]},
+        Score,
+        SCORE,
         lambda score: (html_table(["a"], [score_row(score)]), notes([score])),
     ),
     (
@@ -98,7 +110,7 @@ SHOWN = [
         SaliencyQuality,
         {"split": "train", "images": 1, "threshold": 0.5, "iou": 0.5, "precision": 0.5}
         | {"recall": 0.5, "mae": 0.1},
-        saliency_part,
+        lambda quality: quality_page(quality, UNLABELLED),
     ),
     (
         ClassifierQuality,
@@ -156,8 +168,7 @@ def read_all(file: Path) -> None:
         lambda: read_index(file),
         lambda: read_provenance(file),
         lambda: content_digest(file),
-        lambda: artifact_contents([file]),
-        lambda: damaged_files(file, Contents(root / "none.json")),
+        lambda: damaged_files(file),
         lambda: stages(trace(file)),
         lambda: read_experiments([root, root / "other"]),
     ]
@@ -209,15 +220,19 @@ def test_files_outside_are_refused(file, name):
         INDEX | {"images": [INDEX["images"][0] | {"id": name}]},
     ):
         file.write_text(json.dumps(content))
-        with pytest.raises(InputError, match=r"cam\.json: .* leads out of its folder.*; delete it"):
-            (read_index if "images" in content else read_manifests)(
-                file if "images" in content else [file]
-            )
-        with pytest.raises(InputError, match=r"cam\.json"):
-            if "images" in content:
-                read_index(file)
-            else:
-                artifact_contents([file])
+        readers = [lambda: read_manifests([file]), lambda: damaged_files(file)]
+        for read in [lambda: read_index(file)] if "images" in content else readers:
+            with pytest.raises(
+                InputError, match=r"cam\.json: .* leads out of its folder.*; delete it"
+            ):
+                read()
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd"])
+def test_sizes_of_files_outside_are_refused(file, name):
+    file.write_text(json.dumps(MANIFEST | {"sizes": {name: 1}}))
+    with pytest.raises(InputError, match=r"cam\.json: .* leads out of its folder"):
+        damaged_files(file)
 
 
 def test_class_that_an_index_does_not_have_is_refused(file):
@@ -228,7 +243,8 @@ def test_class_that_an_index_does_not_have_is_refused(file):
             read_index(file)
 
 
-LINE = {"id": "a", "key": "k", "files": {"a.png": digest_bytes(b"made")}}
+RECORD = {"sha256": digest_bytes(b"made"), "bytes": 4, "mtime_ns": 0}
+LINE = {"id": "a", "key": "k", "files": {"a.png": RECORD}}
 
 
 @given(
@@ -244,24 +260,26 @@ LINE = {"id": "a", "key": "k", "files": {"a.png": digest_bytes(b"made")}}
     )
 )
 def test_journal_of_any_lines(file, lines):
-    """A line that says nothing sound costs one image; sound ones before and after it count."""
+    """A damaged line costs at most its own image; sound lines before and after it count."""
     images = file.parent / "images"
     images.mkdir(exist_ok=True)
     (images / "a.png").write_bytes(b"made")
     journal = file.with_suffix(".journal")
     journal.write_bytes(b"\n".join([*lines, json.dumps(LINE).encode()]))
-    assert Journal(journal, images).files("a", "k") == LINE["files"]
+    assert Journal(journal, images).finished({"a": "k"}) == {"a": {"a.png": FileRecord(**RECORD)}}
     journal.write_bytes(b"\n".join([json.dumps(LINE).encode(), *lines]))
-    Journal(journal, images).files("a", "k")
+    Journal(journal, images).finished({"a": "k"})
+    Journal(journal, images).provenance("made of")
 
 
-@given(JSON | st.dictionaries(st.just("FILE"), JSON))
+@given(JSON | st.dictionaries(st.sampled_from(["key", "files"]), JSON | st.just({"photo FILE": 3})))
 def test_memory_of_any_content_is_forgotten(file, content):
     file.write_bytes(b"content")
     memory = file.parents[1] / "memory.json"
-    text = json.dumps(content).replace("FILE", str(file))
-    memory.write_text(text)
-    assert Contents(memory).digests([file]) == {str(file): digest_bytes(b"content")}
+    memory.write_text(json.dumps(content).replace("FILE", str(file)))
+    facts = HashCache(memory, "key").facts(file, "photo", lambda path: {"found": True})
+    assert facts["found"]
+    assert facts["sha256"] == digest_bytes(b"content")
 
 
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=3))
@@ -287,16 +305,16 @@ def test_scores_of_images_of_any_bytes(file, content):
         assert str(images) in str(error)
 
 
-@pytest.mark.parametrize(("shape", "example", "show"), SHOWN)
+@pytest.mark.parametrize(("schema", "example", "show"), SHOWN)
 @given(st.data())
-def test_results_of_nearly_the_right_shape_are_shown_or_refused(file, shape, example, show, data):
+def test_results_of_nearly_the_right_shape_are_shown_or_refused(file, schema, example, show, data):
     show(example)
     place = data.draw(st.sampled_from(places(example)))
     content = changed(example, place, data.draw(JSON), data.draw(st.booleans()))
     file.write_text(json.dumps(content))
     try:
-        read = read_checked(file, shape)
+        read = read_checked(file, schema)
     except InputError as error:
-        assert f"{file}: not as it was written" in str(error)
+        assert f"{file}: damaged (" in str(error)
     else:
         show(read)

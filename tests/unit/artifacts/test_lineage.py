@@ -1,12 +1,14 @@
 """The lineage of artifacts: what was it made of, and what is no longer what it was."""
 
 import json
+import os
 import shutil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.experiment_tree import CLASSES, Tree, make_dataset
 from i2crc.artifacts.lineage import (
     CHANGED,
     MISSING,
@@ -20,7 +22,6 @@ from i2crc.artifacts.lineage import (
 from i2crc.data.index import indexes_of, photo
 from i2crc.runtime.atomic import read_json, write_json
 from i2crc.runtime.errors import InputError
-from helpers.experiment_tree import CLASSES, Tree, make_dataset
 
 CHAIN = [
     "score",
@@ -112,6 +113,16 @@ def test_an_edited_image_is_seen_from_all_after_it(tree):
     (tree.folder / "cams/images/a1_1.png").write_bytes(b"edited")
     for path in (tree.score, tree.folder / "labels/initial/images/a1.png"):
         assert states(path)[CHANGED] == {"a1_1.png"}
+
+
+def test_of_several_manifests_that_list_an_image_the_newest_counts(tree):
+    """Those of another number of shards are still there."""
+    image = tree.folder / "labels/initial/images/a0.png"
+    current = trace(image)[0].path
+    old = current.with_name("1-of-1.json")
+    shutil.copy(current, old)
+    os.utime(old, (1, 1))
+    assert trace(image)[0].path == current
 
 
 def test_a_changed_input_is_seen(tree):

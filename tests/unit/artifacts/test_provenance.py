@@ -7,10 +7,11 @@ from pathlib import Path
 
 from i2crc.artifacts import provenance
 from i2crc.artifacts.provenance import Origin, content_digest, read_provenance, write_beside
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Cam
 from i2crc.runtime.atomic import digest_bytes, digest_value
 
-SCRIPT = Path(provenance.__file__).parents[1] / "infer_cam.py"
+SCRIPT = Path(provenance.__file__).parents[2] / STAGES["infer_cam"].script
 
 
 def test_all_facts_are_there(tmp_path):
@@ -52,7 +53,36 @@ def test_the_provenance_of_other_files_is_beside_them(tmp_path):
     assert read_provenance(figure) is None
     write_beside(figure, {"script": "plot"})
     digest = digest_bytes(b"<svg/>")
-    assert read_provenance(figure) == {"script": "plot", "sha256": digest}
+    assert read_provenance(figure) == {"script": "plot", "sha256": digest, "bytes": 6}
+
+
+def test_the_fingerprint_is_of_settings_seed_code_and_content_of_inputs(tmp_path):
+    script, file = tmp_path / "script.py", tmp_path / "input.txt"
+    script.write_text("A = 1\n")
+    file.write_text("1")
+    seen = {Origin(script, [file], {"a": 1}, 0).fingerprint()}
+    seen.add(Origin(script, [file], {"a": 2}, 0).fingerprint())
+    seen.add(Origin(script, [file], {"a": 1}, 1).fingerprint())
+    file.write_text("2")
+    seen.add(Origin(script, [file], {"a": 1}, 0).fingerprint())
+    script.write_text("A = 2\n")
+    seen.add(Origin(script, [file], {"a": 1}, 0).fingerprint())
+    assert len(seen) == 5
+    moved = tmp_path / "elsewhere.txt"
+    moved.write_text("2")
+    assert Origin(script, [moved], {"a": 1}, 0).fingerprint() in seen
+    assert Origin(script, [file], {"a": 1}, 0, "fp32", "cuda:0").fingerprint() in seen
+
+
+def test_paths_in_an_index_do_not_count_for_its_digest(tmp_path):
+    def digest(**changes) -> str:
+        entry = {"id": "a", "image": "/one/a.jpg", "mask": "/one/a.png", "sha256": "0"} | changes
+        path = tmp_path / "index.json"
+        path.write_text(json.dumps({"images": [entry], "provenance": {}}))
+        return content_digest(path)
+
+    assert digest() == digest(image="/two/a.jpg", mask="/two/a.png")
+    assert len({digest(), digest(mask=None), digest(sha256="1"), digest(id="b")}) == 4
 
 
 def test_git_tells_the_revision_and_changes(tmp_path, monkeypatch):

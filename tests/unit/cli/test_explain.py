@@ -1,19 +1,20 @@
-"""explain.py: what it prints of an artifact, in words."""
+"""`i2crc explain`: what it prints of an artifact, in words."""
 
 import re
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
-import explain
 import pytest
 
+from helpers.experiment_tree import Tree, make_dataset, script
+from i2crc.artifacts.manifest import make_shard, threads
+from i2crc.artifacts.provenance import Origin
+from i2crc.artifacts.stages import STAGES
+from i2crc.cli import explain
 from i2crc.config.schema import Config, PseudoLabels
 from i2crc.data.index import read_index
-from i2crc.runtime.atomic import read_json, write_json
-from helpers.experiment_tree import SCRIPTS, Tree, make_dataset
+from i2crc.runtime.atomic import read_json, write_bytes, write_json
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def tree(finished, tmp_path, monkeypatch):
 
 @pytest.fixture
 def explained(capsys):
-    """What the script prints of a path: all in one line, and its lines."""
+    """What the command prints of a path: all in one line, and its lines."""
 
     def explain_path(path) -> tuple[str, list[str]]:
         explain.main(Namespace(path=Path(path)))
@@ -59,7 +60,8 @@ def test_an_image_from_its_label_to_its_photograph(tree, explained):
     text, lines = explained(tree.folder / "labels/initial/images/a2.png")
     assert text.startswith(
         "results/demo/labels/initial/images/a2.png is the initial pseudo label of photograph "
-        "voc/JPEGImages/a2.jpg. It is unchanged since it was made. Everything behind it is as it "
+        "voc/JPEGImages/a2.jpg. It is unchanged since it was made. Everything that it was made "
+        "from is unchanged."
     )
     titles = [line.split(":")[0] for line in lines if re.match(r"\d+\. ", line)]
     assert (
@@ -128,12 +130,36 @@ def test_photographs_of_a_split(tree, explained):
     Path("voc/JPEGImages/a3.jpg").write_bytes(b"another")
     text, lines = explained(tree.score)
     assert "6: 5 unchanged, 1 CHANGED (voc/JPEGImages/a3.jpg)" in paragraph(lines, "Photographs")
-    assert "1 file is not as it was: see CHANGED and MISSING below." in text
+    assert "1 file is changed or missing: see CHANGED and MISSING below." in text
 
 
 def test_attention_is_of_a_class(tree, explained):
     text, _ = explained(tree.folder / "cams/images/a1_1.png")
     assert "is the attention map (CAM) of class dog of photograph voc/JPEGImages/a1.jpg." in text
+
+
+def test_logits_are_told_from_a_prediction(tree, explained):
+    folder = tree.folder / "predictions/initial/train"
+    origin = Origin(script("predict"), [tree.shard("data/train", 0), tree.weights])
+    (name,) = [entry.id for entry in read_index(tree.shard("data/train", 0)).images][:1]
+
+    def work(image_id: str) -> list[str]:
+        names = [f"images/{image_id}.png", f"logits/maps/{image_id}.npz"]
+        for file in names:
+            write_bytes(folder / file, b"pixels")
+        return names
+
+    manifests = {
+        folder / "1-of-2.json": folder / "images",
+        folder / "logits/1-of-2.json": folder / "logits/maps",
+    }
+    make_shard(manifests, origin, folder, {name: []}, lambda: (work, threads(1)))
+    photograph = f"of photograph voc/JPEGImages/{name}.jpg. It is unchanged"
+    text, _ = explained(folder / f"images/{name}.png")
+    assert f"is the prediction {photograph}" in text
+    text, lines = explained(folder / f"logits/maps/{name}.npz")
+    assert f"is the low-resolution logits {photograph}" in text
+    assert f"{tree.weights}: unchanged" in paragraph(lines, "1. predict")
 
 
 def test_edited_by_hand(tree, explained):
@@ -188,13 +214,9 @@ def test_a_script_of_another_version_is_shown_by_its_name(tree, explained):
     assert "1. later_stage" in explained(tree.score)[0]
 
 
-def test_every_section_and_script_exists():
-    known = {path.stem for path in SCRIPTS.glob("*.py")}
-    assert set(explain.SECTIONS) | set(explain.MAKES) <= set(explain.DOES)
-    assert set(explain.SECTIONS) <= known
-    assert known - set(explain.DOES) <= {"explain", "config_reference"}
-    for script in explain.SECTIONS:
-        assert explain.default_settings(script).keys()
+def test_every_section_exists():
+    for stage in STAGES.values():
+        assert bool(explain.default_settings(stage.name)) == (stage.settings is not None)
     assert explain.settings_text("crf", Config().crf.model_dump()) == "all at their defaults"
 
 
@@ -204,17 +226,3 @@ def test_every_section_and_script_exists():
 )
 def test_duration(seconds, text):
     assert explain.duration(seconds) == text
-
-
-def test_command_line(tree):
-    def run(path):
-        command = [sys.executable, SCRIPTS / "explain.py", path]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = run(tree.index)
-    assert done.returncode == 0, done.stderr
-    assert "prepare_data" in done.stdout
-    failed = run(tree.folder)
-    assert failed.returncode == 1 and failed.stdout == ""
-    assert "results/demo: a folder; give a file that a stage made" in failed.stderr
-    assert "Traceback" not in failed.stderr

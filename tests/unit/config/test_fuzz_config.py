@@ -8,10 +8,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from helpers.settings import config_problem
 from i2crc.config.load import load_config, read_config
 from i2crc.config.schema import Config, Section
 from i2crc.runtime.errors import InputError
-from unit.test_config import problem
 
 
 def names(section: type[Section]) -> set[str]:
@@ -210,7 +210,7 @@ def test_merged_mappings_are_not_twice(file):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", 10**400])
 @pytest.mark.parametrize("key", ["bilateral_xy", "gaussian_weight"])
 def test_number_that_is_none(key, value):
-    assert f"`crf.{key}` is " in problem({"crf": {key: value}})
+    assert f"`crf.{key}` is " in config_problem({"crf": {key: value}})
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def test_number_that_is_none(key, value):
 )
 def test_yes_and_no_are_neither_numbers_nor_words(values, key):
     """YAML reads `yes`, `no`, `on`, `off` as truth values, even as the name of a class."""
-    message = problem(values)
+    message = config_problem(values)
     assert f"`{key}` is " in message
     assert "quotes" in message
 
 
-def test_words_that_yaml_takes_for_numbers_are_told_to_be_quoted():
-    assert "quotes" in problem({"dataset": {"classes": ["cat", 5]}})
-    assert "quotes" in problem({"experiment": 5})
+def test_words_that_yaml_takes_for_numbers_need_quotes():
+    assert "quotes" in config_problem({"dataset": {"classes": ["cat", 5]}})
+    assert "quotes" in config_problem({"experiment": 5})
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_words_that_yaml_takes_for_numbers_are_told_to_be_quoted():
     ["..", ".", "...", ".hidden", "a/b", "../a", "-rf", "", "a b", "a\n", "\u00e9", "x" * 300],
 )
 def test_experiment_that_is_no_name_of_a_folder(name):
-    message = problem({"experiment": name})
+    message = config_problem({"experiment": name})
     assert "`experiment` is " in message
     assert len(message) < 400
 
@@ -262,7 +262,7 @@ def test_folder_that_a_shell_or_snakemake_would_take_for_something_else(key, fol
     if folder == "" and key != "results":
         load_config(values, "my.yaml")
     else:
-        assert f"`{key}` is {folder!r}: " in problem(values)
+        assert f"`{key}` is {folder!r}: " in config_problem(values)
 
 
 @pytest.mark.parametrize(
@@ -274,28 +274,28 @@ def test_folder(folder):
 
 
 def test_classes_are_different():
-    message = problem({"dataset": {"classes": ["cat", "dog", "cat"]}})
+    message = config_problem({"dataset": {"classes": ["cat", "dog", "cat"]}})
     assert "dataset.classes" in message
     assert "cat" in message.split("twice")[0]
 
 
 @pytest.mark.parametrize("name", ["", " ", "cat\ndog"])
 def test_class_without_a_name(name):
-    assert "`dataset.classes" in problem({"dataset": {"classes": ["cat", name]}})
+    assert "`dataset.classes" in config_problem({"dataset": {"classes": ["cat", name]}})
 
 
 @pytest.mark.parametrize("key", ["saliency", "checkpoint"])
-def test_password_in_an_address_is_refused_and_not_told(key):
+def test_password_in_an_address_is_refused_and_not_shown(key):
     """It would stand in logs, manifests and the report."""
-    message = problem({key: {"source": "https://me:s3cret@host/maps.zip"}})
+    message = config_problem({key: {"source": "https://me:s3cret@host/maps.zip"}})
     assert f"`{key}.source`" in message
     assert "netrc" in message
     assert "s3cret" not in message
 
 
-def test_message_stays_short_whatever_the_value():
+def test_message_stays_short_for_any_value():
     value = {"a" * 1000: ["b" * 1000] * 1000}
-    message = problem({"seed": value, "shards": "9" * 10_000, "x" * 10_000: 1})
+    message = config_problem({"seed": value, "shards": "9" * 10_000, "x" * 10_000: 1})
     assert len(message) < 2000
 
 

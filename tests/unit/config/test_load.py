@@ -3,15 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
+from helpers.settings import config_problem
 from i2crc.config.load import PRESETS, load_config, read_config
 from i2crc.config.schema import Config
 from i2crc.runtime.errors import InputError
-
-
-def problem(values: dict) -> str:
-    with pytest.raises(InputError) as caught:
-        load_config(values, "my.yaml")
-    return str(caught.value)
 
 
 def test_defaults_are_valid():
@@ -31,7 +26,7 @@ def test_defaults_are_valid():
     ],
 )
 def test_unknown_key_is_named_with_the_file_and_the_nearest_key(values, key, nearest):
-    message = problem(values)
+    message = config_problem(values)
     assert message.startswith("my.yaml: ")
     assert f"`{key}`" in message
     assert f"`{nearest}`" in message
@@ -51,13 +46,13 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_key(values, key, nea
     ],
 )
 def test_bad_value_is_named_with_its_key(values, key, value):
-    message = problem(values)
+    message = config_problem(values)
     assert message.startswith("my.yaml: ")
     assert f"`{key}` is {value}" in message
 
 
 def test_every_problem_has_its_line():
-    message = problem({"shards": 0, "sed": 1, "classifier": {"epochs": "x"}})
+    message = config_problem({"shards": 0, "sed": 1, "classifier": {"epochs": "x"}})
     assert len(message.splitlines()) == 3
     assert all(line.startswith("my.yaml: ") for line in message.splitlines())
 
@@ -70,7 +65,7 @@ def test_every_problem_has_its_line():
     ],
 )
 def test_masks_must_exist_where_they_are_used(values):
-    assert "dataset.masks" in problem(values)
+    assert "dataset.masks" in config_problem(values)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

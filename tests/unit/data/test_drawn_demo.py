@@ -10,23 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Dataset
-from i2crc.data.drawn_demo import (
-    BUILDERS,
-    CLASS_NAMES,
-    Part,
-    outline,
-    render_split,
-    schedule,
-    write_demo,
-)
-from i2crc.data.images import voc_palette
 from i2crc.data.build_index import class_names
+from i2crc.data.demo_objects import BUILDERS, CLASS_NAMES, Part
+from i2crc.data.drawn_demo import outline, render_split, schedule, write_demo
+from i2crc.data.images import voc_palette
 from i2crc.runtime.atomic import digest_file, read_json
 from i2crc.runtime.errors import InputError
 
 COUNTS = {"train": 12, "val": 6}
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "render_demo.py"
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["render_demo"].script
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +147,13 @@ def test_saliency_is_good_but_flawed(scenes):
 
 
 @pytest.mark.parametrize("build", BUILDERS)
-def test_telling_part_is_a_minor_share_of_the_object(build):
+def test_distinctive_part_is_a_minor_share_of_the_object(build):
     parts = [
-        Part(part.points / 2.4 + 0.5, part.colour, part.telling) for part in build((200, 90, 40))
+        Part(part.points / 2.4 + 0.5, part.colour, part.distinctive)
+        for part in build((200, 90, 40))
     ]
-    telling = outline([part for part in parts if part.telling], 200).sum()
-    assert 0.15 < telling / outline(parts, 200).sum() < 0.3
+    distinctive = outline([part for part in parts if part.distinctive], 200).sum()
+    assert 0.15 < distinctive / outline(parts, 200).sum() < 0.3
 
 
 @pytest.mark.parametrize(

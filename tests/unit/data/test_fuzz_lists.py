@@ -1,4 +1,4 @@
-"""Label lists of any text and any bytes: sound rows, or problems told; never another error."""
+"""Label lists of any text and any bytes: valid rows, or problems; never another error."""
 
 import pytest
 from hypothesis import example, given
@@ -18,7 +18,7 @@ def file(tmp_path_factory, request):
     return tmp_path_factory.mktemp("lists") / request.param
 
 
-def assert_sound_or_told(file, content: bytes) -> None:
+def assert_rows_or_problems(file, content: bytes) -> None:
     file.write_bytes(content)
     rows, problems = read_label_list(file, CLASSES)
     assert rows or problems
@@ -39,14 +39,14 @@ def assert_sound_or_told(file, content: bytes) -> None:
 @example("a,0," + '"' * 99)
 @example("x" * 200_000)
 def test_any_text_in_the_forms_of_a_list(file, text):
-    assert_sound_or_told(file, text.encode())
+    assert_rows_or_problems(file, text.encode())
 
 
 @given(st.text(max_size=60))
 def test_any_text(file, text):
-    assert_sound_or_told(file, text.encode(errors="replace"))
+    assert_rows_or_problems(file, text.encode(errors="replace"))
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes(file, content):
-    assert_sound_or_told(file, content)
+    assert_rows_or_problems(file, content)

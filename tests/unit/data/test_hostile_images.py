@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.images import png, png_chunk
 from i2crc.data.images import FORMATS, read_gray, read_label, read_photo
 from i2crc.data.saliency import collect
 from i2crc.runtime.errors import InputError
@@ -16,20 +17,8 @@ READERS = (read_photo, read_gray, read_label)
 SIZE = (6, 4)
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(size: tuple[int, int] = SIZE, *chunks: bytes, pixels: bytes | None = None) -> bytes:
-    """A grey PNG that claims `size`, with further `chunks` before its pixels."""
-    rows = bytes((size[0] + 1) * size[1]) if pixels is None else pixels
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(rows))
-    return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + body + chunk(b"IEND", b"")
-
-
 def zipped(kind: bytes, start: bytes, size: int) -> bytes:
-    return chunk(kind, start + zlib.compress(bytes(size), 9))
+    return png_chunk(kind, start + zlib.compress(bytes(size), 9))
 
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n%%EOF\n"
@@ -50,7 +39,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_image(tmp_path, kind):
-    """Under a friendly name; refused, whichever reader meets it."""
+    """Every reader refuses it, under the name of a good image."""
     path = tmp_path / "a.png"
     path.write_bytes(HOSTILE[kind])
     for read in READERS:

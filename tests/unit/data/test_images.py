@@ -2,9 +2,7 @@
 
 import io
 import os
-import struct
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
+from helpers.images import huge_png
 from i2crc.data.images import (
     read_gray,
     read_label,
@@ -167,18 +166,6 @@ def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "photo.jpg")
     with pytest.raises(FileError, match="missing"):
         read_photo(tmp_path / "photo.jpg")
-
-
-def huge_png(side: int) -> bytes:
-    """A few bytes that claim to be an image of `side` x `side` pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        body = name + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(100))), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 @pytest.mark.parametrize("side", [20_000, 60_000])

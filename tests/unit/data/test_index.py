@@ -1,4 +1,4 @@
-"""Label lists, class names, indexes and shards."""
+"""Class names, indexes and shards."""
 
 from dataclasses import replace
 
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from i2crc.artifacts.findings import Findings
+from i2crc.artifacts.hash_cache import HashCache
 from i2crc.config.schema import Dataset
+from i2crc.data.build_index import build_index, class_names, classes_in_mask
 from i2crc.data.images import write_label
-from i2crc.data.build_index import _names, build_index, class_names, classes_in_mask
 from i2crc.data.index import index_json, read_index, shard_of
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import InputError, Problem
@@ -153,7 +153,7 @@ def test_classes_in_mask():
     assert classes_in_mask(np.array([[0, 255]], np.uint8)) == []
 
 
-def test_all_problems_of_a_split_are_told(root):
+def test_all_problems_of_a_split_are_reported(root):
     (root / "train_cls.txt").write_text("a 0\nb\nc x\nghost 2\na 1\n../b 1\n")
     (root / "JPEGImages" / "c.jpg").write_bytes(b"junk")
     (root / "SegmentationClassAug" / "a.png").write_bytes(b"junk")
@@ -189,7 +189,6 @@ def test_photographs_are_looked_at_without_class_names(root):
 @pytest.mark.parametrize("name", ["b.jpeg", "B.jpg", "b .jpg"])
 def test_missing_photograph_with_the_one_that_was_meant(root, name):
     (root / "JPEGImages/b.jpg").rename(root / "JPEGImages" / name)
-    _names.cache_clear()
     (problem,) = problems(root)
     assert problem == (
         f"JPEGImages/b.jpg: missing; '{name}' is there: rename it, correct the list, or set "
@@ -206,17 +205,17 @@ def test_large_photograph_is_refused_before_it_is_decoded(root):
 
 def test_only_a_replaced_file_is_decoded_again(root, tmp_path):
     def look() -> tuple[int, int, list]:
-        findings = Findings(tmp_path / "findings", "key")
-        index = build_index("train", root, Dataset(), CLASSES, 2, findings)
-        findings.save()
-        return findings.decoded, findings.remembered, index.images
+        cache = HashCache(tmp_path / "cache", "key")
+        index = build_index("train", root, Dataset(), CLASSES, 2, cache)
+        cache.save()
+        return cache.decoded, cache.remembered, index.images
 
-    # Four files: a photograph and a mask that three images have alike.
-    assert look()[:2] == (2, 0)
-    assert look()[:2] == (0, 2)
+    # Three photographs and three masks.
+    assert look()[:2] == (6, 0)
+    assert look()[:2] == (0, 6)
     Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
     decoded, remembered, images = look()
-    assert (decoded, remembered) == (1, 2)
+    assert (decoded, remembered) == (1, 5)
     assert images == build_index("train", root, Dataset(), CLASSES, 1).images
 
 

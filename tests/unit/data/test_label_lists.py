@@ -1,4 +1,4 @@
-"""Label lists of every kind: what is read, and what is wrong with the others, line by line."""
+"""Label lists of every kind: rows of the good ones, problems of the bad ones line by line."""
 
 import csv
 import io
@@ -17,8 +17,8 @@ def read(tmp_path, content: bytes | str, name: str = "list.txt", classes=CLASSES
     file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     rows, problems = read_label_list(file, classes)
-    told = [str(problem).removeprefix(f"{tmp_path}/") for problem in problems]
-    return [(row.id, row.classes) for row in rows], told
+    reported = [str(problem).removeprefix(f"{tmp_path}/") for problem in problems]
+    return [(row.id, row.classes) for row in rows], reported
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_bad_csv_is_named(tmp_path, content, message):
     assert message in problems[0]
 
 
-def test_all_bad_lines_are_told(tmp_path):
+def test_all_bad_lines_are_reported(tmp_path):
     rows, problems = read(tmp_path, "a 0\na 1\nb 7 8\nc x\n")
     assert [problem.split(":")[1] for problem in problems] == ["2", "3", "4"]
     assert "'7', '8': no class" in problems[1]
-    # Their photographs are looked at all the same.
+    # Their photographs are checked nevertheless.
     assert [image_id for image_id, _ in rows] == ["a", "b", "c"]
 
 

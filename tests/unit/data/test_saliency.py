@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2crc.artifacts.findings import Findings
+from i2crc.artifacts.hash_cache import HashCache
+from i2crc.artifacts.stages import STAGES
 from i2crc.data.index import Entry, Index, index_json
 from i2crc.data.saliency import collect
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import Problem
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "download_saliency.py"
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["download_saliency"].script
 SIZE = (6, 4)
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 
@@ -164,7 +165,7 @@ def test_map_of_a_photograph_that_cannot_be_used_is_looked_at(place):
     assert "colour, not grey" in place.problem()
 
 
-def test_all_problems_are_told(place):
+def test_all_problems_are_reported(place):
     for number in range(60):
         place.photograph(f"{number:03}")
     place.map("007")
@@ -175,10 +176,10 @@ def test_all_problems_are_told(place):
 
 def test_only_a_replaced_map_is_decoded_again(place):
     def look() -> tuple[int, int]:
-        findings = Findings(place.root / "findings", "key")
-        place.collect(findings=findings)
-        findings.save()
-        return findings.decoded, findings.remembered
+        cache = HashCache(place.root / "cache", "key")
+        place.collect(cache=cache)
+        cache.save()
+        return cache.decoded, cache.remembered
 
     for number, name in enumerate("abc"):
         place.photograph(name)
@@ -230,8 +231,8 @@ def manifest(place: Place) -> dict:
 def test_stage_from_a_folder(place, stage):
     done = stage("--source", place.source, "--threads", 2)
     assert done.returncode == 0, done.stderr
-    told = manifest(place)
-    assert list(told) == [
+    made = manifest(place)
+    assert list(made) == [
         "stage",
         "folder",
         "count",
@@ -239,12 +240,13 @@ def test_stage_from_a_folder(place, stage):
         "archive_sha256",
         "problems",
         "files",
+        "sizes",
         "provenance",
     ]
-    assert (told["stage"], told["source"]) == ("download_saliency", str(place.source))
-    assert (told["folder"], told["count"], told["archive_sha256"]) == ("maps", 4, None)
+    assert (made["stage"], made["source"]) == ("download_saliency", str(place.source))
+    assert (made["folder"], made["count"], made["archive_sha256"]) == ("maps", 4, None)
     files = {f"{name}.png": digest_file(place.destination / f"{name}.png") for name in "abcd"}
-    assert told["files"] == files
+    assert made["files"] == files
 
 
 def test_stage_from_the_web(place, stage):

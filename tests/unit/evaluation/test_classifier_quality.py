@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.project import ROOT
+from helpers.restored import check_restored
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Classifier
 from i2crc.data.images import write_label
 from i2crc.data.transforms import LITE, preprocessing_values
@@ -20,7 +23,7 @@ from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.checkpoints import save_weights
 from i2crc.runtime.atomic import write_json
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "classifier_quality.py"
+SCRIPT = ROOT / "workflow_scripts" / STAGES["classifier_quality"].script
 CLASSES = ["cat", "dog", "cow"]
 SETTINGS = Classifier(
     backbone="efficientnet_lite0", output_stride=32, backbone_stage=0, head_convs=0, input_size=32
@@ -119,12 +122,17 @@ def data(tmp_path_factory):
     return root, labels, model
 
 
-def quality(root: Path, output: Path, index: str = "index.json"):
-    command = [
-        sys.executable, SCRIPT, "--weights", root / "weights.safetensors",
+def command(root: Path, output: Path, index: str = "index.json") -> list:
+    """The script and its arguments."""
+    return [
+        SCRIPT, "--weights", root / "weights.safetensors",
         "--index", root / index, "--output", output, "--threads", "2",
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def quality(*arguments) -> subprocess.CompletedProcess:
+    started = [sys.executable, *command(*arguments)]
+    return subprocess.run(started, capture_output=True, text=True, check=False)
 
 
 def test_quality_of_a_network(data, tmp_path):
@@ -152,6 +160,12 @@ def test_quality_of_a_network(data, tmp_path):
     assert list(found)[-1] == "provenance"
     inputs = {Path(name).name for name in found["provenance"]["inputs"]}
     assert inputs == {"weights.safetensors", "index.json"}
+    mean = found["mean_average_precision"]
+    assert done.stderr.splitlines()[-1].endswith(
+        f"classifier on val: mean average precision {mean:.3f} over 5 images"
+    )
+    output = tmp_path / "quality" / "classifier.json"
+    check_restored(command(root, output), [output], tmp_path)
 
 
 def test_classifier_of_other_classes_is_refused(data, tmp_path):

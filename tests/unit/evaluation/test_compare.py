@@ -1,22 +1,24 @@
 """compare.py: paired differences of scores, and the settings that differ."""
 
+import runpy
 import shutil
 import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
 
-import compare
 import numpy as np
 import pytest
 
+from helpers.experiment_tree import SCRIPTS, Tree, make_dataset
 from i2crc.artifacts.provenance import read_provenance
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import PseudoLabels
 from i2crc.evaluation.comparison import differing_settings, read_experiments, read_images, resample
 from i2crc.runtime.atomic import digest_file, read_json, write_json
 from i2crc.runtime.errors import InputError
-from helpers.experiment_tree import SCRIPTS, Tree, make_dataset
 
+SCRIPT = SCRIPTS / STAGES["compare"].script
 IMAGES = 10
 OUTPUTS = {
     "output_json": "compare.json",
@@ -50,7 +52,8 @@ def compared(*names):
     """The JSON of a comparison of experiments."""
     files = {key: Path("compare") / name for key, name in OUTPUTS.items()}
     folders = [Path("results") / name for name in names]
-    compare.main(Namespace(experiments=folders, bootstrap=200, **files))
+    main = runpy.run_path(str(SCRIPT))["main"]
+    main(Namespace(experiments=folders, bootstrap=200, **files))
     return read_json(files["output_json"])
 
 
@@ -134,6 +137,14 @@ def test_what_differs_in_several_stages_is_one_row(project):
     rows = differing_settings(experiments, ["initial_labels"])
     [row] = [row for row in rows if row["setting"] == "versions.torch"]
     assert len(row["stages"]) > 3 and row["values"]["worse"] == "0.1"
+
+
+def test_settings_that_changed_without_the_scores_are_compared_again(project):
+    compared("base", "worse")
+    change_score("worse", lambda content: content["provenance"].update(seed=3))
+    rows = compared("base", "worse")["settings"]
+    [row] = [row for row in rows if row["setting"] == "seed"]
+    assert row["values"] == {"base": None, "worse": 3}
 
 
 def test_a_stage_that_one_did_without(project):
@@ -221,7 +232,7 @@ def test_command_line(project):
         for key, name in OUTPUTS.items()
         for word in (f"--{key.replace('_', '-')}", f"out/{name}")
     ]
-    script = [sys.executable, SCRIPTS / "compare.py"]
+    script = [sys.executable, SCRIPT]
 
     def run(*folders):
         command = [*script, "--experiments", *folders, "--bootstrap", "50", *options]
@@ -230,6 +241,10 @@ def test_command_line(project):
     done = run("results/base", "results/worse")
     assert done.returncode == 0, done.stderr
     assert all((Path("out") / name).is_file() for name in OUTPUTS.values())
+    script.insert(1, "-Ximporttime")
+    again = run("results/base", "results/worse")
+    assert "already made" in again.stderr
+    assert not [name for name in ("numpy", "matplotlib", "torch") if f" {name}\n" in again.stderr]
     failed = run()
     assert failed.returncode == 1
     assert "compare.experiments is []" in failed.stderr and "Traceback" not in failed.stderr

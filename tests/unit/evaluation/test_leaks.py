@@ -6,15 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from check_leaks import shared_images
 from torch import nn
 
+from helpers.project import ROOT
+from helpers.restored import check_restored
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Weights
 from i2crc.data.index import read_index
+from i2crc.evaluation.leaks import shared_images
 from i2crc.models.checkpoints import save_weights
 from i2crc.runtime.errors import Problem
 
-ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "workflow_scripts" / STAGES["check_leaks"].script
 
 
 def write_index(path: Path, split: str, images: dict[str, str]) -> Path:
@@ -36,16 +39,17 @@ def check(tmp_path):
     ) -> tuple[list[str], list[str]]:
         output = tmp_path / "leaks.json"
         weights = {name: Weights(**values).model_dump() for name, values in networks.items()}
+        command = [
+            SCRIPT,
+            "--train", write_index(tmp_path / "train.json", "train", train),
+            "--val", write_index(tmp_path / "val.json", "val", val),
+            "--weights", json.dumps(weights), "--output", output, *arguments,
+        ]  # fmt: skip
         done = subprocess.run(
-            [
-                sys.executable, ROOT / "workflow_scripts/check_leaks.py",
-                "--train", write_index(tmp_path / "train.json", "train", train),
-                "--val", write_index(tmp_path / "val.json", "val", val),
-                "--weights", json.dumps(weights), "--output", output, *arguments,
-            ],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, *command], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
+        check_restored(command, [output], tmp_path)
         written = json.loads(output.read_text())
         return written["findings"], [str(Problem(**leak)) for leak in written["leaks"]]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from preflight import checkpoint_problems, network_problems, planned_bytes
 from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation, Weights
 from i2crc.data.index import Entry, Index
 from i2crc.evaluation import disk, preflight
+from i2crc.evaluation.network_checks import checkpoint_problems, network_problems
 from i2crc.inference.prediction import load_published
 from i2crc.models.deeplab import build_segmentation
 from i2crc.runtime.errors import FileError, InputError, Problem
@@ -32,7 +32,7 @@ def test_report_shows_the_first_and_keeps_all(tmp_path):
     with pytest.raises(InputError) as caught:
         preflight.report(problems, file)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("70 problems to mend before the run can start")
+    assert lines[0].startswith("70 problems to fix before the run can start")
     assert str(file) in lines[0]
     assert lines[1] == "  0.jpg: missing; add it"
     assert lines[-1] == "  ... and 20 more"
@@ -43,7 +43,7 @@ def test_report_shows_the_first_and_keeps_all(tmp_path):
 
 
 def test_report_of_names_that_are_no_text(tmp_path):
-    with pytest.raises(InputError, match="1 problem to mend"):
+    with pytest.raises(InputError, match="1 problem to fix"):
         preflight.report([Problem("\udcff.jpg", "missing", "add it")], tmp_path / "problems.txt")
     assert (tmp_path / "problems.txt").read_text() == "\\udcff.jpg: missing; add it\n"
 
@@ -83,7 +83,7 @@ def test_estimate_of_an_image():
 def test_plan_of_a_run():
     indexes = [Index("train", ["cat"], [entry([0])] * 3), Index("val", ["cat"], [entry([0])])]
     networks = {"classifier": Classifier(**LITE), "segmentation": Segmentation(**LITE)}
-    planned = planned_bytes(indexes, networks, {"classifier": 5, "segmentation": 7})
+    planned = disk.planned_bytes(indexes, networks, {"classifier": 5, "segmentation": 7})
     assert planned == {
         "images of train": 3 * round(disk.training_image_bytes(entry([0]), 2, 32)),
         "images of val": round(disk.predicted_bytes(entry([0]), 2, 32)),
@@ -91,7 +91,7 @@ def test_plan_of_a_run():
         "training of segmentation": 2 * disk.training_bytes(7, "sgd"),
     }
     full = {"segmentation": Segmentation(**LITE, supervision="full")}
-    assert list(planned_bytes(indexes, full, {"segmentation": 7})) == [
+    assert list(disk.planned_bytes(indexes, full, {"segmentation": 7})) == [
         "images of val",
         "training of segmentation",
     ]
@@ -134,7 +134,7 @@ def test_weights_of_another_network(tmp_path):
 def test_checkpoint_of_other_classes(tmp_path):
     settings = Segmentation(**LITE)
     torch.save(build_segmentation(settings, 4).state_dict(), tmp_path / "c.pth")
-    with pytest.raises(FileError, match=r"c\.pth: its network tells 4 classes apart, the data set"):
+    with pytest.raises(FileError, match=r"c\.pth: its network has 4 classes, the data set"):
         load_published(tmp_path / "c.pth", settings, 3)
     load_published(tmp_path / "c.pth", settings, 4)
     assert not checkpoint_problems("https://localhost/c.pth", settings, 3)

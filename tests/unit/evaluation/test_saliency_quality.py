@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from saliency_quality import compare
 
+from helpers.project import ROOT
+from helpers.restored import check_restored
+from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import write_gray, write_label
+from i2crc.evaluation.saliency_quality import count_pixels
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "saliency_quality.py"
+SCRIPT = ROOT / "workflow_scripts" / STAGES["saliency_quality"].script
+
+COMMAND = [
+    SCRIPT, "--index", "index.json", "--threads", "2",
+    "--saliency", "manifest.json", "--output", "quality/saliency.json",
+]  # fmt: skip
 
 
 def run(folder: Path, truths: list[np.ndarray | None], maps: list[np.ndarray], *options: str):
@@ -31,9 +39,8 @@ def run(folder: Path, truths: list[np.ndarray | None], maps: list[np.ndarray], *
     files = {f"{number}.png": "" for number in range(len(maps))}
     (folder / "index.json").write_text(json.dumps(index))
     (folder / "manifest.json").write_text(json.dumps({"folder": "maps", "files": files}))
-    command = [sys.executable, str(SCRIPT), "--index", "index.json", "--threads", "2"]
-    command += ["--saliency", "manifest.json", "--output", "quality/saliency.json", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    started = [sys.executable, *COMMAND, *options]
+    return subprocess.run(started, cwd=folder, capture_output=True, text=True)
 
 
 def quality(folder: Path, *arguments) -> dict:
@@ -57,6 +64,14 @@ def test_scores_are_of_all_pixels_and_the_error_of_each_image(tmp_path):
     assert (found["split"], found["images"], found["threshold"]) == ("train", 2, 0.2)
     assert found["images_without_mask"] == ["2"]
     assert set(found["provenance"]["inputs"]) == {"../index.json", "../manifest.json"}
+
+
+def test_the_quality_of_the_same_is_kept(tmp_path):
+    done = run(tmp_path, [image([0, 1, 1, 255])], [image([255, 255, 0, 255])])
+    assert done.stderr.splitlines()[-1].endswith(
+        "saliency on train: IoU 0.333, mean absolute error 0.667"
+    )
+    check_restored(COMMAND, [tmp_path / "quality/saliency.json"], tmp_path)
 
 
 def test_without_a_mask_there_is_no_score(tmp_path):
@@ -92,10 +107,10 @@ def test_a_missing_map_is_named(tmp_path):
     arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 1, 7, 255])),
     st.sampled_from([0.0, 0.2, 0.5, 1.0]),
 )
-def test_compare_equals_single_pixels(saliency, truth, threshold):
+def test_counts_equal_single_pixels(saliency, truth, threshold):
     pairs = zip(saliency.ravel().tolist(), truth.ravel().tolist(), strict=True)
     known = [(value, true != 0) for value, true in pairs if true != 255]
-    counts, error = compare(saliency, truth, threshold)
+    counts, error = count_pixels(saliency, truth, threshold)
     salient = [(value >= threshold * 255, true) for value, true in known]
     assert counts.tolist() == [
         sum(found and true for found, true in salient),

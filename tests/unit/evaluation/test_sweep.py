@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.project import ROOT
+from helpers.restored import check_restored
+from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import PseudoLabels
 from i2crc.data.images import read_gray, read_label, write_gray, write_label
 from i2crc.evaluation.metrics import confusion, scores
@@ -16,7 +19,7 @@ from i2crc.labels.pseudo_labels import initial_label
 from i2crc.runtime.atomic import write_json
 from i2crc.runtime.errors import InputError
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "sweep.py"
+SCRIPT = ROOT / "workflow_scripts" / STAGES["sweep"].script
 CLASSES = ["cat", "dog", "cow"]
 NAMES = ["background", *CLASSES]
 # An attention map of `a` has the name of a saliency map, that of `a_0`.
@@ -61,15 +64,20 @@ def write_manifest(path: Path, files: list[Path]) -> None:
     write_json(path, {"folder": folder, "files": {file.name: "" for file in files}})
 
 
-def sweep(data: Path, output: Path, *arguments: str, index="index.json", saliency=True):
-    """Run the script; returns the finished process and the content of its output."""
-    command = [
-        sys.executable, SCRIPT, "--index", data / index, "--output", output,
+def command(data: Path, output: Path, *arguments: str, index="index.json", saliency=True) -> list:
+    """The script and its arguments."""
+    given = [
+        SCRIPT, "--index", data / index, "--output", output,
         "--cams", data / "cams-1.json", data / "cams-2.json", *arguments,
     ]  # fmt: skip
-    if saliency:
-        command += ["--saliency", data / "saliency.json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [*given, "--saliency", data / "saliency.json"] if saliency else given
+
+
+def sweep(*arguments, **facts):
+    """Run the script; returns the finished process and the content of its output."""
+    started = [sys.executable, *command(*arguments, **facts)]
+    done = subprocess.run(started, capture_output=True, text=True, check=False)
+    output = arguments[1]
     return done, json.loads(output.read_text()) if output.exists() else None
 
 
@@ -141,6 +149,17 @@ def test_cam_background_needs_no_saliency(data, tmp_path):
     inputs = {Path(name).name for name in found["provenance"]["inputs"]}
     assert inputs == {"index.json", "cams-1.json", "cams-2.json"}
     assert found["provenance"]["settings"]["configured"] == {"cam_background": 0.6}
+
+
+def test_a_sweep_of_the_same_is_kept(data, tmp_path):
+    given = (data, tmp_path / "s.json", "--parameter=salient_value", "--values", "8", "16")
+    done, found = sweep(*given)
+    best = found["oracle"]["miou"]
+    assert done.stderr.splitlines()[-1].endswith(
+        f"salient_value on train: 3 values, mIoU {found['fixed']['miou']:.3f} at 32 as configured, "
+        f"{best['miou']:.3f} at the best value {best['value']}"
+    )
+    check_restored(command(*given), [tmp_path / "s.json"], tmp_path)
 
 
 def test_without_masks_all_scores_are_null(data, tmp_path):

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.project import ROOT
+from helpers.restored import check_restored
+from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import voc_palette, write_gray, write_label
 from i2crc.runtime.atomic import write_json
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "voc_submission.py"
+SCRIPT = ROOT / "workflow_scripts" / STAGES["voc_submission"].script
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 SIZES = {"2008_000006": (7, 5), "2007_000001": (4, 6), "2010_000003": (3, 3)}
 K = 2
@@ -48,12 +51,17 @@ def label(data: Path, name: str) -> Path:
     return data / "labels" / f"{name}.png"
 
 
-def submit(data: Path, output: Path) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable, SCRIPT, "--index", data / "test.json",
+def command(data: Path, output: Path) -> list:
+    """The script and its arguments."""
+    return [
+        SCRIPT, "--index", data / "test.json",
         "--manifests", data / "1.json", data / "2.json", "--output", output,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def submit(data: Path, output: Path) -> subprocess.CompletedProcess:
+    started = [sys.executable, *command(data, output)]
+    return subprocess.run(started, capture_output=True, text=True, check=False)
 
 
 def refusal(data: Path) -> str:
@@ -80,6 +88,13 @@ def test_archive_holds_the_label_of_every_image(data):
     assert set(facts["inputs"]) == {"../test.json", "../1.json", "../2.json"}
 
 
+def test_an_archive_of_the_same_labels_is_kept(data):
+    output = data / "submission.zip"
+    assert submit(data, output).returncode == 0
+    outputs = [output, data / "submission.zip.provenance"]
+    check_restored(command(data, output), outputs, data)
+
+
 def test_same_labels_give_the_same_bytes(data, tmp_path_factory):
     assert submit(data, data / "first.zip").returncode == 0
     copy = tmp_path_factory.mktemp("copy") / "data"
@@ -92,7 +107,7 @@ def test_image_without_a_label_is_named(data):
     write_manifest(data / "2.json", "2010_000004")
     label(data, "2008_000006").unlink()
     message = refusal(data)
-    assert "images without a prediction: 2" in message
+    assert "2 images of the split test have no prediction" in message
     assert "2008_000006 2010_000003" in message
 
 

@@ -2,48 +2,20 @@
 
 import bz2
 import gzip
-import io
 import lzma
 import random
 import stat
 import tarfile
+import tracemalloc
 import zipfile
-from pathlib import Path
 
 import pytest
 
-from i2crc.fetch.archives import extract
+from helpers.archives import assert_refused, header, tar_bytes, unpack, zip_bytes
+from i2crc.fetch.archives import MAX_HEADER_BYTES, extract
 from i2crc.runtime.errors import InputError
 
 FILES = {"top/a.png": random.Random(0).randbytes(30_000), "top/deep/b.png": b"b", "top/empty": b""}
-
-
-def tar_bytes(files: dict[str, bytes], *others: tarfile.TarInfo, **options) -> bytes:
-    """A plain tar of `files` and then the bare headers `others`."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", **options) as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-        for member in others:
-            tar.addfile(member)
-    return buffer.getvalue()
-
-
-def zip_bytes(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as packed:
-        for name, data in files.items():
-            packed.writestr(name, data)
-    return buffer.getvalue()
-
-
-def header(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type = kind
-    member.linkname = link
-    return member
 
 
 SOUND = {
@@ -56,20 +28,6 @@ SOUND = {
     "stored zip": zip_bytes(FILES, zipfile.ZIP_STORED),
     "lzma zip": zip_bytes(FILES, zipfile.ZIP_LZMA),
 }
-
-
-def unpack(tmp_path: Path, data: bytes, *, max_bytes=10**6, max_members=10) -> list[Path]:
-    """Unpack `data` under a name that says nothing of its kind."""
-    archive = tmp_path / "archive"
-    archive.write_bytes(data)
-    return extract(archive, tmp_path / "out", max_bytes=max_bytes, max_members=max_members)
-
-
-def assert_refused(tmp_path: Path, data: bytes, message: str, **limits) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        unpack(tmp_path, data, **limits)
-    assert str(tmp_path / "archive") in str(caught.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 
 
 @pytest.mark.parametrize("kind", SOUND)
@@ -175,9 +133,22 @@ def test_zip_whose_header_lies_about_the_size(tmp_path):
 def test_giant_extended_header(tmp_path):
     member = header("pax", tarfile.XHDTYPE)
     member.size = 1 << 40
-    # GNU_FORMAT writes the sheer size; the content that it announces never follows.
-    data = member.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
-    assert_refused(tmp_path, data, "a header of 1099511627776 bytes")
+    # GNU_FORMAT writes the size alone, not the content that it announces.
+    start = member.tobuf(tarfile.GNU_FORMAT)
+    assert_refused(tmp_path, start + bytes(1024), "damaged")
+    data = gzip.compress(start + bytes(1 << 26))
+    tracemalloc.start()
+    message = f"headers of more than {MAX_HEADER_BYTES} bytes"
+    assert_refused(tmp_path, data, message, max_bytes=1 << 40)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [5000, 100_000])
+def test_long_headers_are_read(tmp_path, length):
+    data = tar_bytes({"a": b"1"}, format=tarfile.PAX_FORMAT, pax_headers={"note": "x" * length})
+    (path,) = unpack(tmp_path, data)
+    assert path.read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("make", [tar_bytes, zip_bytes])

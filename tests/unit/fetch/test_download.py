@@ -1,13 +1,11 @@
 """Fetching files: a loopback server that misbehaves in every way that a real one does."""
 
+import errno
+import fcntl
 import gzip
-import hashlib
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,100 +13,11 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2crc.fetch.download import BLOCK_BYTES, fetch, fetch_once, local_path, redirected
+from helpers.server import CUT, DATA, DIGEST, ETAG, Server, answer, assert_fetched, get, ranged
+from i2crc.fetch.download import BLOCK_BYTES, fetch, fetch_once, redirected
+from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hide, reveal
 from i2crc.runtime.errors import InputError
-
-DATA = bytes(range(256)) * (4 * BLOCK_BYTES // 256)
-DIGEST = hashlib.sha256(DATA).hexdigest()
-ETAG = '"one"'
-
-
-class Server:
-    """Plays `script`, one function for each request in turn; the last one goes on for ever."""
-
-    def __init__(self):
-        self.script: list[Callable[[BaseHTTPRequestHandler], None]] = []
-        self.requests: list[dict[str, str]] = []
-        self.paths: list[str] = []
-        self.end = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.requests.append(dict(self.headers))
-                server.paths.append(self.path)
-                play = server.script.pop(0) if len(server.script) > 1 else server.script[0]
-                play(self)
-                self.close_connection = True
-
-            def log_message(self, *arguments):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/maps.tar"
-        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self):
-        self.end.set()
-        self.http.shutdown()
-        self.http.server_close()
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = Server()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / "maps.tar"
-
-
-def answer(status: int = 200, body: bytes = b"", sent: int | None = None, **headers: str):
-    """An answer that states `body`'s length (or none: Content_Length="") and sends `sent` bytes."""
-    headers = {"Content_Length": str(len(body))} | headers
-
-    def play(handler):
-        handler.send_response(status)
-        for name, value in headers.items():
-            if value:
-                handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(body[:sent])
-
-    return play
-
-
-def ranged(data: bytes = DATA, etag: str = ETAG, obey_if_range: bool = True, shift: int = 0):
-    """A server that knows Range and If-Range; `shift` makes it answer another range than asked."""
-
-    def play(handler):
-        wanted = handler.headers.get("Range")
-        if wanted is None or (obey_if_range and handler.headers.get("If-Range") != etag):
-            return answer(body=data, ETag=etag)(handler)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) + shift
-        if start >= len(data):
-            return answer(416, Content_Range=f"bytes */{len(data)}")(handler)
-        span = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        return answer(206, data[start:], ETag=etag, Content_Range=span)(handler)
-
-    return play
-
-
-CUT = answer(body=DATA, sent=3 * BLOCK_BYTES, ETag=ETAG)
-
-
-def get(server: Server, target: Path, sha256: str | None = None, **options) -> str:
-    return fetch(server.url, target, sha256, **{"backoff": 0.01, "timeout": (2, 2)} | options)
-
-
-def assert_fetched(target: Path, digest: str) -> None:
-    assert (digest, target.read_bytes()) == (DIGEST, DATA)
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 def test_plain_transfer(server, target):
@@ -226,7 +135,7 @@ def test_passing_trouble_is_tried_again(server, target, status):
 
 def test_waits_grow_and_heed_retry_after(server, target, monkeypatch):
     waits = []
-    monkeypatch.setattr("i2crc.download.time.sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     server.script = [answer(500)] * 3 + [answer(503, Retry_After="7"), answer(500)]
     with pytest.raises(InputError, match=r"not fetched in 6 tries .*status 500"):
         get(server, target, backoff=0.5)
@@ -290,7 +199,7 @@ def test_redirect_whose_body_never_ends(server, target):
 
 def test_trickling_body(server, target, monkeypatch):
     """A byte now and then keeps every time limit of a connection, and never ends."""
-    monkeypatch.setattr("i2crc.download.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("i2crc.fetch.download.SLOW_SECONDS", 0.2)
 
     def trickle(handler):
         answer(body=DATA, sent=1000, ETag=ETAG)(handler)
@@ -435,7 +344,7 @@ def test_outdated_file_is_replaced(server, target):
 
 
 def test_progress_is_logged(server, target, monkeypatch, caplog):
-    monkeypatch.setattr("i2crc.download.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("i2crc.fetch.download.PROGRESS_SECONDS", 0.0)
     caplog.set_level("INFO", "i2crc")
     server.script = [answer(body=DATA)]
     get(server, target)
@@ -484,7 +393,7 @@ def test_local_path():
 @pytest.mark.parametrize("header", [b"x", b"X: y\r\n"])
 def test_headers_that_trickle(server, target, monkeypatch, header):
     """A byte now and then keeps the read timeout, and the answer never begins."""
-    monkeypatch.setattr("i2crc.download.HEADER_SECONDS", 0.3)
+    monkeypatch.setattr("i2crc.fetch.download.HEADER_SECONDS", 0.3)
 
     def trickle(handler):
         handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
@@ -547,6 +456,19 @@ def test_of_two_that_want_a_file_one_fetches_it(server, tmp_path):
     assert {one.result() for one in asked} == {tmp_path / f"{DIGEST}.tar"}
     assert len(server.requests) == 1
     assert (tmp_path / f"{DIGEST}.tar").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_without_locks_a_shared_file_is_fetched_with_a_warning(
+    server, tmp_path, monkeypatch, caplog, number
+):
+    def refuse(*_):
+        raise OSError(number, "none here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    server.script = [answer(body=DATA)]
+    assert fetch_once(server.url, tmp_path, DIGEST).read_bytes() == DATA
+    assert "no locks here (none here)" in caplog.text
 
 
 def test_a_damaged_file_of_the_shared_ones_is_fetched_again(server, tmp_path):

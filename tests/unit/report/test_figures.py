@@ -1,4 +1,4 @@
-"""The report's figures: what they say, that they never fail, and that their bytes are the same."""
+"""The figures and pages of the report: their texts, odd inputs, reproducible bytes, scripts."""
 
 import json
 import subprocess
@@ -12,18 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from plot_quality import classifier_part, saliency_part
-from plot_scores import class_figure, confusion_figure, row_percent
-from plot_sweeps import sweep_figure, sweep_page
-from plot_training import BINS, extremes, read_history, running_mean, training_figure
 
 from i2crc.artifacts.provenance import read_provenance
+from i2crc.artifacts.stages import STAGES
 from i2crc.report.figures import bar_chart, headline, inline_svg, message_figure, svg
+from i2crc.report.quality_page import quality_page
+from i2crc.report.score_figures import class_figure, confusion_figure, row_percent
+from i2crc.report.sweep_figures import sweep_figure, sweep_page
+from i2crc.report.training_curves import (
+    BINS,
+    extremes,
+    read_history,
+    running_mean,
+    training_figure,
+)
 from i2crc.runtime.errors import InputError
 
 SCRIPTS = Path(__file__).parents[3] / "workflow_scripts"
+HEAVY = ("matplotlib", "numpy", "PIL", "jinja2", "torch")
 TERMS = ("classification", "foreground", "background", "class_gap")
 MEASURES = ("miou", "miou_255_as_background", "miou_255_as_wrong")
+OTHERS = (*MEASURES[1:], "boundary_iou", "coverage", "pixel_accuracy")  # which no figure shows
 
 
 def texts(figure) -> list[str]:
@@ -42,7 +51,8 @@ def score(stage: str, names: list[str], scored: bool = True) -> dict:
     value = 0.625 if scored else None
     return {
         "stage": stage, "split": "val", "images": 3 * scored, "miou": value,
-        "miou_interval": [0.5, 0.75] if scored else [None, None],
+        "miou_interval": [0.5, 0.75] if scored else None,
+        **dict.fromkeys(OTHERS, value), "images_without_mask": [],
         "iou": dict.fromkeys(names, value), "confusion": counts.tolist(),
     }  # fmt: skip
 
@@ -69,9 +79,13 @@ def history(count: int, terms=TERMS) -> dict[str, np.ndarray]:
     )
 
 
-def run_script(name: str, *arguments: str | Path) -> None:
-    command = [sys.executable, SCRIPTS / f"{name}.py", *arguments]
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+def run_script(name: str, *arguments: str | Path) -> str:
+    """Run a script; return what it writes to stderr: its log and the modules that it imports."""
+    command = [sys.executable, "-X", "importtime", SCRIPTS / STAGES[name].script, *arguments]
+    done = subprocess.run(
+        [str(part) for part in command], check=True, capture_output=True, text=True
+    )
+    return done.stderr
 
 
 def test_the_same_figure_has_the_same_bytes_and_no_date():
@@ -193,8 +207,9 @@ def test_without_masks_every_figure_says_so():
         assert "not scored: no ground-truth masks" in texts(figure)
     assert "not scored: no ground-truth masks (a)" in sweep_page([sweep("a", False)])
     quality = dict.fromkeys(("iou", "precision", "recall", "mae"))
-    assert "not scored: no ground-truth masks" in saliency_part(quality)
-    assert "not scored" in classifier_part({"mean_average_precision": None})
+    page = quality_page(quality, {"mean_average_precision": None})
+    assert "not scored: no ground-truth masks" in page
+    assert "not scored: no image-level labels" in page
 
 
 def test_sweep_figure_marks_the_configured_and_the_best_value():
@@ -226,22 +241,18 @@ def test_plots_are_written_with_their_provenance(tmp_path):
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     (tmp_path / "history.csv").write_text("iteration,learning_rate,loss\n1,0.1,2\n")
-    run_script(
-        "plot_training", "--history", tmp_path / "history.csv", "--title", "Final",
-        "--output", tmp_path / "training.svg",
-    )  # fmt: skip
-    run_script(
-        "plot_scores", "--scores", tmp_path / "score.json",
-        "--per-class", tmp_path / "classes.svg", "--confusion", tmp_path / "confusion.svg",
-    )  # fmt: skip
-    run_script(
-        "plot_sweeps", "--sweeps", tmp_path / "sweep.json",
-        "--output", tmp_path / "sweeps.svg", "--table", tmp_path / "sweeps.html",
-    )  # fmt: skip
-    run_script(
-        "plot_quality", "--saliency", tmp_path / "saliency.json",
-        "--classifier", tmp_path / "classifier.json", "--output", tmp_path / "quality.html",
-    )  # fmt: skip
+    commands = [
+        ("plot_training", "--history", tmp_path / "history.csv", "--title", "Final",
+         "--output", tmp_path / "training.svg"),
+        ("plot_scores", "--scores", tmp_path / "score.json",
+         "--per-class", tmp_path / "classes.svg", "--confusion", tmp_path / "confusion.svg"),
+        ("plot_sweeps", "--sweeps", tmp_path / "sweep.json",
+         "--output", tmp_path / "sweeps.svg", "--table", tmp_path / "sweeps.html"),
+        ("plot_quality", "--saliency", tmp_path / "saliency.json",
+         "--classifier", tmp_path / "classifier.json", "--output", tmp_path / "quality.html"),
+    ]  # fmt: skip
+    for command in commands:
+        run_script(*command)
     made = {
         "training.svg": ("plot_training", "history.csv"),
         "classes.svg": ("plot_scores", "score.json"),
@@ -257,6 +268,27 @@ def test_plots_are_written_with_their_provenance(tmp_path):
     page = (tmp_path / "quality.html").read_text()
     assert "<td>a &lt; b</td>" in page
     assert page.count("<svg") == 1
+    # Snakemake removes the outputs of a job before it starts.
+    bytes_made = {name: (tmp_path / name).read_bytes() for name in made}
+    for name in made:
+        (tmp_path / name).unlink()
+    for command in commands:
+        log = run_script(*command)
+        assert "already made" in log
+        assert not [name for name in HEAVY if f" {name}\n" in log]
+    assert bytes_made == {name: (tmp_path / name).read_bytes() for name in made}
+
+
+def test_no_script_of_the_report_imports_heavy_packages_at_its_start():
+    """A script that finds its outputs already made must end at once."""
+    scripts = [SCRIPTS / one.script for one in STAGES.values() if one.folder == "report"]
+    program = "import runpy, sys; [*map(runpy.run_path, sys.argv[1:])]; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, scripts)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert len(scripts) == 7
+    assert not set(HEAVY) & set(done.stdout.split())
 
 
 def test_a_stage_that_predicted_255_everywhere_has_a_bar_of_no_length():

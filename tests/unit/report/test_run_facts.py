@@ -6,19 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_facts import (
-    Job,
-    provenance_part,
-    read_jobs,
-    relative_names,
-    rule_row,
-    times_part,
-    versions_part,
-)
 
 from i2crc.artifacts.provenance import Origin, read_provenance, write_beside
+from i2crc.artifacts.stages import STAGES
+from i2crc.report.run_facts import JobMeasurement, read_jobs, relative_names, rule_row, run_page
 
-SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "run_facts.py"
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["run_facts"].script
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
@@ -49,33 +42,41 @@ def test_jobs_belong_to_the_rule_that_names_their_folder(benchmarks):
     assert {rule: len(found) for rule, found in jobs.items()} == {
         "train_classifier": 1, "crf": 2, "score": 1,
     }  # fmt: skip
-    assert jobs["score"] == [Job(0.3, None, None)]
+    assert jobs["score"] == [JobMeasurement(0.3, None, None)]
 
 
 def test_a_rule_is_summed_over_its_jobs():
-    jobs = [Job(30.0, 30.0, 512.0), Job(90.0, 30.0, 1024.0), Job(60.0, None, None)]
+    measured = ((30.0, 30.0, 512.0), (90.0, 30.0, 1024.0), (60.0, None, None))
+    jobs = [JobMeasurement(*values) for values in measured]
     assert rule_row("crf", jobs) == ["crf", 3, 3.0, 1.5, 1.0, 0.5]
 
 
 def test_what_was_not_measured_is_not_zero():
-    assert rule_row("score", [Job(None, None, None)]) == ["score", 1, 0.0, 0.0, None, None]
+    assert rule_row("score", [JobMeasurement(None, None, None)]) == [
+        "score",
+        1,
+        0.0,
+        0.0,
+        None,
+        None,
+    ]
 
 
 def test_times_are_sorted_and_explained(benchmarks):
-    text = times_part(read_jobs(benchmarks, sorted(benchmarks.rglob("*.tsv"))))
+    text = run_page(read_jobs(benchmarks, sorted(benchmarks.rglob("*.tsv"))), {}, {})
     places = [text.index(f"<td>{rule}</td>") for rule in ("train_classifier", "crf", "score")]
     assert places == sorted(places)
-    assert "last\nattempt alone" in text and "at once" in text
+    assert "last attempt alone" in text and "at once" in text
     assert text.count("<svg") == 1
 
 
 def test_no_job_is_no_error():
-    assert "No job has run yet." in times_part({})
+    assert "No job has run yet." in run_page({}, {}, {})
 
 
 def test_provenance_row_has_short_digests_and_a_plus_for_changes(tmp_path):
     git = {"revision": "0123456789abcdef", "changed": True}
-    text = provenance_part({"x.json": facts_of(tmp_path, git=git), "old.json": None})
+    text = run_page({}, {"x.json": facts_of(tmp_path, git=git), "old.json": None}, {})
     assert "<td>01234567+</td>" in text
     assert f"<td>{facts_of(tmp_path)['code_sha256'][:8]}</td>" in text
     assert "<td>fp32</td>" in text and '<td class="number">7</td>' in text
@@ -84,13 +85,14 @@ def test_provenance_row_has_short_digests_and_a_plus_for_changes(tmp_path):
 
 
 def test_outside_a_repository_there_is_no_revision(tmp_path):
-    assert "None" not in provenance_part({"x.json": facts_of(tmp_path, git=None)})
+    assert "None" not in run_page({}, {"x.json": facts_of(tmp_path, git=None)}, {})
 
 
-def test_different_versions_are_told_per_artifact():
-    text = versions_part({"a": {"torch": "2"}, "b": {"torch": "3"}})
+def test_different_versions_are_listed_per_artifact(tmp_path):
+    facts = {name: facts_of(tmp_path, versions={"torch": name}) for name in "23"}
+    text = run_page({}, facts, {})
     assert "<td>torch 2</td>" in text and "<td>torch 3</td>" in text
-    assert versions_part({}) == ""
+    assert "Versions" not in run_page({}, {}, {})
 
 
 def test_names_are_relative_to_the_common_folder(tmp_path):
@@ -119,6 +121,11 @@ def test_the_page_has_times_provenance_and_configuration(tmp_path, benchmarks):
     assert "<pre>seed: 0\ndataset:\n  root: a &lt;b&gt; é\n</pre>" in text
     facts = read_provenance(tmp_path / "facts.html")
     assert {"weights.safetensors", "benchmarks/train_classifier.tsv"} <= set(facts["inputs"])
+    # The same content made again at another time: the page shows the new time.
+    again = {"provenance": facts_of(tmp_path, start="2001-02-03T04:05:06+00:00")}
+    (tmp_path / "scores/cam.json").write_text(json.dumps(again))
+    run_facts(tmp_path, json.dumps({"seed": 0, "dataset": {"root": "a <b> é"}}))
+    assert "2001-02-03 04:05:06" in (tmp_path / "facts.html").read_text()
 
 
 def test_a_broken_configuration_is_named(tmp_path):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from i2crc.artifacts.contents import Contents
-from i2crc.runtime.atomic import HOST, atomic_path, digest_file, write_bytes
+from i2crc.runtime.atomic import HOST, atomic_path, files_digest, read_json, write_bytes
+from i2crc.runtime.errors import InputError
 
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from i2crc.files import atomic_path
+from i2crc.runtime.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -50,13 +50,28 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     assert path.read_bytes() == b"old"
 
 
-def test_a_damaged_memory_of_contents_is_as_good_as_none(tmp_path):
-    file = tmp_path / "a.txt"
-    file.write_bytes(b"x")
-    memory = tmp_path / ".contents.json"
-    for damage in (b"", b"{", b"[]", b"3", b"\xff", b'{"a": 3}', b'{"%b": [1]}' % bytes(file)):
-        memory.write_bytes(damage)
-        contents = Contents(memory)
-        assert contents.digests([file]) == {str(file): digest_file(file)}
-        contents.save()
-        assert Contents(memory).known
+def test_unreadable_json_is_an_input_error_with_a_remedy(tmp_path):
+    (tmp_path / "half.json").write_text("{")
+    (tmp_path / "folder.json").mkdir()
+    for name, words in {
+        "none.json": "missing; run the stage that makes it again",
+        "half.json": "not valid JSON .* delete it and run again",
+        "folder.json": "cannot be read .* make it readable",
+    }.items():
+        with pytest.raises(InputError, match=f"{name}: {words}"):
+            read_json(tmp_path / name)
+
+
+def test_a_digest_of_files_sees_name_size_and_time_but_not_content(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    file = folder / "a.jpg"
+    file.write_bytes(b"one")
+    os.utime(file, (1, 1))
+    before = files_digest([folder])
+    file.write_bytes(b"two")
+    os.utime(file, (1, 1))
+    assert files_digest([folder]) == before
+    os.utime(file, (2, 2))
+    assert files_digest([folder]) != before
+    assert files_digest([tmp_path / "none"]) == files_digest([tmp_path / "none too"])

@@ -1,4 +1,4 @@
-"""What the machine does to a stage, in plain words; a bug of ours keeps its traceback."""
+"""Errors of the machine in plain words; a bug of ours keeps its traceback."""
 
 import errno
 import multiprocessing
@@ -51,8 +51,8 @@ def test_what_another_file_caused_is_not_blamed_on_the_one_written(tmp_path):
     with pytest.raises(OSError, match="denied") as caught, naming(tmp_path / "b.png"):
         raise cause
     assert caught.value is cause
-    with pytest.raises(InputError, match="mend it"), naming(tmp_path / "b.png"):
-        raise InputError("a.jpg: mend it") from cause
+    with pytest.raises(InputError, match="correct it"), naming(tmp_path / "b.png"):
+        raise InputError("a.jpg: correct it") from cause
 
 
 class Doomed(Dataset):
@@ -103,7 +103,7 @@ def test_a_bug_is_not_explained_away(error):
 
 SCRIPT = """
 import argparse, sys, time
-from i2crc.console import make_parser, run
+from i2crc.runtime.parser import make_parser, run
 def main(arguments):
     {body}
 run(main, make_parser("A stage."))

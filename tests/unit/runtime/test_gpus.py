@@ -1,5 +1,7 @@
 """The lease of GPUs, between real processes; the ids are made up, and no GPU is needed."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,14 +14,13 @@ import pytest
 
 from i2crc.runtime import gpus
 from i2crc.runtime.errors import InputError
-from i2crc.runtime.locks import Lock
 
-SCRIPTS = Path(gpus.__file__).parents[1]
+SCRIPTS = Path(__file__).parents[3] / "workflow_scripts"
 # Each GPU that a job has seen is a file for as long as the job is at work on it.
 JOB = """
 import logging, os, sys, time
 from pathlib import Path
-from i2crc.gpus import lease
+from i2crc.runtime.gpus import lease
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 folder, count, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 print("ready", flush=True)
@@ -37,8 +38,8 @@ for gpu in mine:
 # The same as a command line that goes on under torchrun, in two processes.
 TORCHRUN_JOB = """
 import os, sys, time
-from i2crc import torchrun
-from i2crc.console import make_parser, run
+from i2crc.runtime.parser import make_parser, run
+from i2crc.training import torchrun
 def main(arguments):
     torchrun.launch(arguments.gpus, 2, 1, 1, 2)
     words = os.getppid(), os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
@@ -54,7 +55,12 @@ import torch
 starts = []
 torch._C._cuda_init = lambda: starts.append("init")
 torch._C._cuda_getDeviceCount = lambda: starts.append("count") or 0
-import classifier_quality, infer_cam, predict, train_classifier, train_segmentation
+import importlib.util, sys
+for script in sys.argv[1:]:
+    spec = importlib.util.spec_from_file_location("script", script)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+import i2crc.evaluation.ranking, i2crc.inference.prediction, i2crc.training.loop
+import i2crc.training.classifier, i2crc.training.segmentation
 assert not starts
 torch.cuda.is_available()
 assert starts
@@ -69,7 +75,6 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(gpus.tempfile, "tempdir", None)  # TMPDIR is looked at again
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,8")
-    monkeypatch.setenv("PYTHONPATH", str(SCRIPTS))
 
 
 @pytest.fixture
@@ -103,11 +108,18 @@ def start(tmp_path):
         job.communicate()
 
 
+def folder() -> Path:
+    return Path(gpus.tempfile.gettempdir(), f"i2crc-gpus-{os.getuid()}")
+
+
 def is_free(gpu: str) -> bool:
-    lock = gpus._lock(gpus._folder(), gpu)
-    free = lock.take()
-    lock.release()
-    return free
+    folder().mkdir(exist_ok=True)
+    with open(folder() / f"gpu-{gpu}", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def wait_for(condition) -> None:
@@ -274,22 +286,23 @@ def test_pool_as_the_driver_tells_it(tmp_path, monkeypatch, smi, pool):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give a folder to another user")
 def test_locks_of_another_user_are_not_used():
-    os.chown(gpus._folder(), 1, 1)
+    folder().mkdir()
+    os.chown(folder(), 1, 1)
     with pytest.raises(InputError, match="belongs to another user"):
         gpus.lease(1)
 
 
-def test_a_shared_lock_is_shared_only_by_those_who_say_so(tmp_path):
-    first, second, third = (Lock(tmp_path / "lock") for _ in range(3))
-    assert first.take()
-    assert not second.share()
-    assert first.share() and second.share()
-    assert not third.take()
-    first.release()
-    assert not third.take()
-    second.release()
-    assert third.take()
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_without_locks_there_is_no_lease(monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, "none here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match=r"cannot be locked \(none here\).*set TMPDIR"):
+        gpus.lease(1)
 
 
 def test_scripts_load_without_starting_cuda():
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+    scripts = sorted(path for path in SCRIPTS.glob("[!i]*/*.py") if '"--gpus"' in path.read_text())
+    assert len(scripts) >= 3
+    subprocess.run([sys.executable, "-c", IMPORTS, *scripts], check=True)

@@ -7,21 +7,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2crc import (
-    engine,  # SPLIT
-    manifests,  # SPLIT
-)
+from i2crc.artifacts import manifest
 from i2crc.artifacts.provenance import Origin
 from i2crc.runtime.log import LogFile, log, log_to
 from i2crc.runtime.progress import DONE, FAILED, STOPPED, JobLog, Pace, clock, read_log
+from i2crc.training import loop
 
 SCRIPT = """
 import os, signal, time
-from i2crc.console import make_parser, run
-from i2crc.files import InputError
+from i2crc.runtime.errors import InputError
+from i2crc.runtime.parser import make_parser, run
 def main(arguments):
     {body}
 run(main, make_parser("A stage."))
@@ -69,10 +68,10 @@ def test_images_are_counted_from_those_that_were_already_made(tmp_path, log_file
         return [image_id]
 
     def make():
-        with manifests.threads(1) as pool:
-            manifests.make_files(tmp_path / "1-of-1.journal", origin, tmp_path, keys, work, pool)
+        folders = {tmp_path / "1-of-1.json": tmp_path}
+        manifest.make_shard(folders, origin, tmp_path, keys, lambda: (work, manifest.threads(1)))
 
-    monkeypatch.setattr(manifests, "LOG_SECONDS", 1e-9)
+    monkeypatch.setattr(manifest, "LOG_SECONDS", 1e-9)
     origin, keys = Origin(Path(__file__), [], {}), {f"{n}.png": [n] for n in range(8)}
     broken = "3.png"
     with pytest.raises(RuntimeError):
@@ -96,12 +95,11 @@ def test_iterations_are_read_as_a_training_writes_them(log_file, monkeypatch):
         iterations=200,
         settings=SimpleNamespace(batch_size=5, accumulate=2),
         runtime=SimpleNamespace(log_seconds=1e-9),
-        device=engine.torch.device("cpu"),
     )
     times = iter([100.0, 130.0])
-    monkeypatch.setattr(engine.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(times))
     # Resumed at 80: 20 iterations of 10 images in 30 s.
-    progress = engine._Progress(plan, 80)
+    progress = loop._Progress(plan, torch.device("cpu"), 80)
     progress.bar.disable = True
     progress.show(100, {"iteration": 100, "loss": 1e-9, "images": float("nan")})
     assert read_log(log_file.read_text()).pace == Pace("iteration", 100, 200, 6.667, 150)

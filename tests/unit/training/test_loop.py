@@ -1,6 +1,9 @@
 """The training loop on a network of one layer: precision, schedule, history."""
 
 import csv
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +13,18 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from i2crc import engine  # SPLIT
-from i2crc.artifacts.provenance import Origin
+from i2crc.artifacts.provenance import Origin, read_provenance
+from i2crc.artifacts.schemas import ProvenanceRecord, checked
 from i2crc.config.schema import Runtime, Training
 from i2crc.models.checkpoints import read_state
+from i2crc.runtime.atomic import digest_file
+from i2crc.runtime.signals import Stopped
+from i2crc.training import loop
+from i2crc.training.checkpoint import is_finished, publish
+from i2crc.training.optim import parameter_groups
+from i2crc.training.options import Plan
+
+CPU = torch.device("cpu")
 
 
 class Pixels:
@@ -26,17 +37,16 @@ class Pixels:
         return {"id": str(index), "image": torch.full((3, 4, 4), float(index))}
 
 
-def plan(folder, **settings) -> engine.Plan:
-    return engine.Plan(
+def plan(folder, fingerprint: str = "fingerprint", **settings) -> Plan:
+    return Plan(
         settings=Training(batch_size=2, **settings),
         iterations=5,
         seed=0,
         deterministic=False,
         origin=Origin(Path(__file__), []),
-        fingerprint="fingerprint",
+        fingerprint=fingerprint,
         folder=folder,
         runtime=Runtime(workers=0),
-        device=torch.device("cpu"),
     )
 
 
@@ -45,11 +55,18 @@ def pictures(model: nn.Module, batch: dict) -> torch.Tensor:
     return batch["image"].clamp(0, 1)
 
 
-def train(plan: engine.Plan, loss) -> None:
+def squares(network, batch, mean_count):
+    return {"loss": network(batch["image"]).square().mean()}
+
+
+def train(plan: Plan, loss=squares) -> None:
+    """Train unless that is done already, as the scripts do."""
+    if is_finished(plan):
+        return
     torch.manual_seed(0)
     model = nn.Conv2d(3, 1, 1)
-    groups = engine.parameter_groups(model, "head", plan.settings.optimizer)
-    engine.train(plan, model, groups, Pixels(), loss, pictures)
+    groups = parameter_groups(model, "head", plan.settings.optimizer)
+    loop.train(plan, CPU, model, groups, Pixels(), loss, pictures, {"masks_seen": []})
 
 
 @pytest.mark.parametrize(
@@ -70,23 +87,20 @@ def test_precision_is_of_the_network_alone(tmp_path, precision, dtype):
 
 def test_history_has_every_iteration_and_the_weights_their_fingerprint(tmp_path):
     done = plan(tmp_path, schedule={"name": "poly", "power": 1})
-    train(
-        done, lambda network, batch, mean_count: {"loss": network(batch["image"]).square().mean()}
-    )
+    train(done)
     with open(done.history) as file:
         rows = list(csv.DictReader(file))
     assert [int(row["iteration"]) for row in rows] == [1, 2, 3, 4, 5]
     rates = [float(row["learning_rate"]) for row in rows]
     assert rates == pytest.approx([1e-3 * (1 - n / 5) for n in range(5)])
-    assert read_state(done.weights)[1]["fingerprint"] == "fingerprint"
+    metadata = read_state(done.weights)[1]
+    assert (metadata["fingerprint"], metadata["masks_seen"]) == ("fingerprint", [])
 
 
 def test_tensorboard_has_pictures_at_their_interval_and_at_the_end(tmp_path):
     done = plan(tmp_path)
     done = replace(done, runtime=Runtime(workers=0, picture_iterations=2))
-    train(
-        done, lambda network, batch, mean_count: {"loss": network(batch["image"]).square().mean()}
-    )
+    train(done)
     board = EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0}).Reload()
     assert [event.step for event in board.Images("samples")] == [2, 4, 5]
 
@@ -95,12 +109,8 @@ def test_a_loss_that_is_not_finite_names_the_images(tmp_path):
     def loss(network, batch, mean_count):
         return {"loss": network(batch["image"]).sum() * float("nan")}
 
-    with pytest.raises(engine.TrainingError, match=r"iteration 1, images \d, \d"):
+    with pytest.raises(loop.TrainingError, match=r"iteration 1, images \d, \d"):
         train(plan(tmp_path), loss)
-
-
-def squares(network, batch, mean_count):
-    return {"loss": network(batch["image"]).square().mean()}
 
 
 @pytest.mark.parametrize("how", ["emptied", "cut", "of something else"])
@@ -133,9 +143,113 @@ def test_damaged_weights_of_a_finished_run_are_trained_again(tmp_path, caplog):
     assert done.weights.read_bytes() == before
 
 
+def published(plan: Plan) -> tuple[bytes, bytes, dict]:
+    """Train unless that is done, and publish; weights, history and provenance."""
+    train(plan)
+    place = plan.folder.parent
+    weights, history = place / "weights.safetensors", place / "history.csv"
+    publish(plan, weights, history)
+    return weights.read_bytes(), history.read_bytes(), read_provenance(weights)
+
+
 def test_a_kill_before_the_checkpoint_was_removed_leaves_none(tmp_path):
+    done = plan(tmp_path / "run")
+    train(done)
+    done.checkpoint.write_bytes(b"left behind")
+    os.utime(done.checkpoint, (1, 1))
+    published(done)
+    assert not done.checkpoint.exists()
+
+
+def test_what_is_published_is_the_same_each_time(tmp_path):
+    done = plan(tmp_path / "run")
+    first = published(done)
+    assert published(done) == first
+    checked(tmp_path / "weights", first[2], ProvenanceRecord)
+    assert first[2]["precision"] == "fp32"
+    assert first[2]["seconds"] > 0
+
+
+def test_weights_whose_duration_was_lost_still_have_a_provenance(tmp_path):
+    done = plan(tmp_path / "run")
+    train(done)
+    done.duration.unlink()
+    facts = published(done)[2]
+    checked(tmp_path / "weights", facts, ProvenanceRecord)
+    assert facts["seconds"] == 0
+
+
+def stop_at(iteration: int):
+    """A loss that ends the training by a signal at an iteration."""
+    calls = []
+
+    def loss(network, batch, mean_count):
+        calls.append(1)
+        if len(calls) == iteration:
+            os.kill(os.getpid(), 15)
+        return squares(network, batch, mean_count)
+
+    return loss
+
+
+@pytest.mark.parametrize("iteration", [1, 3, 4])
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, iteration):
+    whole, interrupted = plan(tmp_path / "whole/run"), plan(tmp_path / "interrupted/run")
+    expected = published(whole)
+    with pytest.raises(Stopped):
+        train(interrupted, stop_at(iteration))
+    assert interrupted.checkpoint.is_file()
+    assert not is_finished(interrupted)
+    assert published(interrupted)[:2] == expected[:2]
+    assert not interrupted.checkpoint.exists()
+
+
+def test_an_interrupted_run_of_other_settings_neither_harms_nor_is_harmed(tmp_path):
+    """A is finished, B interrupted; back to A trains nothing, and B continues afterwards."""
+    first, second = plan(tmp_path / "run", "A"), plan(tmp_path / "run", "B", precision="bf16")
+    expected = published(first)
+    with pytest.raises(Stopped):
+        train(second, stop_at(4))
+    assert is_finished(first)
+    assert published(first) == expected
+    resumed = []
+
+    def count(network, batch, mean_count):
+        resumed.append(1)
+        return squares(network, batch, mean_count)
+
+    train(second, count)
+    assert len(resumed) == 1
+    assert is_finished(second)
+    assert not is_finished(first)
+
+
+def test_the_history_of_another_run_is_not_taken_for_its_own(tmp_path):
+    """Killed after the history was written, before the weights."""
     done = plan(tmp_path)
-    train(done, squares)
-    (tmp_path / "checkpoint.pt").write_bytes(b"left behind")
-    train(done, squares)
-    assert not (tmp_path / "checkpoint.pt").exists()
+    train(done)
+    before = digest_file(done.history)
+    done.history.write_text("iteration,loss\n1,0\n")
+    assert not is_finished(done)
+    train(done)
+    assert digest_file(done.history) == before
+
+
+LIGHT = """
+import sys
+import i2crc.training.options, i2crc.training.checkpoint
+found = {"torch", "numpy", "PIL", "matplotlib", "timm", "torchvision"} & sys.modules.keys()
+assert not found, found
+from pathlib import Path
+from i2crc.models.weight_files import file_metadata
+assert file_metadata(Path(sys.argv[1]))["fingerprint"]
+assert "torch" not in sys.modules
+"""
+
+
+def test_a_finished_training_is_recognised_without_torch(tmp_path):
+    done = plan(tmp_path)
+    train(done)
+    command = [sys.executable, "-c", LIGHT, str(done.weights)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from i2crc.training.optim import learning_rate_factor, parameter_groups
-from i2crc.training.sampler import batch_positions, batches_per_epoch
 from torch import nn
 
 from i2crc.config.schema import Classifier, Optimizer, Schedule, Segmentation
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
+from i2crc.training.optim import learning_rate_factor, parameter_groups
+from i2crc.training.sampler import batch_positions, batches_per_epoch
 
 LIGHT = {"backbone": "efficientnet_lite0", "output_stride": 32}
 

@@ -1,1 +1,1 @@
-"""How stages meet: manifests and journals, provenance, lineage, JSON schemas, the list of stages."""
+"""How stages meet: manifests, journals, provenance, lineage, schemas, the list of all stages."""

@@ -1,4 +1,4 @@
-"""What is known of the user's files, remembered by size and time stamp, so that each is read once."""
+"""Facts about the user's files, remembered by size and time stamp: each file is read once."""
 
 import errno
 import os
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from i2crc.runtime.atomic import digest_file, read_json, write_json
+from i2crc.artifacts.schemas import HashMemory, read_checked
+from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import FileError, InputError
 from i2crc.runtime.log import log
 
@@ -15,11 +16,12 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class HashCache:
-    """Facts about files, kept from run to run in a JSON file (`memory`; None: not kept).
+    """Facts about files, kept from run to run in the JSON file `memory` (None: not kept).
 
     `key` is what the facts depend on beside the file: the code that finds them and its limits. A
-    file of the same size and time stamp is not opened; a touched one is hashed and, if it has the
-    same content, not decoded again. Facts of files that are no longer asked for are dropped.
+    file of the same size and time stamp is not opened. A touched file is hashed, and decoded only
+    if its content has changed. Facts of files that are no longer asked for are dropped. If several
+    processes share a memory, the last one to save replaces it as a whole.
     """
 
     def __init__(self, memory: Path | None = None, key: str = "") -> None:
@@ -29,9 +31,10 @@ class HashCache:
         self.decoded = 0
 
     def facts(self, path: Path, kind: str, look: Callable[[Path], FileFacts]) -> FileFacts:
-        """Return what `look` finds in a file of a kind, and the "sha256" of its content.
+        """Return what `look` finds in a file, and the "sha256" of its content.
 
-        A FileError that `look` raises is remembered as well, and raised again.
+        `kind` names what `look` looks for. A FileError that it raises is remembered as well, and
+        raised again.
         """
         name = f"{kind} {path.absolute()}"
         known = self._known.get(name, {})
@@ -43,7 +46,7 @@ class HashCache:
                 same = known.get("sha256") == sha
                 known = {**(known if same else self._look(path, look)), "stat": stat, "sha256": sha}
         except OSError:
-            return look(path)  # which raises the error that explains it
+            return look(path)  # raises the error that explains why it cannot be read
         self._used[name] = known
         if "problem" in known:
             raise FileError(path, known["problem"], known["remedy"])
@@ -62,7 +65,10 @@ class HashCache:
         return len(self._used) - self.decoded
 
     def save(self) -> None:
-        """Remember the facts of the files that were asked for, if the memory can be written."""
+        """Write the facts of the files that were asked for to the memory.
+
+        Only warn if the memory may not be written. Raise OSError for other errors (a full disk).
+        """
         if self.memory is None:
             return
         found = dict(sorted(self._used.items()))  # not in the order of the threads
@@ -76,10 +82,10 @@ class HashCache:
 
 def _read(memory: Path | None, key: str) -> dict[str, FileFacts]:
     """Return what is remembered; nothing if the file is missing, damaged or of another key."""
+    if memory is None or not memory.is_file():
+        return {}
     try:
-        kept = read_json(memory) if memory is not None else {}
-        if kept["key"] == key:
-            return {n: dict(f) for n, f in kept["files"].items()}
-    except (InputError, LookupError, TypeError, ValueError, AttributeError):
-        pass
-    return {}
+        kept = read_checked(memory, HashMemory)
+    except InputError:
+        return {}
+    return kept["files"] if kept["key"] == key else {}

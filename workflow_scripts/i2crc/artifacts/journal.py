@@ -1,110 +1,148 @@
-"""The journal of a shard: which images are made, and from what."""
+"""The journal of a shard: which images are finished, and what their files were made from."""
 
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from i2crc.artifacts.schemas import RelativeName, Schema
 from i2crc.runtime.atomic import digest_file, write_bytes
 from i2crc.runtime.errors import naming
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """SHA-256 and size in bytes of a file."""
+    """SHA-256, size in bytes and time stamp of a file; a time stamp of 0 means unknown."""
 
     sha256: str
     bytes: int
+    mtime_ns: int = 0
+
+    def matches(self, path: Path) -> bool:
+        """Return whether `path` is the recorded file. Only a touched file is read."""
+        try:
+            status = os.stat(path)
+            if status.st_size != self.bytes:
+                return False
+            return status.st_mtime_ns == self.mtime_ns or digest_file(path) == self.sha256
+        except OSError:
+            return False
+
+
+class ImageEntry(Schema):
+    """A line of a journal: the files of an image (name below the folder -> record).
+
+    `key` is the digest of everything that the files were made from.
+    """
+
+    id: str
+    key: str
+    files: dict[RelativeName, FileRecord]
+
+
+class ShardEntry(Schema):
+    """A line of a journal: the provenance of the finished shard whose content is `made_of`."""
+
+    made_of: str
+    provenance: dict[str, Any]
 
 
 class Journal:
-    """One JSON line per finished image, appended as the images are made.
+    """The journal at `path`: one JSON line per finished image, appended while images are made.
 
-    The journal survives a kill, and Snakemake does not know it, so it is still there when a job
-    starts again. A shard that has no journal yet (the number of shards was changed) reads those of
-    its folder. The last line may hold the provenance of the finished shard.
+    The journal survives a kill. Snakemake does not delete it before a job starts, because it is
+    not an output. `folder` holds the files of the images.
     """
 
-    def __init__(self, path: Path, folder: Path, image_ids: Collection[str]) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
-        self.provenance: dict[str, Any] | None = None
-        self._done: dict[str, tuple[str, dict[str, FileRecord]]] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            self._read(path)
-            return
-        for other in sorted(path.parent.glob("*.journal")):
-            self._read(other)
-        self.provenance = None
-        taken_over = [_line(i, *self._done[i]) for i in image_ids if i in self._done]
-        # Not empty, so that a block is allocated: images must not fill the disk before one is noted.
-        write_bytes(path, "\n".join([*taken_over, "", ""]).encode())
+        if not path.is_file():
+            # Not empty, so that a block is allocated: images must not fill the disk before one is
+            # noted.
+            write_bytes(path, b"\n")
 
-    def files(self, image_id: str, key: str) -> dict[str, FileRecord] | None:
-        """Return the files made of an image under `key`, or None if one is missing or resized."""
-        done_key, files = self._done.get(image_id, ("", {}))
-        if done_key != key or not files:
-            return None
-        for name, record in files.items():
-            try:
-                if os.stat(self.folder / name).st_size != record.bytes:
-                    return None
-            except OSError:
-                return None
-        return files
+    def finished(self, keys: Mapping[str, str]) -> dict[str, dict[str, FileRecord]]:
+        """Return the files of the images (id -> key) that are finished and undamaged.
+
+        What this journal lacks is taken over from the other journals of its folder, which are left
+        there when the number of shards is changed.
+        """
+        found = self._search(self.path, keys)
+        for other in sorted(self.path.parent.glob("[!.]*.journal")):
+            missing = {image_id: key for image_id, key in keys.items() if image_id not in found}
+            if not missing:
+                break
+            if other != self.path:
+                taken = self._search(other, missing)
+                self._append(*(_image_line(i, keys[i], files) for i, files in taken.items()))
+                found |= taken
+        return found
 
     def add(self, image_id: str, key: str, names: Sequence[str]) -> dict[str, FileRecord]:
-        """Note that the files `names` were made of an image; return their records."""
-        paths = {name: self.folder / name for name in names}
-        files = {n: FileRecord(digest_file(p), p.stat().st_size) for n, p in paths.items()}
-        self._append(_line(image_id, key, files))
+        """Note that the files `names` are finished; return their records."""
+        files = {}
+        for name in names:
+            path = self.folder / name
+            status = os.stat(path)
+            files[name] = FileRecord(digest_file(path), status.st_size, status.st_mtime_ns)
+        self._append(_image_line(image_id, key, files))
         return files
 
-    def finish(self, provenance: dict[str, Any]) -> None:
-        """Note the provenance of the finished shard."""
-        self._append(json.dumps({"provenance": provenance}))
+    def provenance(self, made_of: str) -> dict[str, Any] | None:
+        """Return the provenance that was last noted with this `made_of`, or None."""
+        for line in reversed(_lines(self.path)):
+            with suppress(ValidationError):
+                entry = ShardEntry.model_validate_json(line)
+                if entry.made_of == made_of:
+                    return entry.provenance
+        return None
 
-    def _append(self, line: str) -> None:
+    def finish(self, made_of: str, provenance: dict[str, Any]) -> None:
+        """Note the provenance of the finished shard."""
+        self._append(json.dumps({"made_of": made_of, "provenance": provenance}))
+
+    def _search(self, path: Path, keys: Mapping[str, str]) -> dict[str, dict[str, FileRecord]]:
+        """Return the undamaged files that the journal at `path` notes for `keys`."""
+        noted = {e.id: e.files for e in _image_entries(path) if keys.get(e.id) == e.key}
+        return {
+            image_id: files
+            for image_id, files in noted.items()
+            if all(record.matches(self.folder / name) for name, record in files.items())
+        }
+
+    def _append(self, *lines: str) -> None:
         with naming(self.path), open(self.path, "ab+") as file:
             # A kill may have truncated the last line; start on a new one.
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else f"\n{line}"
-            file.write(f"{line}\n".encode())
-
-    def _read(self, source: Path) -> None:
-        for entry in _entries(source):
-            # Ignore lines that hold something else.
-            with suppress(LookupError, TypeError):
-                if "provenance" in entry:
-                    self.provenance = dict(entry["provenance"])
-                else:
-                    files = {name: FileRecord(**one) for name, one in entry["files"].items()}
-                    self._done[entry["id"]] = (entry["key"], files)
-
-
-def _line(image_id: str, key: str, files: dict[str, FileRecord]) -> str:
-    records = {name: asdict(record) for name, record in files.items()}
-    return json.dumps({"id": image_id, "key": key, "files": records})
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def journal_ids(path: Path) -> set[str]:
-    """Return the ids of the images that a journal notes; empty if there is no readable journal."""
-    ids = set()
+    """Return the ids of the images that a journal notes; empty if it cannot be read."""
     with suppress(OSError):
-        for entry in _entries(path):
-            if "id" in entry:
-                ids.add(str(entry["id"]))
-    return ids
+        return {entry.id for entry in _image_entries(path)}
+    return set()
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal; ignore those that are truncated or not valid JSON."""
-    for line in path.read_bytes().splitlines():
-        with suppress(ValueError, RecursionError):
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                yield entry
+def _image_entries(path: Path) -> Iterator[ImageEntry]:
+    """Yield the images that a journal notes; ignore lines that are truncated or of another form."""
+    for line in _lines(path):
+        with suppress(ValidationError):
+            yield ImageEntry.model_validate_json(line)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines()
+
+
+def _image_line(image_id: str, key: str, files: dict[str, FileRecord]) -> str:
+    records = {name: asdict(record) for name, record in files.items()}
+    return json.dumps({"id": image_id, "key": key, "files": records})

@@ -1,6 +1,6 @@
-"""The lineage of an artifact: everything that it was made of, back to the photographs.
+"""The lineage of an artifact: everything that it was made from, back to the photographs.
 
-It is read from the provenance of the files alone; nothing is run.
+It is read from the provenance of the files; nothing is run.
 """
 
 import os
@@ -21,10 +21,10 @@ INDEXES = ("train.json", "val.json", "test.json")
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that says how it, and the files that it lists, were made.
+    """A file that records how it, and the files that it lists, were made.
 
-    `facts` is its provenance; `inputs` and `files` map what it was made of and what it lists to
-    the SHA-256 digests recorded then.
+    `facts` is its provenance. `inputs` maps what it was made from to the digests recorded then,
+    `files` maps what it lists to them.
     """
 
     path: Path
@@ -34,30 +34,30 @@ class Artifact:
 
     @property
     def script(self) -> str:
-        """The script that made it."""
+        """The name of the script that made it."""
         return self.facts["script"]
 
     @property
     def is_shard(self) -> bool:
-        """Whether it is one of several parts, by its name."""
+        """Whether its name is that of a shard, as `1-of-8`."""
         return bool(SHARD.fullmatch(self.path.stem))
 
     @property
     def place(self) -> Path:
-        """What it has in common with the other shards: their folder, or its name but the suffix."""
+        """The folder of a shard, which its other shards share; else the path without suffix."""
         return self.path.parent if self.is_shard else self.path.with_suffix("")
 
 
 @dataclass(frozen=True)
 class StageOutputs:
-    """What a script made in one place: an artifact, or one for each shard."""
+    """What a script made in one place: one artifact, or one for each shard."""
 
     script: str
     artifacts: list[Artifact]
 
     @property
     def inputs(self) -> dict[Path, set[str]]:
-        """The inputs of all its artifacts, with every digest that one of them recorded."""
+        """The inputs of all artifacts, each with all digests that were recorded of it."""
         found: dict[Path, set[str]] = {}
         for artifact in self.artifacts:
             for path, sha in artifact.inputs.items():
@@ -66,11 +66,11 @@ class StageOutputs:
 
     @property
     def files(self) -> dict[Path, str]:
-        """The files that all its artifacts list."""
+        """The files that the artifacts list, with their digests."""
         return {path: sha for one in self.artifacts for path, sha in one.files.items()}
 
     def distinct(self, fact: str) -> list[Any]:
-        """The different values that its artifacts have of a fact."""
+        """Return the different values of a fact among the artifacts."""
         values: list[Any] = []
         for artifact in self.artifacts:
             value = artifact.facts.get(fact)
@@ -80,9 +80,9 @@ class StageOutputs:
 
 
 class Check:
-    """Whether files still are what was recorded of them; each is read once.
+    """Compare files with what was recorded of them; each file is read once.
 
-    `problems` are those that are not.
+    `problems` are the files that were found changed or missing.
     """
 
     def __init__(self) -> None:
@@ -90,20 +90,20 @@ class Check:
         self.problems: set[Path] = set()
 
     def digest(self, path: Path) -> str:
-        """SHA-256 of a file's content, without its provenance."""
+        """Return the `content_digest` of a file."""
         if path not in self._digests:
             self._digests[path] = content_digest(path)
         return self._digests[path]
 
     def state(self, path: Path, *recorded: str) -> str:
-        """UNCHANGED, CHANGED or MISSING: a file, measured by all the digests recorded of it."""
+        """Return UNCHANGED, CHANGED or MISSING; every recorded digest must be that of the file."""
         if path.is_file() and all(self.digest(path) == sha for sha in recorded):
             return UNCHANGED
         self.problems.add(path)
         return CHANGED if path.is_file() else MISSING
 
     def states(self, recorded: dict[Path, str]) -> dict[str, list[Path]]:
-        """Files by their state; states that none has are left out."""
+        """Return the files (path -> recorded digest) by their state."""
         found: dict[str, list[Path]] = {}
         for path, sha in recorded.items():
             found.setdefault(self.state(path, sha), []).append(path)
@@ -111,7 +111,10 @@ class Check:
 
 
 def find_artifact(path: Path) -> Artifact | None:
-    """What says how `path` (absolute) was made: itself, or the JSON above it that lists it."""
+    """Return the artifact that records how `path` (absolute) was made, or None.
+
+    That is the file itself, or a JSON file beside or above it that lists it.
+    """
     facts = read_provenance(path) if path.is_file() else None
     if facts:
         return _artifact(path, facts)
@@ -124,9 +127,9 @@ def find_artifact(path: Path) -> Artifact | None:
 
 
 def trace(path: Path) -> list[Artifact]:
-    """The artifact that says how `path` was made, then all that this was made of, each once.
+    """Return the artifact that records how `path` was made, then all that it was made from.
 
-    Their paths are absolute. InputError for a folder or a file that nothing is recorded of.
+    Each is there once, with an absolute path. Raise InputError if nothing is recorded of `path`.
     """
     path = Path(os.path.abspath(path))
     first = find_artifact(path)
@@ -139,7 +142,7 @@ def trace(path: Path) -> list[Artifact]:
         )
     found = [first]
     known = {first.path, *first.files}
-    for artifact in found:  # grows while it is walked
+    for artifact in found:  # which grows in this loop
         for source in artifact.inputs:
             if source not in known:
                 known.add(source)
@@ -151,7 +154,7 @@ def trace(path: Path) -> list[Artifact]:
 
 
 def stages(artifacts: list[Artifact]) -> list[StageOutputs]:
-    """The stages behind a trace, from last to first: each stands before those that it read of."""
+    """Return the stages behind a trace, from last to first: each before those that it read from."""
     groups: dict[tuple[str, Path], list[Artifact]] = {}
     owners: dict[Path, tuple[str, Path]] = {}
     for artifact in artifacts:
@@ -177,12 +180,12 @@ def stages(artifacts: list[Artifact]) -> list[StageOutputs]:
 
 
 def shown(path: Path) -> str:
-    """A path as seen from the current folder, where it is below it."""
+    """Return a path relative to the current folder if it is below that, else unchanged."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted keys; a value that is none has its prefix as key."""
+    """Return nested dictionaries as one with dotted keys; any other value as {prefix: value}."""
     if not isinstance(value, dict):
         return {prefix: value}
     flat: dict[str, Any] = {}
@@ -210,8 +213,9 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def _lists_above(path: Path) -> Iterator[Path]:
-    """The JSON files beside and above `path`, up to the folder of its experiment."""
+    """Yield the JSON files beside and above `path`, up to the folder of its experiment."""
     folders = path.parents
     roots = [n for n, f in enumerate(folders) if any((f / "data" / i).is_file() for i in INDEXES)]
     for folder in folders[: roots[0] + 1] if roots else []:
-        yield from sorted(folder.glob("*.json"))
+        # The newest first: those of another number of shards may still be there.
+        yield from sorted(folder.glob("*.json"), key=os.path.getmtime, reverse=True)

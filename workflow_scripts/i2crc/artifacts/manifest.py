@@ -1,8 +1,7 @@
 """Manifests: the files that a stage, or one shard of it, has made.
 
 A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}, "sizes": {name:
-bytes}, "provenance"}``; `folder` is relative to the manifest. It is written when all of its files
-are there.
+bytes}, "provenance"}``; `folder` is relative to the manifest. It is written after all of its files.
 """
 
 import os
@@ -15,6 +14,7 @@ from typing import Any
 from i2crc.artifacts.journal import FileRecord, Journal
 from i2crc.artifacts.provenance import Origin, read_provenance
 from i2crc.artifacts.schemas import FileList, Manifest, read_checked
+from i2crc.artifacts.stages import STAGES
 from i2crc.runtime.atomic import digest_value, read_json, write_json
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import log
@@ -22,14 +22,9 @@ from i2crc.runtime.parallel import no_interrupts
 from i2crc.runtime.progress import ALREADY, Pace
 
 LOG_SECONDS = 10.0
-# Where manifests are, below the results of an experiment.
-MANIFESTS = (
-    "dataset/manifest.json", "saliency/manifest.json", "data/*.json", "cams/*.json",
-    "labels/*/*.json", "predictions/*/*/*.json", "predictions/*/*/logits/*.json", "crf/*/*/*.json",
-)  # fmt: skip
 # Writes the files of one image by atomic rename and returns their names below the folder.
 Work = Callable[[str], Sequence[str]]
-# Loads what the work needs (a network, a pool); called only if there is work.
+# Loads what the work needs (a network) and returns the work and the pool that it runs in.
 Prepare = Callable[[], tuple[Work, Executor]]
 
 
@@ -41,7 +36,10 @@ def write_manifest(
     provenance: dict[str, Any] | None = None,
     **facts: Any,
 ) -> None:
-    """Write the manifest of `files` (name below `folder` -> record) with further `facts`."""
+    """Write the manifest of `files` (name below `folder` -> record) with further `facts`.
+
+    `folder` is below the folder of the manifest. Without `provenance`, `origin` is described now.
+    """
     names = sorted(files)
     content = {
         "stage": origin.stage,
@@ -56,8 +54,11 @@ def write_manifest(
 
 
 def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
-    """Return all files of some manifests: name -> (path, SHA-256)."""
-    found = {}
+    """Return all files of some manifests: name -> (path, SHA-256).
+
+    Raise InputError for a manifest that is missing or damaged.
+    """
+    found: dict[str, tuple[Path, str]] = {}
     for path in paths:
         manifest = read_checked(path, Manifest)
         folder = path.parent / manifest["folder"]
@@ -65,51 +66,54 @@ def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
     return found
 
 
-def damaged_files(manifest: Path) -> list[str]:
-    """Return the names of listed files that are missing or have another size than recorded."""
-    content = read_checked(manifest, FileList)
-    folder = manifest.parent / content.get("folder", ".")
+def damaged_files(artifact: Path) -> list[str]:
+    """Return the names of recorded files that are missing or have another size than recorded.
 
-    def size(name: str) -> int | None:
+    A manifest records the files that it lists; the provenance of a weight file records its size.
+    """
+    if artifact.suffix != ".json":
+        size = artifact.stat().st_size
+        recorded = (read_provenance(artifact) or {}).get("bytes", size)
+        return [] if size == recorded else [artifact.name]
+    content = read_checked(artifact, FileList)
+    folder = artifact.parent / content.get("folder", ".")
+
+    def is_damaged(name: str, size: int) -> bool:
         try:
-            return os.stat(folder / name).st_size
+            return os.stat(f"{folder}/{name}").st_size != size
         except OSError:
-            return None
+            return True
 
-    return [name for name, recorded in content.get("sizes", {}).items() if size(name) != recorded]
+    return [name for name, size in content.get("sizes", {}).items() if is_damaged(name, size)]
 
 
 def forget_damaged(results: Path) -> list[str]:
-    """Remove each manifest that lists damaged files, and each weight file of another size.
+    """Remove each manifest that lists damaged files, and each damaged weight file.
 
     Snakemake then starts their stages, which make the damaged files alone. A manifest that records
-    problems is removed, too: they may have been corrected where Snakemake cannot see it. Return a
-    sentence for each.
+    problems is removed as well: they may have been corrected where Snakemake does not look. Return
+    a sentence for each removed file.
     """
-    told = []
-    for path in sorted(file for pattern in MANIFESTS for file in results.glob(pattern)):
-        try:
-            names = damaged_files(path)
-            first = (
-                f"{len(names)} of its files are missing or changed (first: {names[0]})"
-                if names
-                else ""
-            )
-            problem = first or ("it records problems" if read_json(path).get("problems") else "")
-        except InputError as error:
-            problem = str(error)
+    removed = []
+    patterns = [pattern for stage in STAGES.values() for pattern in stage.records]
+    for path in sorted(file for pattern in patterns for file in results.glob(pattern)):
+        problem = _problem(path)
         if problem:
             path.unlink()
-            told.append(f"{path}: {problem}; its stage runs again")
-    for beside in sorted(results.glob("**/weights.safetensors.provenance")):
-        weights, facts = beside.with_suffix(""), read_provenance(beside.with_suffix("")) or {}
-        if (
-            weights.is_file()
-            and facts.get("bytes", weights.stat().st_size) != weights.stat().st_size
-        ):
-            weights.unlink()
-            told.append(f"{weights}: changed; it is copied or trained again")
-    return told
+            removed.append(f"{path}: {problem}; removed, so that its stage makes it again")
+    return removed
+
+
+def _problem(artifact: Path) -> str:
+    """Return what is wrong with an artifact or the files that it records; "" for nothing."""
+    try:
+        names = damaged_files(artifact)
+        if names:
+            return f"{len(names)} files are missing or of another size (first: {names[0]})"
+        has_problems = artifact.suffix == ".json" and read_json(artifact).get("problems")
+        return "it records problems" if has_problems else ""
+    except InputError as error:
+        return str(error)
 
 
 def manifests_digest(paths: Iterable[Path]) -> str:
@@ -126,65 +130,67 @@ def make_shard(
 ) -> None:
     """Make the files of every image of a shard that are not made yet, then write the manifests.
 
-    manifests: manifest -> the folder of its files, which is `folder` or one below it. The journal
-    stands beside the first manifest. keys: image id -> what its files are made of, beside the code
-    and the settings. If an image fails, or a signal ends the process, the images that are being
-    made are finished and noted, the rest is cancelled, and the first error is raised.
+    `manifests` maps each manifest to the folder of its files, which is `folder` or one below it.
+    The journal is beside the first manifest. `keys` maps image ids to what their files are made
+    from, beside the code and the settings. `prepare` is called only if an image has to be made. If
+    an image fails, or a signal ends the process, the images that are being made are finished and
+    noted, the rest is cancelled, and the first error is raised.
     """
     first = next(iter(manifests))
-    journal = Journal(first.with_suffix(".journal"), folder, keys)
+    journal = Journal(first.with_suffix(".journal"), folder)
     common = origin.key()
     digests = {image_id: digest_value([*common, *key]) for image_id, key in keys.items()}
-    known = {image_id: journal.files(image_id, key) for image_id, key in digests.items()}
-    files = {name: one for made in known.values() if made for name, one in made.items()}
-    pending = [image_id for image_id, made in known.items() if made is None]
-    log.info(ALREADY.format(len(keys) - len(pending), len(keys)))
-    provenance = journal.provenance
-    if pending or provenance is None or provenance.get("made_of") != digest_value(digests):
-        files |= _make(journal, digests, pending, prepare)
-        provenance = {**origin.describe(first), "made_of": digest_value(digests)}
-        journal.finish(provenance)
+    made = journal.finished(digests)
+    pending = [image_id for image_id in keys if image_id not in made]
+    log.info(ALREADY.format(len(made), len(keys)))
+    if pending:
+        made |= _make(journal, digests, pending, prepare)
+    files = {name: record for records in made.values() for name, record in records.items()}
+    # If nothing has changed, the provenance stays as well, so that the manifests are byte for byte
+    # what they were and Snakemake has no reason to start the stages after this one.
+    made_of = digest_value([common, digests, {n: record.sha256 for n, record in files.items()}])
+    provenance = journal.provenance(made_of)
+    if provenance is None:
+        provenance = origin.describe(first)
+        journal.finish(made_of, provenance)
     for manifest, own_folder in manifests.items():
         prefix = "" if own_folder == folder else f"{own_folder.relative_to(folder)}/"
         own = {n.removeprefix(prefix): one for n, one in files.items() if n.startswith(prefix)}
-        write_manifest(manifest, origin, own_folder, own, provenance)
+        # Relative to this manifest, and of today's inputs.
+        facts = {**provenance, "inputs": origin.recorded_inputs(manifest)}
+        write_manifest(manifest, origin, own_folder, own, facts)
     log.info("%s: %d images, %d files", origin.stage, len(keys), len(files))
 
 
 def _make(
-    journal: Journal, digests: dict[str, str], pending: list[str], prepare: Prepare
-) -> dict[str, FileRecord]:
+    journal: Journal, digests: Mapping[str, str], pending: Sequence[str], prepare: Prepare
+) -> dict[str, dict[str, FileRecord]]:
     """Make the files of the pending images in a pool, and note each image in the journal."""
-    if not pending:
-        return {}
     work, pool = prepare()
-    files: dict[str, FileRecord] = {}
+    made: dict[str, dict[str, FileRecord]] = {}
     futures: dict[Future, str] = {}
     with pool:
-        with no_interrupts():
-            futures = {pool.submit(work, image_id): image_id for image_id in pending}
         try:
+            with no_interrupts():
+                futures.update((pool.submit(work, image_id), image_id) for image_id in pending)
             begin = logged = time.monotonic()
-            done = len(digests) - len(pending)
+            before = len(digests) - len(pending)
             for count, future in enumerate(as_completed(futures), 1):
                 image_id = futures[future]
-                files.update(journal.add(image_id, digests[image_id], future.result()))
+                made[image_id] = journal.add(image_id, digests[image_id], future.result())
                 now = time.monotonic()
                 if now - logged >= LOG_SECONDS:
                     logged, rate = now, count / (now - begin)
                     left = int((len(pending) - count) / rate)
-                    log.info(Pace("image", done + count, len(digests), rate, left).line())
+                    log.info(Pace("image", before + count, len(digests), rate, left).line())
         except BaseException:
             # as_completed does not wait for cancelled futures, so finish the running ones here.
             pool.shutdown(cancel_futures=True)
-            noted = set(files)
             for future, image_id in futures.items():
-                if not future.cancelled() and not future.exception():
-                    names = future.result()
-                    if not noted.issuperset(names):
-                        journal.add(image_id, digests[image_id], names)
+                if image_id not in made and not future.cancelled() and not future.exception():
+                    journal.add(image_id, digests[image_id], future.result())
             raise
-    return files
+    return made
 
 
 def threads(count: int) -> ThreadPoolExecutor:

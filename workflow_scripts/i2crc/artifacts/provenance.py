@@ -1,7 +1,7 @@
 """How an artifact was made: the facts that every manifest, score and checkpoint carries.
 
-JSON artifacts hold them under "provenance"; any other file has them beside it, in
-`NAME.provenance`, as JSON of the same form (see `Origin.describe`) with its "sha256".
+A JSON artifact holds them under "provenance". Any other file has them beside it, in the JSON file
+`NAME.provenance`, together with its "sha256" and its size in "bytes". See `Origin.describe`.
 """
 
 import os
@@ -38,9 +38,9 @@ PACKAGES = (
 class Origin:
     """What a script makes its outputs from.
 
-    `settings` is the section of the configuration (or the JSON value) that the script was given,
-    `inputs` are the files that it reads. `seed` and `precision` are set where it draws or computes
-    with a network; `device` is named as torch names it, and set when it is known.
+    `inputs` are the files that the script reads. `settings` is the section of the configuration,
+    or the JSON value, that it was given. `seed` is set if it draws random numbers, `precision` if
+    it computes with a network. `device` is named as in torch; it may be set later.
     """
 
     script: Path
@@ -52,7 +52,7 @@ class Origin:
 
     @property
     def stage(self) -> str:
-        """The stage's name, which is its script's."""
+        """The name of the stage, which is that of its script."""
         return Path(self.script).stem
 
     @cached_property
@@ -78,9 +78,9 @@ class Origin:
         return self.settings.model_dump() if isinstance(self.settings, Section) else self.settings
 
     def describe(self, output: Path) -> dict[str, Any]:
-        """Return the provenance of `output`, finished now: `lasting` and the time that it took.
+        """Return the provenance of `output`, which is finished now: `lasting`, and the time.
 
-        "start" is ISO 8601 in UTC, "seconds" the duration of this process.
+        "start" is the start of this process (ISO 8601, UTC), "seconds" its duration until now.
         """
         start = datetime.fromtimestamp(STARTED, UTC).isoformat(timespec="seconds")
         return {
@@ -92,18 +92,15 @@ class Origin:
     def lasting(self, output: Path) -> dict[str, Any]:
         """Return the facts that do not change when `output` is made again on this machine.
 
-        "inputs" maps paths relative to the output's folder to their `content_digest`; "git" is the
-        revision and whether tracked files differ from it, or null outside a repository.
+        "inputs" are `recorded_inputs`. "git" is `git_revision`.
         """
-        folder = Path(output).parent
         settings = self.values()
-        digests = self.input_digests
         return {
             "script": self.stage,
             "settings": settings,
             "settings_sha256": digest_value(settings),
             "code_sha256": self.code,
-            "inputs": {os.path.relpath(path, folder): sha for path, sha in digests.items()},
+            "inputs": self.recorded_inputs(output),
             "seed": self.seed,
             "precision": self.precision,
             "device": device_name(self.device),
@@ -111,12 +108,17 @@ class Origin:
             "git": git_revision(),
         }
 
+    def recorded_inputs(self, output: Path) -> dict[str, str]:
+        """Return the digests of the inputs by their paths relative to the folder of `output`."""
+        folder = Path(output).parent
+        return {os.path.relpath(path, folder): sha for path, sha in self.input_digests.items()}
+
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file; of a JSON artifact, of its content but the provenance.
+    """Return the SHA-256 of a file; of a JSON artifact, that of its content without provenance.
 
-    So it says whether two runs made the same, whenever and wherever they did. Of an index, where
-    its files are does not count either: it holds the digests of the photographs.
+    So two runs that made the same have the same digest. The paths in an index do not count either:
+    it holds the digests of the photographs and masks.
     """
     if path.suffix == ".json":
         content = read_json(path)
@@ -126,15 +128,16 @@ def content_digest(path: Path) -> str:
 
 
 def _what_counts(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a JSON artifact without its provenance and the paths of an index."""
     counted = {key: value for key, value in content.items() if key != "provenance"}
-    images = counted.get("images")  # of an index; of scores, their number
+    images = counted.get("images")  # scores have a number here
     if isinstance(images, list) and all(isinstance(entry, dict) for entry in images):
         counted["images"] = [{**e, "image": "", "mask": bool(e.get("mask"))} for e in images]
     return counted
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:
-    """The provenance of an artifact, or None where it has none."""
+    """Return the provenance of an artifact, or None. Raise InputError if it is damaged."""
     beside = provenance_file(path)
     if beside.is_file():
         return read_checked(beside, Schema)
@@ -150,12 +153,12 @@ def write_beside(output: Path, facts: dict[str, Any]) -> None:
 
 
 def provenance_file(path: Path) -> Path:
-    """Where the provenance of a file is that is no JSON."""
+    """Return where the provenance of a file that is not JSON stands."""
     return path.with_name(f"{path.name}.provenance")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on, as far as installed."""
+    """Return the versions of Python and of the installed packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -166,16 +169,16 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: str) -> str:
-    """`cpu` or `cuda:N` with the name of the model."""
+    """Return `cpu` or `cuda:N` with the name of its model."""
     if device.startswith("cuda"):
-        import torch  # stages without a network do not load it
+        import torch  # only here: stages without a network do not need it
 
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({cpu_model()})"
 
 
 def cpu_model() -> str:
-    """The processor's name as the kernel knows it."""
+    """Return the name of the processor's model."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -183,7 +186,10 @@ def cpu_model() -> str:
 
 
 def git_revision() -> dict[str, Any] | None:
-    """The revision of this code, and whether tracked files were changed since."""
+    """Return the revision of this code, and whether tracked files differ from it.
+
+    None outside a git repository.
+    """
     revision = _git("rev-parse", "HEAD")
     if revision is None:
         return None
@@ -192,7 +198,7 @@ def git_revision() -> dict[str, Any] | None:
 
 
 def _git(*arguments: str) -> str | None:
-    # Without locks: a status must never be in the way of the user's own git.
+    # Without locks: `git status` must not make git commands of the user fail.
     command = ["git", "--no-optional-locks", "-C", str(LIBRARY), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)

@@ -1,6 +1,6 @@
-"""The schemas of all JSON artifacts, checked when a file is read: it may be damaged or foreign."""
+"""The schemas of all JSON artifacts. They are checked when a file is read, which may be damaged."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -10,8 +10,7 @@ from i2crc.runtime.errors import InputError
 
 
 def _stays_below(name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name or not name:
+    if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
         raise ValueError(f"{name!r} leads out of its folder")
     return name
 
@@ -21,13 +20,16 @@ Share = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Schema(BaseModel):
-    """The keys that must be there; other keys are allowed."""
+    """The keys that a JSON object must have; other keys are allowed."""
 
     model_config = ConfigDict(strict=True)
 
 
 class FileList(Schema):
-    """A JSON artifact that may list files below its folder: name -> SHA-256, name -> bytes."""
+    """A JSON artifact that may list files below its folder.
+
+    `files` and `archive` map names to SHA-256 digests, `sizes` maps names to bytes.
+    """
 
     folder: RelativeName = "."
     files: dict[RelativeName, str] = {}
@@ -74,7 +76,7 @@ class IndexFile(Schema):
 
     @model_validator(mode="after")
     def _classes_exist(self) -> "IndexFile":
-        # Without classes their names are not known, which is one of the problems.
+        # An index without class names records that as a problem.
         for image in self.images if self.classes else ():
             if not all(0 <= number < len(self.classes) for number in image.classes or ()):
                 raise ValueError(f"{image.id} has a class that is none of the {len(self.classes)}")
@@ -97,6 +99,20 @@ class ProvenanceRecord(Schema):
     seconds: float
 
 
+class FileFactsRecord(Schema):
+    """What is remembered of a file: its size and time stamp, its digest, and facts."""
+
+    stat: list[int]
+    sha256: str
+
+
+class HashMemory(Schema):
+    """The memory of a HashCache."""
+
+    key: str
+    files: dict[str, FileFactsRecord]
+
+
 class Score(Schema):
     """The scores of a stage, in 0..1; null where there were no masks."""
 
@@ -115,7 +131,7 @@ class Score(Schema):
 
 
 class Leaks(Schema):
-    """Ground truth in the training, a sentence for each."""
+    """Sentences that each describe ground truth that leaks into training."""
 
     findings: list[str]
 
@@ -131,7 +147,7 @@ class SweepPoint(Schema):
 
 
 class ScoredPoint(SweepPoint):
-    """The same where there were masks."""
+    """The scores at a value of a swept parameter, of images that have masks."""
 
     miou: Share
     miou_255_as_background: Share
@@ -198,10 +214,8 @@ def checked(path: Path, value: Any, schema: type[Schema]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))[:100]
-        raise InputError(
-            f"{path}: damaged ({f'{place}: ' if place else ''}{first['msg'][:200]}); delete it and run "
-            "again"
-        ) from None
+        problem = f"{f'{place}: ' if place else ''}{first['msg'][:200]}"
+        raise InputError(f"{path}: damaged ({problem}); delete it and run again") from None
     return value
 
 

@@ -1,16 +1,17 @@
-"""The one list of the stages: what each does, where its code, settings and outputs are."""
+"""The one list of all stages: what each does, and where its code, settings and outputs are."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage; its rule and its script bear its name.
+    """A stage; its rule and its script have its name.
 
-    `folder` is the folder of its script, `does` says in the past tense what it did. `settings` is
-    the dotted prefix of its settings ("": the whole configuration, None: it has no section).
-    `output` is the folder of its manifests or weights below the results. `makes` says what each
-    file of its manifests is.
+    `folder` is the folder of its script below workflow_scripts. `does` says in the past tense what
+    the stage did. `settings` is the dotted prefix of its settings; "" means the whole
+    configuration, None means no settings. `output` is the folder of its manifests or weights below
+    the results. `records` are patterns, below the results, of its manifests, indexes and weights.
+    `makes` says what a file of its manifests is.
     """
 
     name: str
@@ -18,6 +19,7 @@ class Stage:
     does: str
     settings: str | None = None
     output: str = ""
+    records: tuple[str, ...] = ()
     sharded: bool = False
     training: bool = False
     makes: str = ""
@@ -30,34 +32,39 @@ class Stage:
 
 _ALL = (
     Stage("render_demo", "data", "drew the demo's photographs, masks and saliency maps",
-          settings="dataset.demo."),
+          settings="dataset.demo.", records=("dataset/manifest.json",)),
     Stage("prepare_data", "data", "indexed the photographs of a split and dealt them out to shards",
-          settings="dataset."),
+          settings="dataset.", records=("data/*.json",)),
     Stage("download_saliency", "data",
           "fetched the saliency maps and compared them with the photographs",
-          settings="saliency.", makes="saliency map"),
+          settings="saliency.", records=("saliency/manifest.json",), makes="saliency map"),
     Stage("check_leaks", "data", "looked for ground truth that leaks into training"),
     Stage("preflight", "data", "looked for everything that is known to go wrong later"),
     Stage("train_classifier", "classifier",
           "trained the classifier on image-level labels and saliency",
-          settings="classifier.", output="classifier", training=True),
+          settings="classifier.", output="classifier", training=True,
+          records=("classifier/weights.safetensors",)),
     Stage("infer_cam", "classifier", "inferred attention maps (CAM) of every image's classes",
-          settings="cam.", output="cams", sharded=True, makes="attention map (CAM)"),
+          settings="cam.", output="cams", records=("cams/*.json",), sharded=True,
+          makes="attention map (CAM)"),
     Stage("classifier_quality", "classifier", "measured the classifier by average precision"),
     Stage("gen_gt", "labels", "made the initial pseudo labels from attention and saliency",
-          settings="pseudo_labels.", output="labels/initial", sharded=True,
-          makes="initial pseudo label"),
+          settings="pseudo_labels.", output="labels/initial", records=("labels/initial/*.json",),
+          sharded=True, makes="initial pseudo label"),
     Stage("train_segmentation", "segmentation",
           "trained a segmentation network on the labels of its round",
-          settings="segmentation.", output="segmentation", training=True),
+          settings="segmentation.", output="segmentation", training=True,
+          records=("segmentation/*/weights.safetensors",)),
     Stage("predict", "segmentation", "predicted with the segmentation network",
-          output="predictions", sharded=True, makes="prediction"),
+          output="predictions", sharded=True, makes="prediction",
+          records=("predictions/*/*/*.json", "predictions/*/*/logits/*.json")),
     Stage("crf", "segmentation", "refined the predictions with a dense CRF",
-          settings="crf.", output="crf", sharded=True, makes="prediction after the CRF"),
+          settings="crf.", output="crf", records=("crf/*/*/*.json",), sharded=True,
+          makes="prediction after the CRF"),
     Stage("refine_labels", "labels",
           "made better pseudo labels from CRF predictions, initial labels and classes",
-          settings="refinement.", output="labels/refined", sharded=True,
-          makes="refined pseudo label"),
+          settings="refinement.", output="labels/refined", records=("labels/refined/*.json",),
+          sharded=True, makes="refined pseudo label"),
     Stage("score", "evaluation", "scored a stage against the ground-truth masks"),
     Stage("sweep", "evaluation", "scored the training labels over the values of a threshold"),
     Stage("saliency_quality", "evaluation",

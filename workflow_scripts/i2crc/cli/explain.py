@@ -1,4 +1,4 @@
-"""Explain how a file was made: every stage from last to first, and what changed since."""
+"""Explain how a file was made: every stage from the last to the first, and what changed since."""
 
 import argparse
 import json
@@ -28,28 +28,57 @@ from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Config
 from i2crc.data.index import Entry, indexes_of, photo
 from i2crc.runtime.errors import InputError
-from i2crc.runtime.parser import make_parser, run
 
 Row = tuple[str, str]
 
 LABEL_WIDTH = 12
 NAMED = 3
 LOGITS = "low-resolution logits"
-# Facts that are told once where they are the same of all stages.
+# Facts that are printed once if they are the same for all stages.
 COMMON = ("device", "versions", "git")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The image that a file was made of."""
+    """The photograph that a file was made from, and the class that the file is about."""
 
     entry: Entry
     photo: Path
     class_name: str | None
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this sub-command."""
+    parser.add_argument("path", type=Path, help="any file below an experiment's folder")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print how the file was made; raise InputError if nothing is recorded of it."""
+    file = Path(os.path.abspath(arguments.path))
+    width = shutil.get_terminal_size((100, 24)).columns
+    artifacts = trace(file)
+    check, common = Check(), common_facts(artifacts)
+    subject = find_subject(file, artifacts)
+    parts = []
+    for number, stage in enumerate(stages(artifacts), 1):
+        shards = sum(one.is_shard for one in stage.artifacts)
+        does = known.does if (known := STAGES.get(stage.script)) else shown(stage.artifacts[0].path)
+        title = f"{number}. {stage.script}{f' ({shards} shards)' if shards > 1 else ''}: {does}"
+        parts.append(paragraph(title, stage_rows(stage, check, common), width))
+    if common:
+        parts.append(paragraph("The same for all stages", list(common.items()), width))
+    if photos := photographs(artifacts, subject, check):
+        parts.append(paragraph("Photographs", photos, width))
+    about = headline(file, artifacts[0], subject, check)
+    verdict = "Everything that it was made from is unchanged."
+    if count := len(check.problems):
+        files = "1 file is" if count == 1 else f"{count} files are"
+        verdict = f"{files} changed or missing: see CHANGED and MISSING below."
+    print("\n\n".join([paragraph(f"{about} {verdict}", [], width), *parts]))
+
+
 def find_subject(file: Path, artifacts: list[Artifact]) -> Subject | None:
-    """The image that a file was made of, by its name: `ID`, or of an attention map `ID_CLASS`."""
+    """Return the photograph of a file by its name, `ID` or `ID_CLASS`; None if there is none."""
     name, number = file.stem, None
     if artifacts[0].script == "infer_cam":
         name, _, number = file.stem.rpartition("_")
@@ -62,9 +91,9 @@ def find_subject(file: Path, artifacts: list[Artifact]) -> Subject | None:
 
 
 def headline(file: Path, first: Artifact, subject: Subject | None, check: Check) -> str:
-    """What the file is, and whether it is as it was made."""
+    """Return what the file is, and whether it changed since it was made."""
     stage = STAGES.get(first.script)
-    maker = f"{first.script}, which {stage.does if stage else 'is no script of this version'}"
+    maker = f"{first.script}, which {stage.does if stage else 'is no stage of this version'}"
     if subject:
         kind = LOGITS if file.suffix == ".npz" else stage.makes if stage and stage.makes else "file"
         class_name = f" of class {subject.class_name}" if subject.class_name else ""
@@ -84,7 +113,7 @@ def headline(file: Path, first: Artifact, subject: Subject | None, check: Check)
 
 
 def photographs(artifacts: list[Artifact], subject: Subject | None, check: Check) -> list[Row]:
-    """The photographs at the beginning: the one of the image, or the number in each split."""
+    """Return the photograph of the subject, or the number of photographs in each split."""
     if subject:
         state = check.state(subject.photo, subject.entry.sha256)
         return [
@@ -107,7 +136,7 @@ def photographs(artifacts: list[Artifact], subject: Subject | None, check: Check
 
 
 def stage_rows(stage: StageOutputs, check: Check, common: dict[str, str]) -> list[Row]:
-    """When a stage ran, with what, on what, and whether its files are as they were."""
+    """Return when a stage ran, with which settings and inputs, and the state of its files."""
     rows = [("output", name) for name in shards_as_one([one.path for one in stage.artifacts])]
     rows.append(("when", when(stage.artifacts)))
     rows += [("settings", settings_text(stage.script, v)) for v in stage.distinct("settings")]
@@ -125,7 +154,7 @@ def stage_rows(stage: StageOutputs, check: Check, common: dict[str, str]) -> lis
 
 
 def when(artifacts: list[Artifact]) -> str:
-    """The first start, and how long it took from there to each artifact."""
+    """Return the first start, and the time that the making of each artifact took."""
     start = min(datetime.fromisoformat(one.facts["start"]) for one in artifacts)
     seconds = [one.facts["seconds"] for one in artifacts]
     took = duration(max(seconds))
@@ -135,7 +164,7 @@ def when(artifacts: list[Artifact]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Return seconds in words, as `4.2 s` or `2 h 3 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -143,7 +172,7 @@ def duration(seconds: float) -> str:
 
 
 def settings_text(script: str, settings: Any) -> str:
-    """The settings that are not the defaults of the script's section."""
+    """Return the settings that differ from the defaults of the script's section."""
     if not settings:
         return "none"
     defaults = default_settings(script)
@@ -156,7 +185,7 @@ def settings_text(script: str, settings: Any) -> str:
 
 
 def default_settings(script: str) -> dict[str, Any]:
-    """The defaults of a script's section, flattened; empty where it has none."""
+    """Return the defaults of a script's section, flattened; empty if it has no section."""
     section = STAGES[script].settings if script in STAGES else None
     if section is None:
         return {}
@@ -165,14 +194,14 @@ def default_settings(script: str) -> dict[str, Any]:
 
 
 def common_facts(artifacts: list[Artifact]) -> dict[str, str]:
-    """The facts that are the same of all artifacts, as text."""
+    """Return the facts that are the same for all artifacts, as text."""
     everything = StageOutputs("", artifacts)
     values = {fact: everything.distinct(fact) for fact in COMMON}
     return {fact: fact_text(fact, v[0]) for fact, v in values.items() if len(v) == 1}
 
 
 def fact_text(fact: str, value: Any) -> str:
-    """A device, the versions, or the git revision in words."""
+    """Return a device, the versions, or the git revision in words."""
     if fact == "versions":
         return ", ".join(f"{name} {version}" for name, version in value.items())
     if fact == "git":
@@ -184,7 +213,7 @@ def fact_text(fact: str, value: Any) -> str:
 
 
 def starting_weights(artifact: Artifact) -> str | None:
-    """Where the weights of a network came from before its training."""
+    """Return where the weights of a network came from before its training; None for no network."""
     if artifact.path.suffix != ".safetensors":
         return None
     from i2crc.models.weight_files import read_metadata
@@ -198,7 +227,7 @@ def starting_weights(artifact: Artifact) -> str | None:
 
 
 def inputs_text(stage: StageOutputs, check: Check) -> list[str]:
-    """The inputs of a stage with their state."""
+    """Return the inputs of a stage with their states."""
     states: dict[str, list[Path]] = {}
     for path, digests in stage.inputs.items():
         states.setdefault(check.state(path, *digests), []).append(path)
@@ -211,7 +240,7 @@ def inputs_text(stage: StageOutputs, check: Check) -> list[str]:
 
 
 def shards_as_one(paths: list[Path]) -> list[str]:
-    """The names of files, one name for several shards of one kind."""
+    """Return the names of files, with one name for all shards of one kind."""
     kinds: dict[str, list[Path]] = {}
     for path in paths:
         kinds.setdefault(SHARD.sub(r"*-of-\1", shown(path)), []).append(path)
@@ -222,7 +251,7 @@ def shards_as_one(paths: list[Path]) -> list[str]:
 
 
 def files_text(states: dict[str, list[Path]]) -> str:
-    """How many files there are, and which are not what they were."""
+    """Return the number of files, and those that are missing or changed."""
     count = sum(map(len, states.values()))
     if list(states) == [UNCHANGED]:
         return f"{count}, all unchanged"
@@ -234,12 +263,12 @@ def files_text(states: dict[str, list[Path]]) -> str:
 
 
 def some(paths: list[Path]) -> str:
-    """The first few of some paths."""
+    """Return the first few of some paths."""
     return ", ".join(map(shown, paths[:NAMED])) + (", ..." if len(paths) > NAMED else "")
 
 
 def paragraph(title: str, rows: list[Row], width: int) -> str:
-    """A title over labelled lines, wrapped to `width` columns; paths are never cut."""
+    """Return a title over labelled lines, wrapped to `width` columns; paths are never cut."""
     fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
     lines = [fill(title)]
     last = None
@@ -248,33 +277,3 @@ def paragraph(title: str, rows: list[Row], width: int) -> str:
         lines.append(fill(text, initial_indent=first, subsequent_indent=" " * len(first)))
         last = label
     return "\n".join(lines)
-
-
-def main(arguments: argparse.Namespace) -> None:
-    file = Path(os.path.abspath(arguments.path))
-    width = shutil.get_terminal_size((100, 24)).columns
-    artifacts = trace(file)
-    check, common = Check(), common_facts(artifacts)
-    subject = find_subject(file, artifacts)
-    parts = []
-    for number, stage in enumerate(stages(artifacts), 1):
-        shards = sum(one.is_shard for one in stage.artifacts)
-        does = known.does if (known := STAGES.get(stage.script)) else shown(stage.artifacts[0].path)
-        title = f"{number}. {stage.script}{f' ({shards} shards)' if shards > 1 else ''}: {does}"
-        parts.append(paragraph(title, stage_rows(stage, check, common), width))
-    if common:
-        parts.append(paragraph("The same for all stages", list(common.items()), width))
-    if photos := photographs(artifacts, subject, check):
-        parts.append(paragraph("Photographs", photos, width))
-    about = headline(file, artifacts[0], subject, check)
-    verdict = "Everything behind it is as it was."
-    if count := len(check.problems):
-        files = "1 file is not as it was" if count == 1 else f"{count} files are not as they were"
-        verdict = f"{files}: see CHANGED and MISSING below."
-    print("\n\n".join([paragraph(f"{about} {verdict}", [], width), *parts]))
-
-
-if __name__ == "__main__":
-    parser = make_parser(__doc__)
-    parser.add_argument("path", type=Path, help="any file below an experiment's folder")
-    run(main, parser)

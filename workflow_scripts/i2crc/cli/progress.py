@@ -1,4 +1,4 @@
-"""Show how a run stands, also while it is at work or after it died, from its results alone."""
+"""Show how far a run is, while it runs or after it ended, from the files of its results."""
 
 import argparse
 import sys
@@ -17,9 +17,7 @@ from i2crc.cli.run_state import (
     StageState,
     read_stages,
 )
-from i2crc.runtime.parser import make_parser, run
 from i2crc.runtime.progress import DONE, FAILED, STOPPED, clock
-from i2crc.runtime.signals import Stopped
 
 HEADER = (
     "stage", "done", "running", "failed", "stopped", "waiting", "progress", "images/s", "ETA",
@@ -28,8 +26,56 @@ LINE_LENGTH = 160
 CLEAR = "\033[H\033[2J\033[3J"
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this sub-command."""
+    parser.add_argument("folder", type=Path, help="RESULTS/EXPERIMENT, as results/demo")
+    parser.add_argument(
+        "--watch", type=positive, metavar="SECONDS", help="show it again and again, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--patience",
+        type=positive,
+        default=5,
+        metavar="MINUTES",
+        help="how long a job on another machine may write nothing and count as running "
+        "(default: %(default)s)",
+    )
+
+
+def positive(text: str) -> float:
+    """Return the number of an option; raise ValueError unless it is above 0 and finite."""
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise ValueError
+    return number
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the state of a run, with --watch until a signal ends it."""
+    patience = 60 * arguments.patience
+    shown = report(arguments.folder, patience)
+    if arguments.watch is None:
+        print(shown)
+        return
+    while True:
+        clear = CLEAR if sys.stdout.isatty() else ""
+        print(f"{clear}{arguments.folder} {datetime.now():%H:%M:%S}\n{shown}\n", flush=True)
+        time.sleep(arguments.watch)
+        shown = report(arguments.folder, patience)
+
+
+def report(folder: Path, patience: float) -> str:
+    """Return the table and the notes of a run.
+
+    patience: seconds without a written byte after which a job on another machine counts as dead.
+    """
+    stages = read_stages(folder, patience)
+    lines = notes(stages)
+    return "\n".join(table(stages) + [""] * bool(lines) + lines)
+
+
 def table(stages: Sequence[StageState]) -> list[str]:
-    """The lines of the table: a column is as wide as its widest cell."""
+    """Return the lines of the table, a header and one for each stage."""
     rows = [HEADER, *map(cells, stages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -42,11 +88,11 @@ def table(stages: Sequence[StageState]) -> list[str]:
 
 
 def cells(stage: StageState) -> tuple[str, ...]:
-    """The row of a stage; `-` is what cannot be known."""
+    """Return the row of a stage; `-` means unknown."""
     states = [(DONE,), (RUNNING,), (FAILED,), (STOPPED, SILENT), (WAITING,)]
     jobs = [str(stage.count(*each)) if stage.jobs else "-" for each in states]
     if jobs[-1] == "0" and stage.rule not in {**SHARDED, **TRAININGS}:
-        jobs[-1] = "-"  # of other rules, what is to come leaves no trace
+        jobs[-1] = "-"  # the files do not say how many jobs of other rules are to come
     rate, left = stage.images_per_second, stage.seconds_left
     return (
         printable(stage.name),
@@ -58,28 +104,28 @@ def cells(stage: StageState) -> tuple[str, ...]:
 
 
 def progress(stage: StageState) -> str:
-    """How many images or iterations are done, of how many."""
+    """Return how many images or iterations are done, of how many."""
     if stage.done is None or stage.total is None:
         return "-"
     return f"{stage.done} of {stage.total} {'iterations' if stage.rule in TRAININGS else 'images'}"
 
 
 def notes(stages: Sequence[StageState]) -> list[str]:
-    """A line for each job that failed, was stopped, or shows no sign of life: its log, and why."""
+    """Return a line with log and reason for each job that failed, was stopped or seems dead."""
     jobs = [job for stage in stages for job in stage.jobs]
     parts = [(word(job), str(job.log), job.line[:LINE_LENGTH]) for job in jobs if word(job)]
     return [printable(": ".join(filter(None, each))) for each in parts]
 
 
 def word(job: JobState) -> str:
-    """What is to be said of a job; nothing of one that needs no attention."""
+    """Return what happened to a job; empty if it needs no attention."""
     if job.state == SILENT:
         return f"no sign of life since {spell(job.quiet)}"
     return job.state if job.state in (FAILED, STOPPED) else ""
 
 
 def spell(seconds: float | None) -> str:
-    """A time in its largest whole unit."""
+    """Return a time in its largest whole unit."""
     if seconds is None:
         return "an unknown time"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -89,50 +135,5 @@ def spell(seconds: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """A name, or a line of a log, without what would steer the terminal."""
+    """Return a text without characters that would control the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def report(folder: Path, patience: float) -> str:
-    """All that is shown. patience: seconds."""
-    stages = read_stages(folder, patience)
-    told = notes(stages)
-    return "\n".join(table(stages) + [""] * bool(told) + told)
-
-
-def positive(text: str) -> float:
-    """A number above 0, of an option."""
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise ValueError
-    return number
-
-
-def main(arguments: argparse.Namespace) -> None:
-    patience = 60 * arguments.patience
-    shown = report(arguments.folder, patience)
-    if arguments.watch is None:
-        print(shown)
-        return
-    try:
-        while True:
-            clear = CLEAR if sys.stdout.isatty() else ""
-            print(f"{clear}{arguments.folder} {datetime.now():%H:%M:%S}\n{shown}\n", flush=True)
-            time.sleep(arguments.watch)
-            shown = report(arguments.folder, patience)
-    except Stopped:
-        pass  # as every watch ends
-
-
-if __name__ == "__main__":
-    parser = make_parser(__doc__)
-    parser.add_argument("folder", type=Path, help="RESULTS/EXPERIMENT, as results/demo")
-    parser.add_argument("--watch", type=positive, metavar="SECONDS", help="show it again and again")
-    parser.add_argument(
-        "--patience",
-        type=positive,
-        default=5,
-        metavar="MINUTES",
-        help="how long a job on another machine may write nothing and count as running",
-    )
-    run(main, parser)

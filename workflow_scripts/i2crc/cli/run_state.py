@@ -1,11 +1,13 @@
-"""How a run stands, from the files of its results alone: its jobs, stage by stage.
+"""The state of a run, stage by stage and job by job, from the files of its results.
 
-A job is known by its log (`logs/RULE/.../NAME.log`) and the lock beside it. Nothing is written, and
-what is half-written, damaged, or vanishes meanwhile counts as not there.
+A job is known by its log (`logs/RULE/.../NAME.log`) and the lock beside it. Nothing is written.
+Files that are half-written or damaged, or vanish meanwhile, are ignored.
 """
 
+import fcntl
 import json
 import os
+import platform
 import re
 import time
 from collections import defaultdict
@@ -14,39 +16,41 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from i2crc.artifacts.journal import journal_ids
 from i2crc.artifacts.stages import PIPELINE, STAGES
 from i2crc.runtime.errors import FileError
-from i2crc.runtime.locks import is_held
 from i2crc.runtime.log import lock_of
 from i2crc.runtime.progress import DONE, Pace, read_log
 
-# How a job stands that has not ended; SILENT: it began, but shows no sign of life. Else as job_log
-# says: DONE, FAILED, STOPPED.
+# The state of a job that has not ended; SILENT: it began, but shows no sign of life. Jobs that
+# have ended are DONE, FAILED or STOPPED (runtime.progress).
 RUNNING, SILENT, WAITING = "running", "silent", "waiting"
 FIRST = (
     "render_demo", "prepare_data", "download_saliency", "check_leaks", "preflight",
     "preflight_published", "fetch_checkpoint",
 )  # fmt: skip
 ORDER = (*FIRST, *PIPELINE)
-# Where the rules that run in shards leave their manifests, and trainings their weights.
+# Rule -> the folder of its manifests (rules that run in shards), or of its weights (trainings).
 SHARDED = {stage.name: stage.output for stage in STAGES.values() if stage.sharded}
 TRAININGS = {stage.name: stage.output for stage in STAGES.values() if stage.training}
 SPLITS = ("train", "val", "test")
 SHARD = re.compile(r"[1-9]\d{0,3}-of-([1-9]\d{0,3})", re.ASCII)
-# A log, or the lock of one.
+# The name of a log, or of its lock.
 LOG = re.compile(r"([^.].*\.log)|\.([^.].*\.log)\.lock", re.DOTALL)
 TAIL_BYTES = 2**16
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
 class JobState:
-    """A job: its log, how it stands, and how far it is; None where that is not known.
+    """The state and progress of a job; None means unknown.
 
-    `quiet` are the seconds since it last wrote; `line` is its error or the last line of its log,
-    `pace` the last that the log says of it. `done` of `total` are images, or iterations of a
-    training.
+    `quiet` is the time in seconds since the job last wrote. `line` is its error, or the last line
+    of its log. `pace` is the last one in its log. `done` and `total` count images, or iterations
+    of a training.
     """
 
     log: Path
@@ -62,23 +66,23 @@ class JobState:
 
 @dataclass(frozen=True)
 class StageState:
-    """The jobs of a rule, or of one round and split of it: those below one folder of the logs."""
+    """The jobs of a rule, or of one round and split of it, whose logs are in one folder."""
 
     name: str
     jobs: list[JobState]
 
     @property
     def rule(self) -> str:
-        """The rule whose jobs these are."""
+        """The rule of the jobs."""
         return self.name.split("/")[0]
 
     def count(self, *states: str) -> int:
-        """How many jobs stand so."""
+        """Return the number of jobs in one of these states."""
         return sum(job.state in states for job in self.jobs)
 
     @property
     def done(self) -> int | None:
-        """Images or iterations done."""
+        """Images or iterations that are done."""
         return _sum(job.done for job in self.jobs)
 
     @property
@@ -88,37 +92,38 @@ class StageState:
 
     @property
     def images_per_second(self) -> float | None:
-        """Images/s of the jobs that run, as far as they have told."""
+        """Images/s of all running jobs whose log says so."""
         return _sum(job.images_per_second for job in self.jobs if job.images_per_second)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the end of the training, or the last image at the pace of the jobs that run now."""
+        """Seconds until the last iteration or image, at the pace of the jobs that run now."""
         if self.rule in TRAININGS:
             return _sum(job.seconds_left for job in self.jobs)
-        if None in (self.done, self.total, self.images_per_second):
-            return None
-        return (self.total - self.done) / self.images_per_second
+        done, total, rate = self.done, self.total, self.images_per_second
+        return None if done is None or total is None or rate is None else (total - done) / rate
 
 
-def _sum(numbers: Iterable[float | None]) -> float | None:
+def _sum(numbers: Iterable[Number | None]) -> Number | None:
+    """Return the sum of at least one number; None if one of them is unknown."""
     found = list(numbers)
-    return sum(found) if found and None not in found else None
+    known = [number for number in found if number is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(found) else None
 
 
 def read_stages(folder: Path, patience: float) -> list[StageState]:
-    """The stages of the run whose results are in `folder`, in the order of the pipeline.
+    """Return the stages of the run whose results are in `folder`, in the order of the pipeline.
 
-    Where it cannot be seen whether a job holds its lock, what it wrote in the last `patience`
-    seconds is its sign of life.
+    If this machine cannot see whether a job holds its lock, the job counts as running if it wrote
+    something in the last `patience` seconds. Raise FileError if the folder holds no run.
     """
     run = _RunFiles(folder, patience)
     begun = [n for n, name in enumerate(PIPELINE) if name in run.logs or run.output(name).exists()]
     if not (run.logs or run.shards or begun):
         raise FileError(
             folder,
-            "no run has left anything here",
-            "give the folder RESULTS/EXPERIMENT of one that has begun, as results/demo",
+            "no run wrote anything here",
+            "give the folder RESULTS/EXPERIMENT of a run that has begun, as results/demo",
         )
     to_come = filter(run.may_come, PIPELINE[max(begun, default=-1) + 1 :])
     names = {*run.logs, *(PIPELINE[n] for n in begun), *to_come}
@@ -126,7 +131,7 @@ def read_stages(folder: Path, patience: float) -> list[StageState]:
 
 
 def _place(stage: str) -> tuple[int, int, str]:
-    """What stages are sorted by."""
+    """Return the sort key of a stage."""
     rules, rule = list(STAGES), stage.split("/")[0]
     return (
         ORDER.index(stage) if stage in ORDER else len(ORDER),
@@ -144,10 +149,13 @@ class _RunFiles:
         self.logs: dict[str, set[Path]] = defaultdict(set)
         for log in logs:
             self.logs[self._stage_of(log)].add(log)
-        # Where the number of shards was changed, those of before are still there.
-        shards = [path for path in (*logs, *_files(folder / "data")) if SHARD.fullmatch(path.stem)]
-        newest = max(shards, key=_written, default=None)
-        count = int(SHARD.fullmatch(newest.stem)[1]) if newest else 0
+        # If the number of shards was changed, the files of the earlier number are still there.
+        counts = {
+            path: int(found[1])
+            for path in (*logs, *_files(folder / "data"))
+            if (found := SHARD.fullmatch(path.stem))
+        }
+        count = counts[max(counts, key=_written)] if counts else 0
         self.shards = [f"{number}-of-{count}" for number in range(1, count + 1)]
 
     def _stage_of(self, log: Path) -> str:
@@ -159,24 +167,24 @@ class _RunFiles:
         return name.parts[0]
 
     def output(self, stage: str) -> Path:
-        """The folder of what a training, or a stage that runs in shards, makes."""
+        """Return the folder of the outputs of a training, or of a stage that runs in shards."""
         rule, *rest = stage.split("/")
         return self.folder.joinpath({**SHARDED, **TRAININGS}[rule], *rest)
 
     def index(self, stage: str, shard: str) -> Path:
-        """The file that lists the images of a shard."""
+        """Return the file that lists the images of a shard."""
         split = stage.split("/")[-1]
         return self.folder / "data" / (split if split in SPLITS else "train") / f"{shard}.json"
 
     def may_come(self, stage: str) -> bool:
-        """Whether a stage that has not begun is to come: not without a list of its images."""
+        """Return whether a stage that has not begun may run: only if its images are listed."""
         if stage.split("/")[0] in TRAININGS or not self.shards:
             return True
         first = self.shards[0]
         return self.index(stage, first).exists() or not self.index("infer_cam", first).exists()
 
     def jobs(self, stage: str) -> list[JobState]:
-        """The jobs of a stage, those to come as far as they are known."""
+        """Return the jobs of a stage, with those to come as far as they are known."""
         rule = stage.split("/")[0]
         if rule in TRAININGS:
             return [self._training(stage)]
@@ -210,18 +218,18 @@ class _RunFiles:
         elif pace and job.state != WAITING:
             done = pace.done
         else:
-            # Until the job has looked which of these are still right.
+            # Images that the job has not checked yet.
             done = len(journal_ids(journal) & (images or set()))
         job = replace(job, done=done if total is None or done is None else min(done, total))
         rate = pace.images_per_second if pace and self._is_at_work(job) else None
         return replace(job, total=total, images_per_second=rate)
 
     def _is_at_work(self, job: JobState) -> bool:
-        """Whether a job runs, and wrote lately; of one that hangs, the pace says nothing."""
+        """Return whether a job runs and wrote lately; the pace of one that hangs is outdated."""
         return job.state == RUNNING and job.quiet is not None and job.quiet < self.patience
 
     def _job(self, log: Path, made: bool | None, journal: Path | None = None) -> JobState:
-        """A job by its log. made: whether what it makes is there; None where that is not known."""
+        """Return a job by its log. made: whether its output is there; None if unknown."""
         text = _tail(log)
         found = read_log(text or "")
         written = max(_written(path) for path in (log, journal) if path)
@@ -234,7 +242,7 @@ class _RunFiles:
     ) -> str:
         if end is not None:
             return WAITING if end == DONE and made is False else end
-        held = is_held(lock_of(log))
+        held = _is_held(lock_of(log))
         if held:
             return RUNNING
         if made:
@@ -245,7 +253,7 @@ class _RunFiles:
         return RUNNING if alive else SILENT
 
     def _was_measured(self, log: Path) -> bool | None:
-        """Whether Snakemake has measured a job to its end, after its log; None: nobody knows."""
+        """Return True if the benchmark of a job is newer than its log; None: unknown."""
         table = self.folder / "benchmarks" / log.relative_to(self.folder / "logs")
         return _written(table.with_suffix(".tsv")) >= max(_written(log), 1.0) or None
 
@@ -255,14 +263,28 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in names)
 
 
+def _is_held(lock: Path) -> bool | None:
+    """Return whether a process holds a lock; None if this machine cannot see it."""
+    try:
+        with open(lock) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            holder = file.read()
+    except BlockingIOError:
+        return True
+    except (OSError, ValueError):
+        return None
+    # A lock that another machine holds may look free from here.
+    return False if f" on {platform.node()} (since " in holder else None
+
+
 def _log_of(path: Path) -> Path | None:
-    """The log that a file is, or is the lock of."""
+    """Return the log that a file is, or is the lock of; None for other files."""
     found = LOG.fullmatch(path.name)
     return path.with_name(found[1] or found[2]) if found else None
 
 
 def _written(path: Path) -> float:
-    """When a file was last written, in seconds since 1970; 0 where there is none."""
+    """Return when a file was last written, in seconds since 1970; 0 if there is none."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -270,7 +292,7 @@ def _written(path: Path) -> float:
 
 
 def _tail(path: Path) -> str | None:
-    """The end of a text file; None where there is none."""
+    """Return the end of a text file; None if there is none."""
     try:
         if not path.is_file():
             return None
@@ -283,7 +305,7 @@ def _tail(path: Path) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _image_ids(index: Path, _: float) -> frozenset[str] | None:
-    """The images that an index lists; None where it does not say. Read anew when written anew."""
+    """Return the ids of an index's images; None if it is damaged. `_` is its time of writing."""
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         return frozenset(str(entry["id"]) for entry in json.loads(index.read_bytes())["images"])
     return None

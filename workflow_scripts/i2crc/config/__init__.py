@@ -1,1 +1,1 @@
-"""The one typed description of all settings, and how it is read."""
+"""The one typed description of all settings, and reading it from files."""

@@ -1,4 +1,4 @@
-"""Read and validate a configuration: YAML, presets, messages that name the key and the remedy."""
+"""Read a configuration from YAML, apply its preset, validate it, and explain errors."""
 
 import difflib
 import reprlib
@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from i2crc.config.schema import PATTERNS, QUOTES, Config
 from i2crc.runtime.errors import InputError
 
-# What `paper` sets differently from the defaults above; METHOD.md's numbers in comments.
+# Preset -> the settings that differ from the defaults. The comments are numbers of METHOD.md.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
@@ -26,13 +24,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def load_config(values: dict[str, Any], source: str) -> Config:
-    """Validate `values` on top of their preset.
+    """Return the configuration of `values`, which override those of their preset.
 
-    `source` names the file for the messages. Raises InputError with one line per problem: the key,
-    what is wrong, and for an unknown key the nearest one that exists.
+    `source` is the name of the file, for messages. Raise InputError with one line per problem: the
+    key, what is wrong, and for an unknown key the nearest valid one.
     """
     preset = PRESETS.get(str(values.get("preset")), {})
-    # Onto the complete defaults, so that naming one key of a section keeps the section's others.
+    # Start from the defaults, so that a section that sets one key keeps the others.
     complete = _merge(_merge(Config().model_dump(), preset), values)
     try:
         return Config.model_validate(complete)
@@ -44,15 +42,18 @@ def load_config(values: dict[str, Any], source: str) -> Config:
 def load_run_config(
     values: dict[str, Any], files: Sequence[str | Path], options: Mapping[str, Any]
 ) -> Config:
-    """Return the configuration that Snakemake merged from `files` and the `options` of --config."""
+    """Return the configuration that Snakemake merged from `files` and the `options` of --config.
+
+    Raise InputError as `load_config` does, and for a file with a key that is given twice.
+    """
     for file in files:
-        read_yaml(Path(file))  # Snakemake itself lets the last of two equal keys win
+        read_yaml(Path(file))  # Snakemake would silently use the last of two equal keys
     sources = [*map(str, files), *(["--config"] if options else [])]
     return load_config(values, " + ".join(sources))
 
 
 def read_config(path: Path) -> Config:
-    """Read and validate one YAML file."""
+    """Return the configuration in a YAML file; raise InputError if it is not valid."""
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
@@ -60,15 +61,20 @@ def read_config(path: Path) -> Config:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML (or JSON) file; no tag runs code, and a key given twice is refused."""
+    """Return the content of a YAML or JSON file, without running code of tags in it.
+
+    Raise InputError if it cannot be read or a key is given twice.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend that first") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); correct the path or its permissions"
+        ) from error
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise InputError(f"{path}: {line}not readable as YAML: {error.problem}") from error
-    # The others are what yaml's own constructors raise on tags that lie, such as `!!int x`.
+    # PyYAML raises the others for tags that do not fit their value, such as `!!int x`.
     except (
         yaml.YAMLError,
         ValueError,
@@ -81,7 +87,7 @@ def read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses a mapping in which YAML would let the last of two values win."""
+    """A loader that refuses a key given twice; YAML would silently use the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         known = set()
@@ -98,15 +104,19 @@ class _Loader(yaml.SafeLoader):
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return nested settings with those of `above` in place of those of `below`."""
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        # Snakemake hands a `null` of --config over as text.
-        merged[key] = _merge(merged[key], value) if both else None if value == "null" else value
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            # Snakemake passes a `null` of --config as text.
+            merged[key] = None if value == "null" else value
     return merged
 
 
 def _explain(problem: Any) -> str:
+    """Return one of pydantic's errors as a line for the user."""
     path = _short(".".join(str(part) for part in problem["loc"]))
     if problem["type"] == "extra_forbidden":
         *parents, key = problem["loc"]
@@ -130,6 +140,7 @@ def _short(text: str, length: int = 200) -> str:
 
 
 def _keys_at(parents: list[Any]) -> list[str]:
+    """Return the valid keys of a section, given the keys that lead to it."""
     model: Any = Config
     for part in parents:
         model = model.model_fields[part].annotation

@@ -1,4 +1,4 @@
-"""The one typed description of all settings: defaults, presets, validation, documentation."""
+"""The one typed description of all settings: types, defaults, limits, documentation."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -18,22 +18,12 @@ from pydantic_core import PydanticCustomError
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.errors import InputError
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-def _from_text(value: Any) -> Any:
-    # Snakemake hands the numbers of a nested --config over as text, which Literal would refuse.
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
-
-
-OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_from_text)]
-# Snakemake would take braces in a path for a wildcard, a script a leading - for an option.
+# Snakemake takes braces in a path for a wildcard, a script takes a leading - for an option.
 PATH = r"^([^{}~\-][^{}]*)?$"
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 CLASS_NAME = r"^\S(.*\S)?$"
 DIGEST = r"^([0-9a-f]{64})?$"
-# What a value has to be, in the words of a message.
+# Pattern of a text -> what the text must be, in the words of a message.
 PATTERNS = {
     PATH: "expected a path without braces that does not begin with - or ~",
     NAME: "expected letters, digits, `.`, `_` and `-`, with no `.` or `-` at the beginning",
@@ -45,10 +35,14 @@ QUOTES = (
     "and names in quotes"
 )
 PASSWORD = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def refuse_password(source: str) -> str:
-    """Refuse an address with a user's name or password: it would stand in logs and manifests."""
+    """Return an address unchanged; raise InputError if it has a user name or password.
+
+    They would get into logs and manifests.
+    """
     if PASSWORD.match(source):
         raise InputError(
             "an address with a user name or password in it would stand in logs, manifests and the "
@@ -57,18 +51,26 @@ def refuse_password(source: str) -> str:
     return source
 
 
-def _from_shell(value: str) -> str:
+def _without_secrets(source: str) -> str:
+    """Return an address with its query hidden; refuse a password in it."""
     try:
-        return hide(refuse_password(value))
+        return hide(refuse_password(source))
     except InputError as error:
         raise PydanticCustomError("secret", "{why}", {"why": str(error)}) from None
 
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-Source = Annotated[str, AfterValidator(_from_shell), Field(pattern=PATH)]
-ClassName = Annotated[str, Field(pattern=CLASS_NAME)]
+def _number_from_text(value: Any) -> Any:
+    # Snakemake passes the numbers of a nested --config as text, which Literal would refuse.
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0)]
 Grey = Annotated[int, Field(ge=0, le=255)]
+OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
+Source = Annotated[str, AfterValidator(_without_secrets), Field(pattern=PATH)]
+ClassName = Annotated[str, Field(pattern=CLASS_NAME)]
 Sha256 = Annotated[str, Field(pattern=DIGEST)]
 
 
@@ -79,11 +81,11 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what pydantic or a shell would take for something else than the user meant."""
+    def _refuse_ambiguous(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse values that pydantic or a shell would understand differently than the user."""
         items = value if isinstance(value, list) else [value]
-        meant = cls.model_fields[str(info.field_name)].annotation
-        if meant is not bool and any(isinstance(item, bool) for item in items):
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if wanted is not bool and any(isinstance(item, bool) for item in items):
             raise PydanticCustomError("truth_value", QUOTES)
         if any(isinstance(item, str) and CONTROL.search(item) for item in items):
             raise PydanticCustomError("control", "control characters and line breaks are refused")
@@ -91,12 +93,12 @@ class Section(BaseModel):
 
 
 def setting(default: Any, description: str, **constraints: Any) -> Any:
-    """A described setting with its default."""
+    """Return a field with a default, a description for CONFIG.md, and limits."""
     return Field(default, description=description, **constraints)
 
 
 class Demo(Section):
-    """The data set that the pipeline draws itself."""
+    """The data set that the pipeline draws if dataset.root is empty."""
 
     train: Positive = setting(240, "training images to draw")
     val: Positive = setting(80, "validation images to draw")
@@ -107,7 +109,8 @@ class Dataset(Section):
     """An image folder, label lists, class names and, to score, a mask folder."""
 
     name: str = setting(
-        "", "the data set's name; weights that have seen masks of a set of this name are refused"
+        "",
+        "name of the data set; weights that have seen its masks are refused",
     )
     root: str = setting(
         "", "data set folder (VOC layout); empty: the embedded demo is drawn", pattern=PATH
@@ -131,18 +134,16 @@ class Dataset(Section):
     )
     labels_from: Literal["list", "masks"] = setting(
         "list",
-        "where image-level labels come from: the list, or, declared so, the classes in the masks",
+        "where image-level labels come from: the list, or the classes in the masks",
     )
     max_pixels: int = setting(
         16_000_000,
-        "larger photographs are refused; with 20 classes the dense CRF takes about 1.1 kB of "
-        "memory a pixel, in each of its workers",
+        "larger photographs are refused; with 20 classes the dense CRF needs about 1.1 kB of "
+        "memory per pixel, in each of its workers",
         ge=1,
         le=1 << 27,
     )
-    limit: int | None = setting(
-        None, "use only the first N images of each list (to try things out)", ge=1
-    )
+    limit: int | None = setting(None, "use only the first N images of each list, for a trial", ge=1)
     demo: Demo = Demo()
 
     @model_validator(mode="after")
@@ -158,11 +159,11 @@ class Saliency(Section):
 
     source: Source = setting(
         "",
-        "http(s)://, s3:// or file:// archive (tar.gz, zip), or a folder; empty: `saliency` below "
-        "dataset.root (the demo: its archive)",
+        "http(s)://, s3:// or file:// archive (tar.gz, zip), or a folder; empty: the folder "
+        "`saliency` below dataset.root (the demo: its own archive)",
     )
     sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
-    retries: int = setting(5, "attempts after a failed transfer", ge=0)
+    retries: int = setting(5, "tries after a failed transfer", ge=0)
 
 
 class Weights(Section):
@@ -170,7 +171,7 @@ class Weights(Section):
 
     source: Literal["random", "torchvision", "timm", "file", "package"] = setting(
         "torchvision",
-        "random, torchvision, timm, file (.safetensors, .pth), or a package that carries them",
+        "random, torchvision, timm, file (.safetensors, .pth), or a package that contains them",
     )
     name: str = setting(
         "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
@@ -186,8 +187,8 @@ class Optimizer(Section):
 
     name: Literal["sgd", "adamw"] = setting("sgd", "sgd or adamw")
     learning_rate: float = setting(1e-3, "learning rate of the backbone's weights", gt=0)
-    head_factor: float = setting(10.0, "learning rate of the head over the backbone's", gt=0)
-    bias_factor: float = setting(2.0, "learning rate of biases over their weights'", gt=0)
+    head_factor: float = setting(10.0, "learning rate of the head / that of the backbone", gt=0)
+    bias_factor: float = setting(2.0, "learning rate of biases / that of their weights", gt=0)
     momentum: Fraction = setting(0.9, "momentum (sgd)")
     nesterov: bool = setting(True, "Nesterov momentum (sgd)")
     weight_decay: float = setting(5e-4, "weight decay of every parameter", ge=0)
@@ -224,7 +225,7 @@ class Training(Section):
         "train", "train, or freeze the running statistics"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
-        "auto", "auto: bf16 where a GPU has it, fp16 on older GPUs, fp32 on the CPU"
+        "auto", "auto: bf16 if the GPU supports it, fp16 on older GPUs, fp32 on the CPU"
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -250,7 +251,9 @@ class Classifier(Training):
     )
     flip: bool = setting(False, "mirror half of the images")
     epochs: Positive = setting(30, "passes over the training list")
-    max_iterations: int | None = setting(None, "stop after this many iterations all the same", ge=1)
+    max_iterations: int | None = setting(
+        None, "stop after this many iterations at the latest", ge=1
+    )
     relation_losses: RelationLosses = RelationLosses()
 
     @model_validator(mode="after")
@@ -357,7 +360,7 @@ class Crf(Section):
 
 
 class Sweeps(Section):
-    """Values that the threshold sweeps try on the training images, beside the configured one."""
+    """Values that the threshold sweeps try on the training images, besides the configured one."""
 
     cam_background: list[Fraction] = setting(
         [round(0.05 * n, 2) for n in range(1, 17)], "background score of a CAM"
@@ -394,7 +397,7 @@ class Evaluation(Section):
         3, "pseudo labels equal to the ground truth on more images than this: error", ge=0
     )
     allow_leaks: bool = setting(
-        False, "go on where ground truth leaks into training, with a banner over every table"
+        False, "continue if ground truth leaks into training; every table then shows a warning"
     )
     sheet_images: Positive = setting(4, "images of each kind (best, median, worst) in the report")
     submission: Literal["crf", "prediction"] = setting(
@@ -405,9 +408,7 @@ class Evaluation(Section):
 class Compare(Section):
     """Experiments to compare (target compare)."""
 
-    experiments: list[str] = setting(
-        [], "folders of the results to compare; the first is what the others are compared with"
-    )
+    experiments: list[str] = setting([], "result folders to compare; the first one is the baseline")
 
 
 class Checkpoint(Section):
@@ -421,18 +422,18 @@ class Checkpoint(Section):
 
 
 class Runtime(Section):
-    """How it runs; nothing here changes a result or makes a stage stale."""
+    """How a run uses the machine; nothing here changes a result or makes a stage stale."""
 
     training_threads: Positive = setting(
         16,
-        "CPU threads of a training, at most the cores given (with deterministic: as many, always)",
+        "CPU threads of a training, at most the given cores (deterministic: exactly this many)",
     )
     inference_threads: Positive = setting(
-        4, "CPU threads of an inference shard, at most the cores given"
+        4, "CPU threads of an inference shard, at most the given cores"
     )
-    gpus: Positive = setting(1, "GPUs of a training, as far as the run has them")
+    gpus: Positive = setting(1, "GPUs of a training, at most those of the run")
     nodes: Positive = setting(
-        1, "nodes of a training, in SLURM alone: each has an equal part of `gpus`"
+        1, "nodes of a training (only with SLURM); each gets an equal part of `gpus`"
     )
     workers: int = setting(1, "data-loading processes of a training (0: none)", ge=0)
     log_seconds: float = setting(15.0, "seconds between two log lines of a training", gt=0)
@@ -445,7 +446,7 @@ class Runtime(Section):
     cache: str = setting(
         "",
         "folder that experiments, clones and users may share: archives and checkpoints with a "
-        "`sha256`, pretrained weights, what decoding images has found; empty: each has its own",
+        "`sha256`, pretrained weights, facts about decoded images; empty: each has its own",
         pattern=PATH,
     )
 
@@ -460,10 +461,10 @@ class Runtime(Section):
 
 
 class Config(Section):
-    """Everything a run is told."""
+    """All settings of a run."""
 
     preset: Literal["default", "paper"] = setting(
-        "default", "default: what we would use; paper: the published computation to the letter"
+        "default", "default: what we recommend; paper: exactly the published computation"
     )
     experiment: str = setting(
         "demo", "name of the folder below results", pattern=NAME, max_length=100
@@ -472,7 +473,7 @@ class Config(Section):
     seed: int = setting(0, "seed of everything random", ge=0)
     deterministic: bool = setting(
         False,
-        "the same bits again: deterministic GPU kernels and a fixed number of CPU threads (slower)",
+        "bitwise reproducible: deterministic GPU kernels, a fixed number of CPU threads (slower)",
     )
     shards: Positive = setting(4, "parts into which per-image stages are split", le=10_000)
     dataset: Dataset = Dataset()

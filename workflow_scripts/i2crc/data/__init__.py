@@ -1,1 +1,1 @@
-"""Data sets: index, lists, the one image decoder, transforms, saliency maps, the drawn demo."""
+"""Data sets: lists, index, images and their decoder, transforms, saliency maps, the drawn demo."""

@@ -1,11 +1,10 @@
-"""Build the index of a split: read its list, decode its photographs and masks, gather all problems."""
+"""Build the index of a split: read its list, decode photographs and masks, collect all problems."""
 
-import functools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +16,18 @@ from i2crc.data.label_lists import ListRow, read_label_list, read_text
 from i2crc.runtime.errors import FileError, Problem
 from i2crc.runtime.parallel import map_in_order
 
+# Whether labels come from masks -> the remedy for a training image without a class.
+NO_CLASS = {
+    False: "give its classes in the list, or take it out",
+    True: "its mask shows none: correct it, or take the image out of the list",
+}
+
 
 def class_names(root: Path, dataset: Dataset) -> list[str]:
-    """The foreground classes: those of the settings, else the lines of `classes.txt` in `root`."""
+    """Return the foreground classes: those of the settings, else the lines of root/classes.txt.
+
+    Raise FileError if there are none, or if a name comes twice.
+    """
     if dataset.classes:
         return dataset.classes
     file = root / "classes.txt"
@@ -39,22 +47,21 @@ def build_index(
     workers: int,
     cache: HashCache | None = None,
 ) -> Index:
-    """Index one split (`train`, `val` or `test`) of a VOC-layout folder, with all its problems.
+    """Return the index of a split ("train", "val" or "test") of a data set, with all its problems.
 
-    Every photograph and every mask is decoded, unless `cache` remembers it. Training images need
-    at least one class each. `classes` is None where their names are not known.
+    Every photograph and mask is decoded, unless `cache` remembers it. A training image needs at
+    least one class. `classes` is None if the class names are unknown. Raise FileError if the
+    settings name no list for the split.
     """
-    file = list_file(root, dataset, split)
-    rows, problems = read_label_list(file, classes)
+    rows, problems = read_label_list(list_file(root, dataset, split), classes)
     reader = _ImageReader(split, root, dataset, classes, cache or HashCache())
-    # Sorted, because the order of the lines means nothing: training batches are drawn by number.
+    # Batches are drawn by number, so the order of the lines must not matter.
     rows = sorted(rows[: dataset.limit], key=lambda row: row.id)
     folder = root / dataset.images
     if not folder.is_dir():
-        problems.append(
-            Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
-        )
-        return Index(split, classes or [], [], [row.id for row in rows], problems)
+        missing = Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
+        left_out = [row.id for row in rows]
+        return Index(split, classes or [], [], left_out, [*problems, missing])
     found = list(map_in_order(reader, rows, workers))
     entries = [one for one in found if isinstance(one, Entry)]
     left_out = [row.id for row, one in zip(rows, found, strict=True) if not isinstance(one, Entry)]
@@ -63,21 +70,24 @@ def build_index(
 
 
 def list_file(root: Path, dataset: Dataset, split: str) -> Path:
-    """The image list of a split."""
-    name = {"train": dataset.train_list, "val": dataset.val_list, "test": dataset.test_list}[split]
+    """Return the path of the image list of a split; raise FileError if the settings name none."""
+    name = getattr(dataset, f"{split}_list")
     if not name:
         raise FileError(f"dataset.{split}_list", "is empty", f"name the list of the {split} images")
     return root / name
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:
-    """The 0-based foreground classes of a (H, W) uint8 mask (0 background, 255 ignore)."""
+    """Return the sorted 0-based foreground classes of an (H, W) uint8 mask.
+
+    In the mask, 0 is background, n + 1 is class n and 255 is ignored.
+    """
     return [int(value) - 1 for value in np.unique(mask) if value not in (0, IGNORE)]
 
 
 @dataclass(frozen=True)
 class _ImageReader:
-    """Reads the photograph and the mask of a row: returns its entry, or its problems."""
+    """Reads the photograph and the mask of a row; returns its entry, or its problems."""
 
     split: str
     root: Path
@@ -87,65 +97,58 @@ class _ImageReader:
 
     def __call__(self, row: ListRow) -> Entry | list[Problem]:
         image = self.root / self.dataset.images / f"{row.id}{self.dataset.image_suffix}"
-        mask = self.root / self.dataset.masks / f"{row.id}.png" if self.dataset.masks else None
-        if mask is not None and not mask.is_file():
-            mask = None
-        from_masks = self.dataset.labels_from == "masks" and self.split != "test"
-        found: list[Problem] = []
-        photo = self._facts(image, "photo", self._photo, found)
-        label = self._facts(mask, "mask", self._mask, found) if mask else None
-        if mask and label:
-            found += self._unfit(mask, label, photo)
+        mask = self.root / self.dataset.masks / f"{row.id}.png"
+        has_mask = bool(self.dataset.masks) and mask.is_file()
+        from_mask = self.dataset.labels_from == "masks" and self.split != "test"
+        problems: list[Problem] = []
+        photo = label = None
+        try:
+            photo = self.cache.facts(image, "photo", self._look_at_photo)
+        except FileError as error:
+            problems.append(self._with_hint(image, error.problem))
+        if has_mask:
+            try:
+                label = self.cache.facts(mask, "mask", self._look_at_mask)
+                problems += self._mask_problems(mask, label, photo)
+            except FileError as error:
+                problems.append(error.problem)
+        elif from_mask:
+            problem = "missing, and dataset.labels_from is masks"
+            remedy = "add it, or take its image out of the list"
+            problems.append(Problem(str(mask), problem, remedy))
         classes = row.classes
-        if from_masks:
-            classes = label and label["classes"]
-            if mask is None:
-                found.append(
-                    Problem(
-                        f"{self.root / self.dataset.masks / row.id}.png",
-                        "missing, and dataset.labels_from is masks",
-                        "add it, or take its image out of the list",
-                    )
-                )
-        known = row.usable and self.classes is not None and (label or not from_masks)
-        if self.split == "train" and known and not classes:
-            found.append(
-                Problem(
-                    row.place, f"{row.id}: a training image without a class", NO_CLASS[from_masks]
-                )
-            )
-        if found or not photo or not row.usable:
-            return found
-        size = photo["width"], photo["height"]
+        if from_mask:
+            classes = label["classes"] if label else None
+        are_known = row.usable and self.classes is not None and not (from_mask and label is None)
+        if self.split == "train" and are_known and not classes:
+            problem = f"{row.id}: a training image without a class"
+            problems.append(Problem(row.place, problem, NO_CLASS[from_mask]))
+        if problems or photo is None or not row.usable:
+            return problems
         return Entry(
-            row.id,
-            str(image),
-            str(mask) if mask else None,
-            classes,
-            *size,
-            photo["sha256"],
-            label["sha256"] if label else None,
+            id=row.id,
+            image=str(image),
+            mask=str(mask) if has_mask else None,
+            classes=classes,
+            width=photo["width"],
+            height=photo["height"],
+            sha256=photo["sha256"],
+            mask_sha256=label["sha256"] if label else None,
         )
 
-    def _facts(self, path: Path, kind: str, look: Any, found: list[Problem]) -> FileFacts | None:
-        """The facts of a file, or None and one problem more."""
-        try:
-            return self.cache.facts(path, kind, look)
-        except FileError as error:
-            found.append(_hinted(error.problem) if kind == "photo" else error.problem)
-            return None
-
-    def _photo(self, path: Path) -> FileFacts:
+    def _look_at_photo(self, path: Path) -> FileFacts:
         width, height = read_photo(path, self.dataset.max_pixels).size
         return {"width": width, "height": height}
 
-    def _mask(self, path: Path) -> FileFacts:
+    def _look_at_mask(self, path: Path) -> FileFacts:
         mask = read_label(path, self.dataset.max_pixels)
         height, width = mask.shape
         return {"width": width, "height": height, "classes": classes_in_mask(mask)}
 
-    def _unfit(self, mask: Path, label: FileFacts, photo: FileFacts | None) -> Iterable[Problem]:
-        """What is wrong with a mask that is one, for its photograph and the classes."""
+    def _mask_problems(
+        self, mask: Path, label: FileFacts, photo: FileFacts | None
+    ) -> Iterator[Problem]:
+        """Yield what does not fit between a mask, its photograph and the classes."""
         size = label["width"], label["height"]
         if photo and size != (photo["width"], photo["height"]):
             yield Problem(
@@ -155,38 +158,32 @@ class _ImageReader:
                 ),
                 "give the mask of this photograph, of its size as displayed",
             )
-        classes = len(self.classes or [])
-        unknown = [c + 1 for c in label["classes"] if c >= classes]
-        if unknown and self.classes is not None:
+        if self.classes is None:
+            return
+        count = len(self.classes)
+        unknown = [c + 1 for c in label["classes"] if c >= count]
+        if unknown:
             yield Problem(
                 str(mask),
-                f"value {', '.join(map(str, unknown[:5]))}, but there are {classes} classes",
-                f"use 0 for background, 1 to {classes} for the classes, 255 for ignored pixels",
+                f"value {', '.join(map(str, unknown[:5]))}, but there are {count} classes",
+                f"use 0 for background, 1 to {count} for the classes, 255 for ignored pixels",
             )
 
+    def _with_hint(self, image: Path, problem: Problem) -> Problem:
+        """Return the problem of a photograph; if it is missing, name a file of similar name."""
+        near = None if image.exists() else self._photographs.get(_plain(image.stem))
+        if near is None:
+            return problem
+        remedy = f"{near!r} is there: rename it, correct the list, or set dataset.image_suffix"
+        return Problem(problem.file, problem.problem, remedy)
 
-# Whether labels come from masks -> how a training image gets a class.
-NO_CLASS = {
-    False: "give its classes in the list, or take it out",
-    True: "its mask shows none: correct it, or take the image out of the list",
-}
-
-
-def _hinted(problem: Problem) -> Problem:
-    """The problem of a missing photograph, with the file that was probably meant."""
-    path = Path(problem.file)
-    near = _names(path.parent).get(_plain(path.stem)) if not path.exists() else None
-    if near is None:
-        return problem
-    remedy = f"{near!r} is there: rename it, correct the list, or set dataset.image_suffix"
-    return Problem(problem.file, problem.problem, remedy)
-
-
-@functools.cache
-def _names(folder: Path) -> dict[str, str]:
-    """Files of a folder by what people take for their name."""
-    return {_plain(path.stem): path.name for path in folder.glob("*")}
+    @cached_property
+    def _photographs(self) -> dict[str, str]:
+        """The names of all photographs, by their name in plain form."""
+        folder = self.root / self.dataset.images
+        return {_plain(path.stem): path.name for path in folder.glob("*")}
 
 
 def _plain(name: str) -> str:
+    """Return a name without differences that people do not see."""
     return unicodedata.normalize("NFKC", name).casefold().strip()

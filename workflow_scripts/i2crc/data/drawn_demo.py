@@ -1,10 +1,5 @@
-"""The demo data set: drawn objects made of parts, with labels, masks and flawed saliency maps."""
+"""Draw the demo data set: photographs, labels, masks and flawed saliency maps."""
 
-# Every class has one telling part that no other class shares; the bodies draw their colours and
-# textures from one common range. A classifier's attention therefore settles on the telling part,
-# which is the gap between attention and mask that the pipeline exists to close.
-
-import colorsys
 import gzip
 import io
 import math
@@ -16,31 +11,35 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from i2crc.data.demo_objects import (
+    BUILDERS,
+    CLASS_NAMES,
+    Colour,
+    Part,
+    band,
+    box,
+    ellipse,
+    hsv,
+    rotation,
+    shade,
+)
 from i2crc.data.images import IGNORE, voc_palette
 from i2crc.runtime.atomic import digest_bytes, write_bytes
 from i2crc.runtime.errors import InputError
 
-CLASS_NAMES = ("fish", "house", "car", "flower", "bird", "cup")
 SUPERSAMPLING = 3
-SMALLEST_SIZE = 64
+SMALLEST_SIZE = 64  # pixels of an image side
+# The visible part of each thing, as a share of the image and of the whole thing.
 SMALLEST_AREA = 0.032
 SMALLEST_VISIBLE = 0.65
-
-Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One polygon: `points` float [n, 2] as (x, y), y downwards; `telling` marks a class's own."""
-
-    points: np.ndarray
-    colour: Colour
-    telling: bool = False
 
 
 @dataclass(frozen=True)
 class Thing:
-    """An object of class `label` (0-based); `parts` back to front, points in image sides."""
+    """An object of class `label` (0-based) in an image; `paint` is the colour of its body.
+
+    `parts` are in the order of drawing. Their points are fractions of the image side.
+    """
 
     label: int
     paint: Colour
@@ -49,174 +48,24 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """`image` uint8 [S, S, 3]; `mask` and `saliency` uint8 [S, S]; mask: 0, class + 1 or 255."""
+    """`image` is (S, S, 3) uint8; `mask` and `saliency` are (S, S) uint8.
+
+    In the mask, 0 is background, n + 1 is class n and 255 is ignored.
+    """
 
     image: np.ndarray
     mask: np.ndarray
     saliency: np.ndarray
 
 
-# Colours and outlines -----------------------------------------------------------------------------
-
-
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def shade(colour: Colour, factor: float) -> Colour:
-    red, green, blue = (min(255, round(factor * value)) for value in colour)
-    return red, green, blue
-
-
-def ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)
-    points = np.stack([rx * np.cos(angles), ry * np.sin(angles)], 1)
-    return points @ rotation(turn) + (x, y)
-
-
-def band(x: float, y: float, radius: float, width: float, start: float, end: float) -> np.ndarray:
-    """The part of a ring between two angles, as one polygon [40, 2]."""
-    angles = np.linspace(start, end, 20)
-    arc = np.stack([np.cos(angles), np.sin(angles)], 1)
-    return np.concatenate([radius * arc, (radius - width) * arc[::-1]]) + (x, y)
-
-
-def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-
-
-def polygon(*points: tuple[float, float]) -> np.ndarray:
-    return np.array(points)
-
-
-def rotation(angle: float) -> np.ndarray:
-    """The matrix that turns row vectors by `angle` radians."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return np.array([(cosine, sine), (-sine, cosine)])
-
-
-# The classes --------------------------------------------------------------------------------------
-# Each draws itself about the origin, roughly within [-1, 1], from back to front.
-
-WHITE, BLACK, GLASS = (245, 243, 236), (28, 26, 30), (178, 212, 228)
-
-
-def fish(paint: Colour) -> list[Part]:
-    fin = shade(paint, 0.75)
-    face = np.linspace(-1.2, 1.2, 24)
-    head = np.stack([0.78 * np.cos(face), 0.46 * np.sin(face)], 1)
-    return [
-        Part(polygon((-0.55, 0), (-1.1, -0.48), (-0.95, 0), (-1.1, 0.48)), fin),
-        Part(polygon((-0.35, -0.3), (-0.15, -0.68), (0.3, -0.35)), fin),
-        Part(polygon((-0.2, 0.35), (-0.2, 0.62), (0.15, 0.35)), fin),
-        Part(ellipse(0, 0, 0.78, 0.46), paint),
-        Part(ellipse(-0.1, 0.1, 0.2, 0.1, 0.4), fin),
-        Part(head, (242, 140, 40), telling=True),
-        Part(polygon((0.2, -0.42), (0.32, -0.42), (0.32, 0.42), (0.2, 0.42)), WHITE, telling=True),
-        Part(ellipse(0.5, -0.1, 0.13, 0.13), WHITE, telling=True),
-        Part(ellipse(0.53, -0.1, 0.07, 0.07), BLACK, telling=True),
-    ]
-
-
-def house(paint: Colour) -> list[Part]:
-    tiles = [
-        Part(box(-0.92 + slope, -0.25 - height, 0.92 - slope, -0.2 - height), (112, 36, 30), True)
-        for height, slope in ((0.08, 0.22), (0.22, 0.44), (0.36, 0.66))
-    ]
-    return [
-        Part(box(0.38, -0.75, 0.58, -0.3), shade(paint, 0.75)),
-        Part(box(-0.72, -0.18, 0.72, 0.78), paint),
-        Part(box(-0.14, 0.25, 0.18, 0.78), shade(paint, 0.55)),
-        Part(box(-0.54, 0.08, -0.28, 0.36), GLASS),
-        Part(box(0.32, 0.08, 0.58, 0.36), GLASS),
-        Part(polygon((-0.95, -0.16), (0, -0.76), (0.95, -0.16)), (190, 66, 48), telling=True),
-        *tiles,
-    ]
-
-
-def car(paint: Colour) -> list[Part]:
-    wheels = [
-        Part(ellipse(x, 0.36, radius, radius), colour, telling=True)
-        for x in (-0.56, 0.56)
-        for radius, colour in ((0.26, BLACK), (0.15, (196, 198, 204)), (0.06, BLACK))
-    ]
-    hull = polygon((-1, 0.38), (-1, -0.02), (-0.9, -0.12), (0.75, -0.12), (1, 0.04), (1, 0.38))
-    return [
-        Part(polygon((-0.7, -0.1), (-0.48, -0.58), (0.3, -0.58), (0.6, -0.1)), shade(paint, 0.88)),
-        Part(polygon((-0.55, -0.12), (-0.4, -0.48), (-0.13, -0.48), (-0.13, -0.12)), GLASS),
-        Part(polygon((-0.03, -0.12), (-0.03, -0.48), (0.24, -0.48), (0.45, -0.12)), GLASS),
-        Part(hull, paint),
-        Part(box(-0.24, 0.0, -0.04, 0.05), shade(paint, 0.55)),
-        *wheels,
-    ]
-
-
-def flower(paint: Colour) -> list[Part]:
-    green = (74, 140, 66)
-    turns = np.arange(7) * 2 * np.pi / 7
-    petals = [
-        Part(
-            ellipse(0.42 * math.cos(turn), 0.42 * math.sin(turn) - 0.32, 0.27, 0.2, turn),
-            shade(paint, 1 - 0.12 * (index % 2)),
-        )
-        for index, turn in enumerate(turns)
-    ]
-    seeds = [
-        Part(ellipse(0.17 * math.cos(turn), 0.17 * math.sin(turn) - 0.32, 0.05, 0.05), BLACK, True)
-        for turn in turns
-    ]
-    return [
-        Part(box(-0.06, 0.1, 0.06, 1), green),
-        Part(ellipse(0.28, 0.68, 0.26, 0.12, -0.6), green),
-        Part(ellipse(-0.28, 0.76, 0.26, 0.12, 0.6), green),
-        *petals,
-        Part(ellipse(0, -0.32, 0.3, 0.3), (246, 200, 44), telling=True),
-        *seeds,
-    ]
-
-
-def bird(paint: Colour) -> list[Part]:
-    wing = shade(paint, 0.75)
-    return [
-        Part(polygon((-0.45, 0.0), (-1.08, -0.22), (-1.0, 0.02), (-1.1, 0.2), (-0.45, 0.3)), wing),
-        Part(polygon((-0.1, 0.5), (-0.02, 0.5), (0.02, 0.84), (-0.06, 0.84)), (200, 120, 40)),
-        Part(polygon((0.14, 0.5), (0.22, 0.5), (0.26, 0.84), (0.18, 0.84)), (200, 120, 40)),
-        Part(ellipse(0, 0.14, 0.66, 0.44, -0.2), paint),
-        Part(ellipse(-0.16, 0.1, 0.42, 0.22, 0.25), wing),
-        Part(polygon((0.68, -0.46), (1.1, -0.3), (0.68, -0.2)), (250, 190, 40), telling=True),
-        Part(ellipse(0.48, -0.34, 0.31, 0.3), (44, 52, 110), telling=True),
-        Part(polygon((0.3, -0.6), (0.2, -0.86), (0.5, -0.64)), (44, 52, 110), telling=True),
-        Part(ellipse(0.56, -0.4, 0.11, 0.11), WHITE, telling=True),
-        Part(ellipse(0.58, -0.4, 0.06, 0.06), BLACK, telling=True),
-    ]
-
-
-def cup(paint: Colour) -> list[Part]:
-    side = polygon(
-        (-0.66, -0.45), (0.66, -0.45), (0.56, 0.5), (0.36, 0.78), (-0.36, 0.78), (-0.56, 0.5)
-    )
-    return [
-        Part(band(0.6, 0.05, 0.4, 0.15, -1.7, 1.7), shade(paint, 0.82)),
-        Part(side, paint),
-        Part(polygon((-0.6, 0.05), (0.6, 0.05), (0.58, 0.2), (-0.58, 0.2)), shade(paint, 0.7)),
-        Part(ellipse(0, -0.45, 0.68, 0.24), WHITE, telling=True),
-        Part(ellipse(0, -0.44, 0.55, 0.165), (84, 48, 26), telling=True),
-        Part(ellipse(-0.1, -0.42, 0.22, 0.06), (150, 98, 58), telling=True),
-    ]
-
-
-BUILDERS = (fish, house, car, flower, bird, cup)
-
-
 # Where things stand -------------------------------------------------------------------------------
 
 
 def schedule(count: int, rng: np.random.Generator) -> list[list[int]]:
-    """The classes (ascending, 0-based) of each of `count` images.
+    """Return the sorted 0-based classes of each of `count` images.
 
-    A third of the images, rounded, hold two or three classes; class frequencies differ by at most
-    one, as each image takes the classes used least so far.
+    A third of the images, rounded, have two or three classes. Each image takes the classes that
+    were used least so far, so the frequencies of the classes differ by at most one.
     """
     several = round(count / 3)
     sizes = np.ones(count, int)
@@ -232,7 +81,10 @@ def schedule(count: int, rng: np.random.Generator) -> list[list[int]]:
 
 
 def place(label: int, largest: float, rng: np.random.Generator) -> Thing:
-    """A thing of class `label`, its longer extent 0.3 to `largest` image sides, wholly inside."""
+    """Return a thing of class `label`, wholly inside the image.
+
+    The longer of its width and height is 0.3 to `largest` image sides.
+    """
     paint = hsv(rng.random(), rng.uniform(0.4, 0.8), rng.uniform(0.6, 0.95))
     parts = BUILDERS[label](paint)
     turn = rotation(rng.uniform(-0.4, 0.4)) * (1, rng.uniform(0.85, 1.15))
@@ -246,14 +98,14 @@ def place(label: int, largest: float, rng: np.random.Generator) -> Thing:
         label,
         paint,
         [
-            Part((points - low) * scale + corner, part.colour, part.telling)
+            Part((points - low) * scale + corner, part.colour, part.distinctive)
             for part, points in zip(parts, turned, strict=True)
         ],
     )
 
 
 def outline(parts: list[Part], side: int) -> np.ndarray:
-    """The union of the parts, bool [side, side], true where a pixel's centre lies inside."""
+    """Return the union of the parts, (side, side) bool: true if the centre of a pixel is inside."""
     fine = side * SUPERSAMPLING
     canvas = Image.new("L", (fine, fine))
     draw = ImageDraw.Draw(canvas)
@@ -266,9 +118,9 @@ def outline(parts: list[Part], side: int) -> np.ndarray:
 def arrange(
     classes: list[int], size: int, rng: np.random.Generator
 ) -> tuple[list[Thing], np.ndarray]:
-    """Things of the given classes, back to front, and their mask, uint8 [size, size].
+    """Return things of the given classes, back to front, and their mask, (size, size) uint8.
 
-    Drawn anew until each thing keeps enough of its area visible.
+    Things are drawn again until enough of each one is visible.
     """
     while True:
         labels = rng.permutation(classes).tolist()
@@ -288,7 +140,10 @@ def arrange(
 
 
 def label_mask(instances: np.ndarray, labels: list[int]) -> np.ndarray:
-    """Mask values, uint8 [S, S], of an instance map (0 = none, n = the n-th label)."""
+    """Return the mask, (S, S) uint8, of an instance map in which n is a thing of the n-th label.
+
+    0 is background in both; borders of things become 255.
+    """
     mask = np.array([0] + [label + 1 for label in labels], np.uint8)[instances]
     widened = np.asarray(Image.fromarray(instances).filter(ImageFilter.MaxFilter(3)))
     mask[widened != instances] = IGNORE
@@ -299,13 +154,13 @@ def label_mask(instances: np.ndarray, labels: list[int]) -> np.ndarray:
 
 
 def noise(side: int, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise with about `cells` bumps a side, float32 [side, side], about 0 to 1."""
+    """Return smooth noise with about `cells` bumps a side: (side, side) float32, about 0..1."""
     grid = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
     return np.asarray(grid.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def waves(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Stripes or a grid of dots at a random angle and pitch, float [side, side], -1 to 1."""
+    """Return stripes or dots at a random angle and pitch: (side, side) float in -1..1."""
     angle, pitch = rng.uniform(0, math.pi), 2 * math.pi * rng.uniform(7, 20)
     y, x = np.mgrid[:side, :side] / side
     stripes = np.sin(pitch * (x * math.cos(angle) + y * math.sin(angle)))
@@ -315,7 +170,7 @@ def waves(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def backdrop(size: int, rng: np.random.Generator) -> Image.Image:
-    """Two muted colours mixed by noise, with a pattern over them; RGB, supersampled."""
+    """Return a supersampled RGB image: two muted colours mixed by noise, under a pattern."""
     hue = rng.random()
     colours = [
         hsv(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.08, 0.4), value)
@@ -332,7 +187,7 @@ def backdrop(size: int, rng: np.random.Generator) -> Image.Image:
 
 
 def distractors(rng: np.random.Generator) -> list[Part]:
-    """Two to six shapes of no class: blobs, shards, rods and rings."""
+    """Return two to six shapes that belong to no class: blobs, shards, rods and rings."""
     shapes = []
     for _ in range(rng.integers(2, 7)):
         radius, (x, y) = rng.uniform(0.05, 0.16), rng.random(2)
@@ -351,7 +206,7 @@ def distractors(rng: np.random.Generator) -> list[Part]:
 
 
 def paint_parts(canvas: Image.Image, parts: list[Part], rng: np.random.Generator) -> None:
-    """Draw parts, textured and lit from above, onto the supersampled RGB `canvas`."""
+    """Draw parts onto the supersampled RGB `canvas`, with texture and with light from above."""
     side = canvas.width
     drawn = np.concatenate([part.points for part in parts]) * side
     corner = np.floor(drawn.min(0)).astype(int) - 1
@@ -363,7 +218,7 @@ def paint_parts(canvas: Image.Image, parts: list[Part], rng: np.random.Generator
         edge = shade(part.colour, 0.6)
         ImageDraw.Draw(layer).polygon(points, part.colour, edge, width=side // 128)
         ImageDraw.Draw(shape).polygon(points, 255)
-        ImageDraw.Draw(body).polygon(points, 0 if part.telling else 1)
+        ImageDraw.Draw(body).polygon(points, 0 if part.distinctive else 1)
     texture = rng.uniform(0.06, 0.2) * waves(extent, rng) + 0.3 * (noise(extent, 12, rng) - 0.5)
     light = 1.15 - 0.35 * np.linspace(0, 1, extent)[:, None] + texture * np.asarray(body)
     pixels = (np.asarray(layer) * light[..., None]).clip(0, 255).astype(np.uint8)
@@ -371,7 +226,7 @@ def paint_parts(canvas: Image.Image, parts: list[Part], rng: np.random.Generator
 
 
 def finish(canvas: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    """Reduce to the final size, then add uneven light and sensor noise; uint8 [S, S, 3]."""
+    """Return the image of final size, (S, S, 3) uint8, with uneven light and sensor noise."""
     pixels = np.asarray(canvas.reduce(SUPERSAMPLING)).astype(np.float32)
     size = len(pixels)
     angle = rng.uniform(0, 2 * math.pi)
@@ -390,10 +245,10 @@ def draw_saliency(
     size: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A saliency map with an unsupervised detector's faults, uint8 [size, size].
+    """Return a saliency map, (size, size) uint8, with the faults of an unsupervised detector.
 
-    Some clutter is taken for an object, some parts and patches are missing, among several things
-    the one closest to the mean background colour `ground` may be lost, and edges are soft.
+    Some clutter is taken for an object. Some parts and patches are missing. Of several things, the
+    one closest to the mean background colour `ground` may be almost missing. Edges are soft.
     """
     canvas = Image.new("L", (size, size))
     draw = ImageDraw.Draw(canvas)
@@ -416,7 +271,7 @@ def draw_saliency(
 
 
 def render_scene(classes: list[int], size: int, rng: np.random.Generator) -> Scene:
-    """Draw one scene that shows exactly the given classes (0-based, distinct)."""
+    """Return a scene that shows exactly the given classes (0-based, all different)."""
     things, mask = arrange(classes, size, rng)
     canvas = backdrop(size, rng)
     clutter = distractors(rng)
@@ -433,7 +288,7 @@ def render_scene(classes: list[int], size: int, rng: np.random.Generator) -> Sce
 
 
 def encode(pixels: np.ndarray, kind: str, palette: bytes | None = None) -> bytes:
-    """`pixels` as the bytes of a PNG or JPEG file."""
+    """Return uint8 pixels, (H, W) or (H, W, 3), as the content of a PNG or JPEG file."""
     image = Image.fromarray(pixels)
     if palette:
         image.putpalette(palette)
@@ -443,9 +298,9 @@ def encode(pixels: np.ndarray, kind: str, palette: bytes | None = None) -> bytes
 
 
 def pack(members: dict[str, bytes]) -> bytes:
-    """A tar.gz of `members` (name to content) that depends on nothing else: no times, no owners."""
+    """Return a tar.gz of `members` (name -> content), without times and owners."""
     buffer = io.BytesIO()
-    # GzipFile rather than gzip.compress, whose header differs between versions of Python.
+    # The header that gzip.compress writes differs between versions of Python.
     with (
         gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
@@ -460,7 +315,7 @@ def pack(members: dict[str, bytes]) -> bytes:
 def render_split(
     split: str, count: int, size: int, seed: int
 ) -> Iterator[tuple[str, list[int], Scene]]:
-    """Yield (id, classes, scene) of each image of `split` ("train" or "val")."""
+    """Yield (id, classes, scene) for each image of a split ("train" or "val")."""
     stream = [seed, ("train", "val").index(split)]
     for index, classes in enumerate(schedule(count, np.random.default_rng(stream)), 1):
         rng = np.random.default_rng([*stream, index])
@@ -468,12 +323,12 @@ def render_split(
 
 
 def write_demo(root: Path, archive: Path, counts: dict[str, int], size: int, seed: int) -> dict:
-    """Write the data set under `root` and the saliency archive; return the manifest.
+    """Write the data set under `root` and the archive of saliency maps; return the manifest.
 
-    `counts` gives the images of "train" and of "val". The manifest holds "count", the number of
-    images; "files" and "sizes", SHA-256 and bytes of each file by its name below `root`; and
-    "archive", the SHA-256 of the archive by its own name. The same arguments give the same bytes. Raises InputError for an image
-    size below 64, no images or a negative seed.
+    `counts` are the numbers of images of "train" and "val". In the manifest, "count" is the number
+    of all images. "files" and "sizes" are the SHA-256 and the bytes of each file by its name below
+    `root`. "archive" is the SHA-256 of the archive by its name. The same arguments give the same
+    bytes. Raise InputError for a size below 64, a count below 1 or a negative seed.
     """
     check(counts, size, seed)
     files: dict[str, bytes] = {}
@@ -501,6 +356,7 @@ def write_demo(root: Path, archive: Path, counts: dict[str, int], size: int, see
 
 
 def check(counts: dict[str, int], size: int, seed: int) -> None:
+    """Raise InputError for arguments that `write_demo` refuses."""
     for split, count in counts.items():
         if count < 1:
             raise InputError(f"demo data set: {count} {split} images; ask for 1 or more")

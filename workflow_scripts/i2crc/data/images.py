@@ -1,7 +1,7 @@
 """The one decoder of photographs, saliency maps and label images.
 
-The content of a file tells its format, not its name. A photograph of any kind becomes 8-bit RGB: of
-16 bits the upper 8, transparent pixels over white, turned upright as its EXIF data says.
+The content of a file determines its format, not its name. A photograph of any kind becomes 8-bit
+RGB: the upper 8 bits of 16, transparent pixels over white, upright according to its EXIF data.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from i2crc.runtime.atomic import atomic_path
 from i2crc.runtime.errors import FileError
 
 IGNORE = 255
-# Others have no place in a data set; a PostScript file would even start a program.
+# Pillow would start a program to decode some other formats, such as PostScript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 LOSSY = ("JPEG", "MPO", "WEBP")
-# No stage decodes more; `dataset.max_pixels` sets the limit for a data set.
+# The most pixels that any stage decodes; `dataset.max_pixels` sets a lower limit.
 MOST_PIXELS = 1 << 27
-# That limit, with a message of ours, is what guards against decompression bombs.
+# The limits here replace that of Pillow against decompression bombs.
 Image.MAX_IMAGE_PIXELS = None
 # What Pillow raises on damaged files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError)
@@ -33,13 +33,16 @@ AS_LABEL = (
 
 
 def read_photo(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
-    """A photograph as RGB, upright (EXIF orientation applied)."""
+    """Return a photograph as RGB, upright (EXIF orientation applied).
+
+    Raise FileError if it is missing, damaged, or larger than `max_pixels`; so do all readers here.
+    """
     with _decoded(path, max_pixels) as image:
         return _rgb(path, ImageOps.exif_transpose(image))
 
 
 def read_gray(path: Path) -> np.ndarray:
-    """An 8-bit single-channel image (saliency, attention) as (H, W) uint8."""
+    """Return an 8-bit grey image (saliency, attention) as (H, W) uint8."""
     with _decoded(path) as image:
         if image.mode != "L":
             raise FileError(path, f"mode {image.mode}, expected 8-bit grey", "convert it to mode L")
@@ -47,7 +50,7 @@ def read_gray(path: Path) -> np.ndarray:
 
 
 def read_label(path: Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
-    """A label image (palette or grey PNG) as (H, W) uint8 class indices; 255 = ignore."""
+    """Return a label image (palette or grey PNG) as (H, W) uint8: 0 background, 255 ignored."""
     with _decoded(path, max_pixels) as image:
         if image.mode not in ("P", "L"):
             raise FileError(path, f"mode {image.mode}, which holds no class indices", AS_LABEL)
@@ -57,9 +60,10 @@ def read_label(path: Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
 
 
 def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
-    """A saliency map of the user's as mode L; one that is stored so keeps its `format`.
+    """Return a user's saliency map in mode L.
 
-    Grey in another mode is converted; colour, transparency and more than 8 bits are refused.
+    Grey in another mode is converted, and then `format` is None. Raise FileError for colour,
+    transparency and more than 8 bits.
     """
     remedy = "save it as an 8-bit grey PNG, 255 = salient"
     with _decoded(path, max_pixels) as image:
@@ -76,8 +80,8 @@ def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
 
 
 def write_label(path: Path, label: np.ndarray) -> None:
-    """Write (H, W) uint8 class indices as a palette PNG in the VOC colours, by atomic rename."""
-    image = Image.fromarray(label.astype(np.uint8))  # mode L becomes P with the palette
+    """Write (H, W) class indices 0..255 as a palette PNG in the VOC colours, by atomic rename."""
+    image = Image.fromarray(label.astype(np.uint8))  # putpalette changes mode L to P
     image.putpalette(voc_palette().tobytes())
     with atomic_path(path) as temporary:
         image.save(temporary)
@@ -90,7 +94,7 @@ def write_gray(path: Path, values: np.ndarray) -> None:
 
 
 def voc_palette() -> np.ndarray:
-    """The VOC colour map, (256, 3) uint8: the bits of the index, dealt out to R, G and B."""
+    """Return the VOC colour map, (256, 3) uint8: the bits of an index spread over R, G and B."""
     index = np.arange(256)[:, None]
     channel = np.arange(3)[None, :]
     colors = np.zeros((256, 3), dtype=np.uint8)
@@ -105,7 +109,7 @@ def _rgb(path: Path, image: Image.Image) -> Image.Image:
             path, f"mode {image.mode}, whose values have no fixed range", "save it with 8 bits"
         )
     if image.mode.startswith("I;16"):
-        # As Pillow reads 16-bit colour; its own conversion of 16-bit grey cuts off above 255.
+        # Pillow reads 16-bit colour like this, but clips 16-bit grey at 255.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -115,12 +119,12 @@ def _rgb(path: Path, image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _decoded(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
-    """The decoded image of a file; whatever is wrong with the file is a FileError."""
+    """Yield the decoded image of a file; raise FileError for anything wrong with the file."""
     if not path.is_file():
         raise FileError(path, "missing", "add it, or take its image out of the list")
     try:
         with Image.open(path, formats=FORMATS) as image:
-            # Known from the header: a small file that claims to be huge costs nothing.
+            # The header states the size, so a bomb is refused before it is decoded.
             if image.width * image.height > max_pixels:
                 raise FileError(
                     path,

@@ -1,9 +1,9 @@
-"""The index of a data set: which images a split has, their classes, masks, sizes and digests.
+"""The index of a split: its images with their classes, masks, sizes and digests.
 
 An index is a JSON file ``{"split", "classes", "images": [entry, ...], "left_out": [id, ...],
 "problems": [{"file", "problem", "remedy"}, ...]}``; an entry is ``{"id", "image", "mask" (or null),
-"classes" (0-based, or null), "width", "height", "sha256", "mask_sha256" (or null)}``. Images that
-cannot be used are left out; the stage preflight stops the run with their problems.
+"classes" (0-based, or null), "width", "height", "sha256", "mask_sha256" (or null)}``. Images with
+problems are left out; the stage preflight then stops the run and reports all problems.
 """
 
 import zlib
@@ -19,7 +19,10 @@ from i2crc.runtime.errors import Problem
 
 @dataclass(frozen=True)
 class Entry:
-    """One photograph of a split; classes are 0-based, sizes in pixels."""
+    """A photograph of a split.
+
+    `classes` are 0-based and sorted; None if they are unknown. Sizes are in pixels, upright.
+    """
 
     id: str
     image: str
@@ -33,9 +36,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Index:
-    """The images of a split (or of one shard of it) and the names of the foreground classes.
+    """The images of a split or of one shard of it; `classes` are the foreground class names.
 
-    `left_out` are the ids of listed images that have a problem of their own.
+    `left_out` are the ids of listed images that have problems of their own.
     """
 
     split: str
@@ -46,7 +49,7 @@ class Index:
 
 
 def read_index(path: Path) -> Index:
-    """Read an index file."""
+    """Return the index in a file; raise InputError if the file is missing or damaged."""
     content = read_checked(path, IndexFile)
     entries = [Entry(**entry) for entry in content["images"]]
     problems = [Problem(**problem) for problem in content.get("problems", [])]
@@ -55,7 +58,7 @@ def read_index(path: Path) -> Index:
 
 
 def index_json(index: Index) -> dict[str, Any]:
-    """The JSON content of an index."""
+    """Return the JSON content of an index."""
     return {
         "split": index.split,
         "classes": index.classes,
@@ -72,19 +75,20 @@ def training_digest(index: Index) -> str:
 
 
 def shard_of(image_id: str, shards: int) -> int:
-    """The 0-based shard an image belongs to: by its name alone, so other images never move it."""
+    """Return the 0-based shard of an image, which depends on nothing but its id."""
     return zlib.crc32(image_id.encode()) % shards
 
 
 def indexes_of(artifacts: list[Artifact]) -> list[tuple[Artifact, Index]]:
-    """The indexes among some artifacts."""
+    """Return the indexes among artifacts, each with its artifact."""
     return [(one, read_index(one.path)) for one in artifacts if one.script == "prepare_data"]
 
 
 def photo(entry: Entry, index: Artifact) -> Path:
-    """The photograph of an index's entry.
+    """Return the path of an entry's photograph.
 
-    Its name is relative to the folder where the pipeline ran: this one, or one above the index.
+    Its name is relative to the folder where the pipeline ran. That is the working directory, or a
+    folder above the index.
     """
     places = (Path.cwd(), *index.path.parents)
     found = (place / entry.image for place in places if (place / entry.image).is_file())

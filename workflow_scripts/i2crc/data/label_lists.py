@@ -1,6 +1,6 @@
-"""Reading the lists of a data set: a line `id class class ...` per image, or the same as CSV.
+"""Read the lists of a data set: a line `id class class ...` per image, or the same as CSV.
 
-Classes are numbers from 0 or names. A class that is given twice counts once.
+Classes are numbers from 0 or names. A class that comes twice in a line counts once.
 """
 
 import csv
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from i2crc.runtime.errors import FileError, Problem
 
-# Stages add to an id (`.ID_CLASS.PID.tmp.png`), and file systems allow 255 bytes.
+# Bytes of an id. Stages add to it (`.ID_CLASS.PID.tmp.png`); file systems allow 255 bytes.
 LONGEST_ID = 200
 # Control characters, surrogates, line and paragraph separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -23,9 +23,9 @@ BYTE_ORDER_MARK = "\ufeff"
 
 @dataclass(frozen=True)
 class ListRow:
-    """A line of a list: an image and its 0-based classes (None where there are none).
+    """A line of a list: an image and its sorted 0-based classes (None if it has none).
 
-    `place` is `FILE:LINE`; `usable` is whether all its classes are known.
+    `place` is `FILE:LINE`. `usable` means that all its classes are known.
     """
 
     id: str
@@ -35,11 +35,11 @@ class ListRow:
 
 
 def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow], list[Problem]]:
-    """The lines of a list that name an image, and all that is wrong with the list.
+    """Return the lines of a list that name an image, and all problems of the list.
 
-    `classes` are the names of the foreground classes; None where they are not known, so that no
-    class can be told from another. A file whose name ends in `.csv` is read as CSV, so that ids can
-    have spaces and commas in them.
+    `classes` are the names of the foreground classes; None if they are unknown, and then any class
+    is accepted. A file whose name ends in `.csv` is read as CSV, so its ids may contain spaces and
+    commas.
     """
     rows: dict[str, ListRow] = {}
     problems: list[Problem] = []
@@ -64,7 +64,7 @@ def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file, with or without byte-order mark."""
+    """Return the text of a file without a byte-order mark; raise FileError if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -78,12 +78,12 @@ def read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    """Number, id and class fields of each line that is not blank."""
+    """Yield number, id and class fields of each line that is not blank."""
     text = read_text(path)
     if path.suffix.lower() == ".csv":
         yield from _csv_lines(path, text)
         return
-    # Not splitlines() and split(): they also split at characters that an id may have.
+    # splitlines() and split() would also split at characters that an id may contain.
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         name, *fields = re.split(r"[ \t]+", line.strip(" \t"))
         if name:
@@ -102,7 +102,7 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def _no_id(name: str) -> list[tuple[str, str]]:
-    """What makes a name no id, and the remedy; nothing for an id."""
+    """Return why a name cannot be an id, and the remedy; nothing for a valid id."""
     if any(unicodedata.category(c) in UNPRINTABLE or c == BYTE_ORDER_MARK for c in name):
         return [(f"image {name[:50]!r} has a character that cannot be printed", "rename the image")]
     if not name or "/" in name:
@@ -130,12 +130,12 @@ def _listed_before(row: ListRow | None) -> list[tuple[str, str]]:
 
 
 def _words(field: str, classes: list[str] | None) -> list[str]:
-    """The classes in a field of CSV, where names have spaces in them and may be several."""
+    """Return the classes in a field: one name with spaces, or several words."""
     return [field] if classes is not None and field in classes else field.split()
 
 
 def _class(field: str, classes: list[str] | None) -> int | None:
-    """The 0-based class of a number or a name; None for what is none."""
+    """Return the 0-based class of a number or name; None if it is no class."""
     if field.isascii() and field.isdigit() and len(field) < 10:
         return int(field) if classes is None or int(field) < len(classes) else None
     return classes.index(field) if classes is not None and field in classes else None
@@ -144,7 +144,7 @@ def _class(field: str, classes: list[str] | None) -> int | None:
 def _no_class(
     fields: list[str], numbers: list[int | None], classes: list[str] | None, line: int
 ) -> list[tuple[str, str]]:
-    """The fields of a line that are no class, as one problem."""
+    """Return one problem for all fields of a line that are no class, and the remedy."""
     unknown = [field for field, n in zip(fields, numbers, strict=True) if n is None]
     if not unknown or classes is None:
         return []

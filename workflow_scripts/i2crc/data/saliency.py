@@ -1,4 +1,4 @@
-"""Gather saliency maps: one 8-bit grey PNG for each photograph, of the photograph's own size."""
+"""Collect saliency maps: one 8-bit grey PNG per photograph, of the size of the photograph."""
 
 import io
 import logging
@@ -13,7 +13,8 @@ from i2crc.artifacts.hash_cache import FileFacts, HashCache
 from i2crc.data.images import MOST_PIXELS, read_saliency
 from i2crc.data.index import Index
 from i2crc.fetch.archives import extract, remove
-from i2crc.fetch.download import fetch, fetch_once, local_path
+from i2crc.fetch.download import fetch, fetch_once
+from i2crc.fetch.sources import local_path
 from i2crc.runtime.atomic import digest_bytes, digest_file, digest_value, write_bytes
 from i2crc.runtime.errors import FileError, InputError, Problem
 from i2crc.runtime.parallel import map_in_order
@@ -23,7 +24,7 @@ log = logging.getLogger("i2crc")
 Size = tuple[int, int]  # width, height
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
-# An archive may hold maps of other splits, too.
+# The most members of an archive, which may also hold maps of other splits.
 MEMBERS, MEMBERS_PER_IMAGE = 100_000, 10
 
 
@@ -32,7 +33,7 @@ def map_sizes(indexes: Iterable[Index]) -> dict[str, Size | None]:
     sizes: dict[str, Size | None] = {}
     for index in indexes:
         sizes.update({entry.id: (entry.width, entry.height) for entry in index.images})
-        # The photograph cannot be used, but its map may have a problem of its own.
+        # These photographs have problems; their maps may have problems, too.
         sizes.update(dict.fromkeys(index.left_out))
     return sizes
 
@@ -50,28 +51,33 @@ def fetch_maps(
     max_pixels: int,
     cache: HashCache,
 ) -> tuple[str | None, dict[str, str], list[Problem]]:
-    """Get the maps from an archive (address or path) or a folder, and `collect` them.
+    """Fetch the maps from an archive (address or path) or a folder, then `collect` them.
 
-    Return the archive's SHA-256 (None for a folder), the SHA-256 of each map that was laid out, and
-    the problems. An archive of known `sha256` is shared in `downloads`; another one stands in
-    `transfers`, where a broken transfer is resumed. InputError if the source cannot be had.
+    Return the SHA-256 of the archive (None for a folder), the SHA-256 of each collected map by its
+    id, and the problems. An archive with a known `sha256` is shared in `downloads`. Another one is
+    in `transfers`, where a broken transfer is resumed. Raise InputError if the source is missing.
     """
-    options = {"workers": workers, "max_pixels": max_pixels, "cache": cache}
+
+    def collected(folder: Path) -> tuple[dict[str, str], list[Problem]]:
+        return collect(
+            folder, sizes, destination, workers=workers, max_pixels=max_pixels, cache=cache
+        )
+
     local = local_path(source)
     if local is not None and local.is_dir():
         if sha256:
             raise InputError(f"{local}: a folder has no --sha256; leave it out or give an archive")
-        return None, *collect(local, sizes, destination, **options)
+        return None, *collected(local)
     archive, digest = fetch_archive(source, transfers, downloads, sha256, retries)
     unpacked = transfers / "unpacked"
-    remove(unpacked)  # a killed run may have left it
+    remove(unpacked)  # left by a killed run
     members = MEMBERS + MEMBERS_PER_IMAGE * len(sizes)
     extract(archive, unpacked, max_bytes=MAX_UNPACKED_BYTES, max_members=members)
     try:
-        files, problems = collect(unpacked, sizes, destination, **options)
+        files, problems = collected(unpacked)
     finally:
         remove(unpacked)
-    # The folder is gone; its files are known by their names in the archive.
+    # The folder is gone, so name the files by their place in the archive.
     inside = [
         replace(one, file=one.file.replace(f"{unpacked}/", f"{source}: ")) for one in problems
     ]
@@ -81,7 +87,7 @@ def fetch_maps(
 def fetch_archive(
     source: str, transfers: Path, downloads: Path | None, sha256: str, retries: int
 ) -> tuple[Path, str]:
-    """Return the archive of an address or path, and its SHA-256."""
+    """Fetch the archive of an address or path; return its path here and its SHA-256."""
     if downloads and sha256:
         digest = sha256.lower()
         archive = fetch_once(
@@ -102,12 +108,12 @@ def collect(
     max_pixels: int = MOST_PIXELS,
     cache: HashCache | None = None,
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Put the map of each image at `destination/<id>.png`: {id: SHA-256} sorted by id, problems.
+    """Write the map of each image to `destination/<id>.png`.
 
-    `sizes` maps ids to the size of the photograph as displayed, None where it is not known. A map
-    is the one file named `<id>.png` anywhere under `source_folder`; it has the photograph's size
-    and grey values 0..255. Maps stored as grey in another mode are converted. A map is decoded
-    unless `cache` remembers it.
+    Return the SHA-256 of each map by its id, sorted, and the problems. `sizes` maps ids to the
+    (width, height) of the upright photograph; None if it is unknown. A map is the only file named
+    `<id>.png` anywhere under `source_folder`. It has the size of the photograph and grey values
+    0..255. Grey in another mode is converted. A map is decoded unless `cache` remembers it.
     """
     maps = _maps(Path(source_folder))
     cache = cache or HashCache()
@@ -128,7 +134,7 @@ def collect(
 
 
 def _maps(folder: Path) -> dict[str, list[Path]]:
-    """{id: files named `<id>.png`} of everything under `folder`."""
+    """Return the files named `<id>.png` anywhere under `folder`, by id."""
     maps: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*.png")):
         maps[path.stem].append(path)
@@ -136,7 +142,7 @@ def _maps(folder: Path) -> dict[str, list[Path]]:
 
 
 def _one(files: list[Path], folder: Path, name: str) -> Path:
-    """The only one of `files`, which were found under `folder` as `name`."""
+    """Return the only file `name` under `folder`; raise FileError if there are none or several."""
     if not files:
         raise FileError(folder / name, "no such saliency map", "add it: 8-bit grey, 255 = salient")
     if len(files) > 1:
@@ -146,7 +152,7 @@ def _one(files: list[Path], folder: Path, name: str) -> Path:
 
 
 def _place(source: Path, size: Size | None, target: Path, cache: HashCache, max_pixels: int) -> str:
-    """Check a map, write it to `target` unless it is there already, and return its SHA-256."""
+    """Check a map, write it to `target` unless it is already there, and return its SHA-256."""
 
     def look(path: Path) -> FileFacts:
         image = read_saliency(path, max_pixels)
@@ -163,7 +169,7 @@ def _place(source: Path, size: Size | None, target: Path, cache: HashCache, max_
         )
     sha = facts["grey_sha256"]
     if not target.is_file() or digest_file(target) != sha:
-        # A grey PNG stays byte for byte what it was.
+        # A grey PNG is copied unchanged.
         stored = facts["stored"]
         write_bytes(target, source.read_bytes() if stored else _png(read_saliency(source)))
     return sha

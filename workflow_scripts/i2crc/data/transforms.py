@@ -1,4 +1,4 @@
-"""How a network wants its pixels: size, channel order, scale, mean, standard deviation."""
+"""Turn pixels into network input: size, channel order, scale, mean, standard deviation."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """(pixel / scale - mean) / std, channels in `order`; mean and std in that order too."""
+    """(pixel / scale - mean) / std; channels, `mean` and `std` are in `order`, "rgb" or "bgr"."""
 
     order: str
     scale: float
@@ -23,7 +23,7 @@ class Preprocessing:
             raise ValueError(f"channel order {self.order!r}, expected rgb or bgr")
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
-        """(H, W, 3) RGB pixels in 0..255, any dtype, to a (3, H, W) float32 tensor."""
+        """Return a (3, H, W) float32 tensor of (H, W, 3) RGB pixels in 0..255 of any dtype."""
         values = torch.from_numpy(np.array(pixels, dtype=np.float32))
         if self.order == "bgr":
             values = values.flip(2)
@@ -31,21 +31,21 @@ class Preprocessing:
         return values.permute(2, 0, 1).contiguous()
 
     def undo(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) network input to RGB in 0..1, to look at."""
+        """Return (N, 3, H, W) network input as float32 RGB in 0..1, for pictures."""
         mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
         pixels = (images.cpu() * std + mean) * self.scale / 255
         return (pixels.flip(1) if self.order == "bgr" else pixels).clamp(0, 1)
 
 
 def preprocessing_from(values: dict[str, Any]) -> Preprocessing:
-    """The Preprocessing that `asdict` (or JSON) made `values` of."""
+    """Return the Preprocessing that `preprocessing_values` describes."""
     return Preprocessing(
         values["order"], values["scale"], tuple(values["mean"]), tuple(values["std"])
     )
 
 
 def preprocessing_values(preprocessing: Preprocessing) -> dict[str, Any]:
-    """A JSON-serialisable description."""
+    """Return a JSON-serialisable description."""
     return asdict(preprocessing)
 
 
@@ -57,11 +57,14 @@ CAFFE_BGR = Preprocessing("bgr", 1.0, (104.008, 116.669, 122.675), (1.0, 1.0, 1.
 
 
 def resize_photo(image: Image.Image, size: int) -> Image.Image:
-    """To a size x size square, bilinear with antialias, aspect not kept."""
+    """Return the image resized to size x size, bilinear with antialias, aspect not kept."""
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def resize_saliency(saliency: np.ndarray, size: int) -> np.ndarray:
-    """(H, W) uint8 to (size, size) float32 in 0..1; torch's nearest, which PIL's is not."""
+    """Return an (H, W) uint8 map as (size, size) float32 in 0..1.
+
+    The nearest pixel is chosen as in torch, which differs from PIL.
+    """
     values = torch.from_numpy(saliency.astype(np.float32) / 255)
     return F.interpolate(values[None, None], size=(size, size), mode="nearest")[0, 0].numpy()

@@ -1,1 +1,1 @@
-"""Metrics, intervals, sweeps, leaks, preflight, comparison."""
+"""Metrics, intervals, scores, sweeps, qualities, leaks, preflight, comparison, submission."""

@@ -6,10 +6,10 @@ from i2crc.runtime.atomic import digest_bytes
 
 
 def image_counts(confusion: np.ndarray) -> np.ndarray:
-    """(4, L) counts of an image from its (L, L + 1) confusion matrix, a column per label.
+    """Return the (4, L) counts of an image from its (L, L + 1) confusion matrix.
 
-    The rows: hits; pixels of the label in the truth, also those predicted 255; pixels predicted as
-    the label, where the truth is known; pixels of the label that were predicted 255.
+    There is a column per label. The rows count its hits, its pixels in the truth (including those
+    predicted 255), the pixels predicted as it, and its true pixels that were predicted 255.
     """
     answered = confusion[:, :-1]
     return np.stack(
@@ -18,13 +18,13 @@ def image_counts(confusion: np.ndarray) -> np.ndarray:
 
 
 def counts_text(counts: np.ndarray) -> str:
-    """(4, L) counts of an image as `label:hits:truth:predicted:ignored`, labels it has alone."""
+    """Return (4, L) counts as text, `label:hits:truth:predicted:ignored` per label that occurs."""
     labels = np.flatnonzero(counts.any(axis=0))
     return " ".join(f"{label}:" + ":".join(map(str, counts[:, label])) for label in labels)
 
 
 def read_counts(text: str, num_labels: int) -> np.ndarray:
-    """The (4, L) int64 counts of an image from their text; ValueError where it is none."""
+    """Return the (4, L) int64 counts of an image from their text; raise ValueError if malformed."""
     counts = np.zeros((4, num_labels), np.int64)
     for field in text.split():
         label, hits, truth, predicted, ignored = map(int, field.split(":"))
@@ -35,19 +35,19 @@ def read_counts(text: str, num_labels: int) -> np.ndarray:
 
 
 def weights(image_id: str, replicates: int) -> np.ndarray:
-    """(R,) int64: how often each replicate draws an image, Poisson with mean 1.
+    """Return (R,) int64: how often each replicate draws an image, Poisson with mean 1.
 
-    The id alone decides, so experiments that score the same images resample them alike.
+    It depends on the id alone, so experiments with the same images draw the same resamples.
     """
     seed = int(digest_bytes(image_id.encode()), 16)
     return np.random.default_rng(seed).poisson(1, replicates)
 
 
 class Bootstrap:
-    """The mIoU of R resampled data sets, from images that come one after the other.
+    """The mIoU of R resampled data sets, from images that are added one after the other.
 
-    Drawing n of n images with replacement takes each image about Poisson(1) times; with these
-    weights no replicate needs to know the number of images, and memory does not grow with it.
+    Drawing n of n images with replacement takes each image about Poisson(1) times. With these
+    weights the number of images need not be known, and memory does not grow with it.
     """
 
     def __init__(self, num_labels: int, replicates: int) -> None:
@@ -60,9 +60,9 @@ class Bootstrap:
         self.sums[:, labels] += counts[:, labels, None] * drawn
 
     def mious(self) -> np.ndarray:
-        """(R,) mIoU of every replicate, pixels predicted 255 left out.
+        """Return the (R,) mIoU of all replicates, pixels predicted 255 left out.
 
-        The mean is over the labels in the replicate's truth; NaN for a replicate without any.
+        The mean is over the labels in a replicate's truth; a replicate without any is NaN.
         """
         hits, truth, predicted, ignored = self.sums
         answered = truth - ignored
@@ -74,9 +74,9 @@ class Bootstrap:
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
-    """The central interval that holds a share `level` of (R,) replicates.
+    """Return the central interval that holds a share `level` of (R,) replicates.
 
-    NaN is left out; None where nothing else is there.
+    NaN is left out. Return None if all values are NaN.
     """
     known = values[~np.isnan(values)]
     if not known.size:

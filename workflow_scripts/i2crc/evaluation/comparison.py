@@ -6,20 +6,20 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from i2crc.artifacts.lineage import Artifact, flatten, stages, trace
 from i2crc.artifacts.schemas import Score, read_checked
 from i2crc.data.index import indexes_of
-from i2crc.evaluation.bootstrap import Bootstrap, interval, read_counts
 from i2crc.runtime.atomic import digest_value
 from i2crc.runtime.errors import InputError
 
-# What `label:hits:truth:predicted:ignored` of every label of an image looks like.
+if TYPE_CHECKING:
+    import numpy as np
+
+# `label:hits:truth:predicted:ignored` for each label of an image.
 COUNTS = re.compile(r"([0-9]{1,3}(:[0-9]{1,15}){4}( |$))*")
-# What is compared of the provenance of every artifact.
+# The facts of the provenance that are compared.
 FACTS = ("settings", "seed", "precision", "device", "code_sha256", "git", "versions")
 
 
@@ -32,18 +32,18 @@ class Experiment:
     scores: dict[str, dict[str, Any]]
 
     def file(self, stage: str) -> Path:
-        """The score file of a stage."""
+        """Return the score file of a stage."""
         return self.folder / "scores" / f"{stage}.json"
 
     def images_file(self, stage: str) -> Path:
-        """The scores of a stage's images, one by one."""
+        """Return the file of a stage's scores per image."""
         return self.folder / "scores" / f"{stage}.images.csv"
 
 
 def read_experiments(folders: list[Path]) -> list[Experiment]:
     """Read the scores of results folders, the baseline first.
 
-    InputError for fewer than two folders, a folder without scores, or different classes.
+    Raise InputError for fewer than two folders, a folder without scores, or different classes.
     """
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise InputError(
@@ -66,16 +66,16 @@ def read_experiments(folders: list[Path]) -> list[Experiment]:
 
 
 def compared_stages(experiments: list[Experiment]) -> tuple[list[str], list[str]]:
-    """The stages that two or more have measured, in the order of the pipeline, and notes.
+    """Return the stages that two or more experiments have measured, and notes on the others.
 
-    The notes name the stages that are left out. InputError where that is all.
+    The stages are in the order of the pipeline. Raise InputError if there is none.
     """
     depth: dict[str, int] = {}
     notes = []
     for stage in dict.fromkeys(stage for one in experiments for stage in one.scores):
         having = having_measured(stage, experiments)
         if len(having) > 1:
-            # A stage is made of all before it, and of more than each of them.
+            # A stage has more stages behind it than each of those that it is made from.
             depth[stage] = len(stages(trace(having[0].file(stage))))
         else:
             names = f"only {having[0].name} has" if having else "none has"
@@ -86,19 +86,20 @@ def compared_stages(experiments: list[Experiment]) -> tuple[list[str], list[str]
 
 
 def having_measured(stage: str, experiments: list[Experiment]) -> list[Experiment]:
-    """The experiments with a score of a stage (null where there were no masks is none)."""
+    """Return the experiments with a score of a stage; a null score (no masks) does not count."""
     return [one for one in experiments if one.scores.get(stage, {}).get("miou") is not None]
 
 
 def compare_stage(
     stage: str, experiments: list[Experiment], replicates: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row for each experiment that has measured a stage, and notes on what to keep in mind.
+    """Return a row for each experiment that has measured a stage, and notes for the reader.
 
-    A row holds "stage", "split", "experiment", "images", "miou" and "miou_interval" of all of its
-    images; and for all but the baseline (the first of `experiments`) "common_images", "difference",
-    "difference_interval" (95 %, by a paired bootstrap) and "differs" ("higher", "lower", or ""
-    where the interval holds 0), all on the images that it has in common with the baseline.
+    A row holds "stage", "split", "experiment", "images", "miou" and "miou_interval" of all images
+    of the experiment. All rows but that of the baseline (the first of `experiments`) also hold
+    "common_images", "difference", "difference_interval" (95 %, by a paired bootstrap) and
+    "differs" ("higher", "lower", or "" if the interval holds 0). These are of the images that the
+    experiment and the baseline share.
     """
     rows, notes = [], []
     base = experiments[0]
@@ -117,7 +118,7 @@ def compare_stage(
 
 
 def read_images(path: Path) -> dict[str, str]:
-    """The counts of every image (still as text) from a CSV of scores per image."""
+    """Return the counts of each image, as text, from a CSV of scores per image."""
     try:
         with open(path, newline="") as file:
             images = {row["id"]: row["counts"] for row in csv.DictReader(file)}
@@ -137,8 +138,10 @@ def read_images(path: Path) -> dict[str, str]:
 
 def resample(
     images: dict[str, str], chosen: Collection[str], num_labels: int, replicates: int
-) -> tuple[float, np.ndarray]:
-    """The mIoU of the chosen images, and the (R,) mIoU of its bootstrap replicates."""
+) -> tuple[float, "np.ndarray"]:
+    """Return the mIoU of the chosen images, and the (R,) mIoU of its bootstrap replicates."""
+    from i2crc.evaluation.bootstrap import Bootstrap, read_counts  # which imports numpy
+
     whole, resampled = Bootstrap(num_labels, 1), Bootstrap(num_labels, replicates)
     for image_id in chosen:
         counts = read_counts(images[image_id], num_labels)
@@ -148,10 +151,11 @@ def resample(
 
 
 def differing_settings(experiments: list[Experiment], compared: list[str]) -> list[dict[str, Any]]:
-    """What differs in how the compared scores were made.
+    """Return the settings and facts that differ between the stages behind the compared scores.
 
     A row holds the "stages" (scripts) that it concerns, the "setting" (a dotted key) and its
-    "values" by experiment; a script that not all have used has a row with the setting "used".
+    "values" by experiment. A script that only some experiments ran has a row with the setting
+    "used".
     """
     facts: dict[str, dict[str, dict[str, Any]]] = {}
     for one in experiments:
@@ -191,7 +195,9 @@ def _require_same_classes(experiments: list[Experiment]) -> None:
 def _difference(
     stage: str, base: Experiment, one: Experiment, replicates: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """The difference of an experiment's mIoU to the baseline's on their common images; notes."""
+    """Return the difference of an experiment to the baseline on their common images, and notes."""
+    from i2crc.evaluation.bootstrap import interval  # which imports numpy
+
     images = [read_images(each.images_file(stage)) for each in (base, one)]
     common = [image_id for image_id in images[0] if image_id in images[1]]
     num_labels = len(base.scores[stage]["iou"])
@@ -223,7 +229,7 @@ def _notes(
         notes.append(f"the split is {splits[0]} against {splits[1]}.")
     if not len(common) == len(images[0]) == len(images[1]):
         notes.append(
-            f"{len(images[1])} images against {len(images[0])}; the difference is that on the "
+            f"{len(images[1])} images against {len(images[0])}; the difference is of the "
             f"{len(common)} that both have."
         )
     other = sum(_truth(images[0][i]) != _truth(images[1][i]) for i in common)
@@ -235,13 +241,13 @@ def _notes(
 
 
 def _truth(counts: str) -> dict[str, str]:
-    """Label -> pixels of it in the ground truth, from the text of an image's counts."""
+    """Return label -> its pixels in the ground truth, from the text of an image's counts."""
     fields = [field.split(":") for field in counts.split()]
     return {label: truth for label, _, truth, _, _ in fields if truth != "0"}
 
 
 def _facts_of(artifacts: list[Artifact]) -> dict[str, dict[str, Any]]:
-    """Script -> fact -> its value; where its artifacts differ, all values as one text."""
+    """Return script -> fact -> its value; if artifacts differ, all their values as one text."""
     values: dict[str, dict[str, dict[str, Any]]] = {}
     for artifact in artifacts:
         found = values.setdefault(artifact.script, {})

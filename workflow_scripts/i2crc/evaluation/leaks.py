@@ -1,7 +1,7 @@
 """Ground truth that leaks into training, which would make scores worthless.
 
-Validation images among the training images (by name or by content), initial weights that have seen
-masks of the same data set, pseudo labels that equal the ground truth.
+Leaks are validation images among the training images (by name or by content), initial weights that
+have seen masks of the same data set, and pseudo labels that equal the ground truth.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +18,12 @@ from i2crc.runtime.errors import InputError, Problem
 SHOWN = 5
 TAKE_OUT = "take it out of one of the lists"
 ALLOW = "to go on all the same, with a banner over every table: evaluation.allow_leaks: true"
-# A sentence for the banner, and the problems that it sums up.
+# A sentence for the banner, and the problems that it summarises.
 Finding = tuple[str, list[Problem]]
 
 
 def shared_images(train: Index, val: Index) -> list[Finding]:
-    """Names and photographs that both splits have."""
+    """Return findings on names and photographs that are in both splits."""
     findings = []
     ids = [{*(entry.id for entry in index.images), *index.left_out} for index in (train, val)]
     names = sorted(ids[0] & ids[1])
@@ -51,13 +51,13 @@ def shared_images(train: Index, val: Index) -> list[Finding]:
 
 
 def weights_that_saw_masks(networks: dict[str, Weights], name: str) -> list[Finding]:
-    """Networks whose initial weights saw masks of the data set `name`."""
+    """Return findings on networks whose initial weights saw masks of the data set `name`."""
     findings = []
     for network, weights in networks.items():
         try:
             seen = masks_seen(weights)
         except InputError:
-            continue  # preflight loads the weights, and says what is wrong with them
+            continue  # preflight loads the weights and reports the error
         if seen and not name:
             what = f"have seen masks of {_some(seen)}, and dataset.name is empty"
             remedy = "name the data set, so that they can be compared"

@@ -9,10 +9,10 @@ from i2crc.data.images import IGNORE
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.ndarray:
-    """(L, L + 1) int64 counts [true label, predicted label]; the last column is predicted 255.
+    """Return (L, L + 1) int64 counts [true label, predicted label]; the last column is 255.
 
-    Both images are (H, W) uint8 with labels below L = `num_labels` or 255. Pixels whose truth is
-    255 are left out. ValueError for another value or for images of different size.
+    Both images are (H, W) uint8 with labels below L = `num_labels`, or 255. Pixels whose truth is
+    255 are left out. Raise ValueError for another value, or if the sizes differ.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"size {prediction.shape}, the ground truth has {truth.shape}")
@@ -28,12 +28,12 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.
 
 
 def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
-    """The scores of a (L, L + 1) confusion matrix; means are over the classes in the truth.
+    """Return the scores of an (L, L + 1) confusion matrix, all in 0..1.
 
-    `names` are the L label names, background first. `miou` leaves pixels predicted 255 out; the
-    two others take them as background, or as a miss of the true class and a hit of none. IoU,
-    precision and recall of each class leave them out as well; undefined ones (of no pixel) are
-    null.
+    `names` are the L label names, background first. Means are over the labels in the truth.
+    "miou" leaves pixels predicted 255 out. The two other mIoUs count them as background, or as
+    wrong: a miss of the true label. IoU, precision and recall per label leave these pixels out,
+    and are None where they are undefined.
     """
     answered, ignored = counts[:, :-1], counts[:, -1]
     present = counts.sum(axis=1) > 0
@@ -57,12 +57,12 @@ def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
 def boundary_counts(
     truth: np.ndarray, prediction: np.ndarray, num_labels: int, width: float
 ) -> np.ndarray:
-    """(3, L) int64 counts per label: pixels in both bands, in the true, in the predicted one.
+    """Return (3, L) int64 counts per label: pixels in both bands, in the true, in the predicted.
 
-    The band of a label is its mask without the mask's erosion by a square of side 2 d + 1, where
-    d is `width` times the image's diagonal in pixels, at least 1 (Cheng et al., Boundary IoU, CVPR
-    2021). The (H, W) uint8 images are such that `confusion` takes. Where the truth is 255, no
-    label has a pixel; pixels predicted 255 are not counted.
+    The band of a label is its mask without the mask's erosion by a square of side 2 d + 1. Here d
+    is `width` times the image's diagonal in pixels, at least 1 (Cheng et al., Boundary IoU, CVPR
+    2021). The (H, W) uint8 images are those that `confusion` accepts. Pixels whose truth is 255
+    belong to no label; pixels predicted 255 are not counted.
     """
     distance = max(1, round(width * math.hypot(*truth.shape)))
     prediction = np.where(truth == IGNORE, IGNORE, prediction)
@@ -75,10 +75,11 @@ def boundary_counts(
 
 
 def band(label: np.ndarray, distance: int) -> np.ndarray:
-    """(H, W) bool: pixels with another label than their own, or the image's end, near them.
+    """Return (H, W) bool: pixels with another label, or the image's edge, near them.
 
-    Near is the square that reaches `distance` pixels to each side. What is left of a mask after
-    the erosion by it has one label in the whole square, so one pass finds the bands of all labels.
+    Near means in the square that extends `distance` pixels to each side. The other pixels have
+    one label in the whole square: they are what the erosion leaves of their masks. So one pass
+    finds the bands of all labels.
     """
     padded = np.pad(label.astype(np.int16), distance, constant_values=-1)
     beside = (padded[:, 1:] != padded[:, :-1]).T
@@ -89,13 +90,13 @@ def band(label: np.ndarray, distance: int) -> np.ndarray:
 
 
 def boundary_iou(counts: np.ndarray) -> float:
-    """The mean IoU of the bands of (3, L) `boundary_counts`, over the labels in the truth's."""
+    """Return the mean IoU of (3, L) `boundary_counts`, over the labels with a band in the truth."""
     both, true, predicted = counts
     return _mean(_shares(both, true + predicted - both), true > 0)
 
 
 def _any_of(flags: np.ndarray, length: int) -> np.ndarray:
-    """Whether any of `length` flags in a row along the first axis is set, for each such row."""
+    """Return whether any of `length` consecutive flags along the first axis is set."""
     span = 1
     while 2 * span <= length:
         flags = flags[span:] | flags[:-span]

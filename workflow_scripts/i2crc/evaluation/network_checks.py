@@ -1,36 +1,47 @@
-"""Checks of preflight that need the networks: weights that do not fit, and the disk that they take."""
+"""Checks of preflight that build networks: backbones and weights that do not fit."""
+
+from collections.abc import Mapping
 
 from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation
-from i2crc.data.index import Index
-from i2crc.evaluation import disk
-from i2crc.fetch.download import local_path
+from i2crc.fetch.sources import local_path
 from i2crc.inference.prediction import load_published
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained
 from i2crc.runtime.errors import InputError, Problem, problem_of
 
-Networks = dict[str, Classifier | Segmentation]
+
+def check_networks(
+    networks: Mapping[str, Classifier | Segmentation], classes: int
+) -> tuple[dict[str, int], list[Problem]]:
+    """Return the number of parameters of each network to train, and the problems of all of them."""
+    parameters: dict[str, int] = {}
+    problems = []
+    for name, settings in networks.items():
+        parameters[name], found = network_problems(name, settings, classes)
+        problems += found
+    return parameters, problems
 
 
 def network_problems(
     name: str, settings: Classifier | Segmentation, classes: int
 ) -> tuple[int, list[Problem]]:
-    """The number of parameters of a network that is to be trained (0 where it cannot be built),
-    and why it or its initial weights cannot be had.
+    """Return the number of parameters of a network to train, and its problem if there is one.
+
+    Build the network for `classes` foreground classes and load its initial weights. The number is
+    0 if the network cannot be built.
     """
-    model: nn.Module
+    features: nn.Module
     parameters = 0
     try:
         if isinstance(settings, Classifier):
-            model = build_classifier(settings, classes)
-            features = model.features
+            classifier = build_classifier(settings, classes)
+            parameters, features = _size(classifier), classifier.features
         else:
-            model = build_segmentation(settings, classes)
-            features = model.base.features
-        parameters = sum(values.numel() for values in model.parameters())
+            segmentation = build_segmentation(settings, classes)
+            parameters, features = _size(segmentation), segmentation.base.features
         insert(features, load_pretrained(settings.weights, settings.backbone))
     except InputError as error:
         return parameters, [problem_of(error, f"{name}.weights", f"see the settings of {name}")]
@@ -38,7 +49,7 @@ def network_problems(
 
 
 def checkpoint_problems(source: str, settings: Segmentation, classes: int) -> list[Problem]:
-    """Why the checkpoint to evaluate, if it is a file here, cannot be loaded."""
+    """Return why a checkpoint cannot be evaluated; nothing if it is not a file of this machine."""
     try:
         path = local_path(source)
         if path is not None:
@@ -48,23 +59,5 @@ def checkpoint_problems(source: str, settings: Segmentation, classes: int) -> li
     return []
 
 
-def planned_bytes(
-    indexes: list[Index], networks: Networks, parameters: dict[str, int]
-) -> dict[str, int]:
-    """Bytes on disk of what is to be made, by what it is made of."""
-    segmentation = networks["segmentation"]
-    pseudo = segmentation.supervision == "pseudo" and "classifier" in networks
-    planned: dict[str, int] = {}
-    for index in indexes:
-        labels = len(index.classes) + 1
-        each = disk.predicted_bytes
-        if index.split == "train":
-            each = disk.training_image_bytes
-        if index.split != "train" or pseudo:
-            size = sum(each(entry, labels, segmentation.output_stride) for entry in index.images)
-            planned[f"images of {index.split}"] = round(size)
-    for name, count in parameters.items():
-        rounds = 2 if name == "segmentation" and pseudo else 1
-        size = disk.training_bytes(count, networks[name].optimizer.name)
-        planned[f"training of {name}"] = rounds * size
-    return planned
+def _size(model: nn.Module) -> int:
+    return sum(values.numel() for values in model.parameters())

@@ -1,4 +1,4 @@
-"""What is known to go wrong, gathered before anything expensive: one report of all problems."""
+"""Everything that is known to go wrong later, gathered in one report before anything expensive."""
 
 import shutil
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ SHOWN = 50
 
 
 def recorded(path: Path, key: str = "problems") -> list[Problem]:
-    """The problems that the stage which made a JSON artifact has recorded in it under `key`."""
+    """Return the problems under `key` of a JSON artifact, recorded by the stage that made it."""
     try:
         return [Problem(**problem) for problem in read_json(path)[key]]
     except (KeyError, TypeError) as error:
@@ -21,8 +21,10 @@ def recorded(path: Path, key: str = "problems") -> list[Problem]:
 
 
 def masks_problems(indexes: Iterable[Index], folder: Path | None, needed: bool) -> list[Problem]:
-    """Missing ground truth: the whole folder (None: there is to be none), or, where it is trained
-    on (`needed`), the mask of a training image.
+    """Return the problems of missing ground truth.
+
+    `folder` holds the masks; None means that the data set has none. If the training is on masks
+    (`needed`), each training image must have one.
     """
     if folder is not None and not folder.is_dir():
         remedy = "correct dataset.masks; to run without scores: --config dataset='{masks: \"\"}'"
@@ -37,7 +39,7 @@ def masks_problems(indexes: Iterable[Index], folder: Path | None, needed: bool) 
 
 
 def disk_problems(experiment: Path, planned: int) -> list[Problem]:
-    """Too little space for `planned` bytes, less what of them is already there."""
+    """Return a problem if the rest of `planned` bytes does not fit on the disk."""
     needed = planned - bytes_there(experiment)
     free = shutil.disk_usage(experiment).free
     if needed <= free:
@@ -45,15 +47,15 @@ def disk_problems(experiment: Path, planned: int) -> list[Problem]:
     return [
         Problem(
             str(experiment),
-            f"the artifacts still to come take about {gigabytes(needed)}, and {gigabytes(free)} "
-            "are free",
+            f"the remaining artifacts take about {gigabytes(needed)}, but {gigabytes(free)} are "
+            "free",
             "make room, or put the results elsewhere with the setting `results`",
         )
     ]
 
 
 def report(problems: list[Problem], file: Path) -> None:
-    """Raise one InputError with all problems, which also go to `file`; without any, remove it."""
+    """Write all problems to `file` and raise one InputError; without a problem, remove `file`."""
     file.unlink(missing_ok=True)
     unique = list(map(str, dict.fromkeys(problems)))
     if not unique:
@@ -62,11 +64,11 @@ def report(problems: list[Problem], file: Path) -> None:
     more = [f"... and {len(unique) - SHOWN} more"] if len(unique) > SHOWN else []
     count = "1 problem" if len(unique) == 1 else f"{len(unique)} problems"
     raise InputError(
-        f"{count} to mend before the run can start (all of them are in {file}):\n  "
+        f"{count} to fix before the run can start (all of them are in {file}):\n  "
         + "\n  ".join([*unique[:SHOWN], *more])
     )
 
 
 def gigabytes(count: float) -> str:
-    """A number of bytes, to be read."""
+    """Return a number of bytes as text, in GB and in bytes."""
     return f"{count / 1e9:.2f} GB ({count:.0f} bytes)"

@@ -4,18 +4,18 @@ import numpy as np
 
 
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> float | None:
-    """Area under the precision-recall curve of (N,) scores against (N,) boolean truth; in 0..1.
+    """Return the area (0..1) under the precision-recall curve of (N,) scores and (N,) bool truth.
 
-    VOC 2010 and later (Everingham et al., "The PASCAL Visual Object Classes Challenge: A
-    Retrospective", section 3): the precision at a recall is the highest precision at that recall
-    or any higher one, and the area is taken exactly, not at eleven points. Images of the same
-    score enter the curve together, so their order is of no account. None without a positive.
+    As in VOC since 2010 (Everingham et al., "The PASCAL Visual Object Classes Challenge: A
+    Retrospective", section 3), the precision at a recall is the highest precision at that recall
+    or any higher one. The area is exact, not sampled at eleven points. Images of the same score
+    enter the curve together, so their order does not matter. Return None without a positive.
     """
     if not positive.any():
         return None
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(positive[order])
-    # The curve has a point where the score changes, and one at the end.
+    # The curve has a point before each change of the score, and one at the end.
     last = np.append(np.diff(scores[order]) != 0, True)
     found = np.arange(1, len(scores) + 1)[last]
     precision = hits[last] / found

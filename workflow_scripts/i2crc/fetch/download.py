@@ -1,41 +1,42 @@
-"""Fetch one file from a web address or a path: resumed, retried, checked, and whole or absent."""
+"""Fetch one file from a web address or a path: resumed, retried, checked, complete or absent."""
 
 import http.client
-import logging
 import os
 import re
 import shutil
-import socket
 import ssl
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from urllib.request import url2pathname
 
 import requests
 import urllib3
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+)
 
-from i2crc.config.schema import refuse_password
 from i2crc.fetch.s3 import signed
+from i2crc.fetch.sources import ELSEWHERE, local_path
 from i2crc.runtime.addresses import hide, reveal, without_queries
 from i2crc.runtime.atomic import digest_file, read_json, write_json
 from i2crc.runtime.errors import InputError
-from i2crc.runtime.locks import Lock
-
-log = logging.getLogger("i2crc")
+from i2crc.runtime.log import log, take_lock
 
 BLOCK_BYTES = 1 << 18
 MAX_REDIRECTS = 10
 MAX_WAIT_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
-# From the request to the last header; on the way to that a byte may come now and then.
+# From the request to the last header. The read timeout alone restarts with every byte.
 HEADER_SECONDS = 120.0
-# A transfer that brings less than so many bytes in so many seconds has broken down.
+# A transfer of fewer bytes than this in this time counts as broken.
 SLOW_BYTES, SLOW_SECONDS = 60_000, 60.0
-ELSEWHERE = "give another source"
 HTML = "a page of HTML instead of data (a log-in or download page?)"
 
 
@@ -49,15 +50,16 @@ def fetch(
     timeout: tuple[float, float] = (15.0, 60.0),
     max_bytes: int | None = None,
 ) -> str:
-    """Put the file at `url` (http, https, s3, file, or a plain path) at `target`; its SHA-256.
+    """Put the file at `url` (http, https, s3, file, or a plain path) at `target`.
 
-    A `target` that has the wanted `sha256` already is kept without a transfer. A broken transfer
-    is tried again `retries` times after `backoff` * 1, 2, 4, ... seconds and goes on from
-    `<target>.part` where the server still has the same file; so does a later call. `timeout` is
-    (connect, read) in seconds; so slow a transfer that it will never end counts as broken. A user
-    name and password are read from ~/.netrc, never from `url`. A refusal (4xx), too many redirects
-    or one that leaves https, a page of HTML, more than `max_bytes`, another digest than `sha256`
-    (64 hexadecimal digits) or a lasting failure is an InputError, and `target` is left as it was.
+    Return its SHA-256 (64 lower-case hexadecimal digits). A `target` that already has the wanted
+    `sha256` is kept without a transfer. A broken transfer is tried again `retries` times, after
+    `backoff` * 1, 2, 4, ... seconds. It resumes from `<target>.part` if the server still has the
+    same file; a later call resumes it, too. `timeout` is (connect, read) in seconds.
+
+    ~/.netrc gives user name and password, never `url`. Raise InputError for a refusal (4xx), too
+    many redirects, a redirect from https to http, an HTML page, more than `max_bytes`, a digest
+    other than `sha256`, or a failure of the last try. Then an older `target` stays unchanged.
     """
     wanted, url = _checked_digest(sha256), hide(url)
     target = Path(target)
@@ -79,20 +81,18 @@ def fetch(
 
 
 def fetch_once(url: str, folder: Path, sha256: str, suffix: str = "", **options: Any) -> Path:
-    """The file of that SHA-256 in a folder of downloads that is shared with others.
+    """Return the file with digest `sha256` in a shared folder of downloads; fetch it if missing.
 
-    Its name is its digest. Where it is not there, one process fetches it from `url`, and others
-    that want it wait; `options` are those of `fetch`.
+    The file's name is its digest and `suffix`. One process fetches it from `url`; the others that
+    need it wait. `options` are those of `fetch`.
     """
     wanted = _checked_digest(sha256)
     target = Path(folder) / f"{wanted}{suffix}"
     if target.is_file() and digest_file(target) == wanted:
         log.info("%s: already there with the right SHA-256", target)
         return target
-    lock = Lock(target.with_name(f".{target.name}.lock"))
-    if not lock.take():
-        log.info("waiting for %s, which fetches %s", lock.holder(), target)
-        lock.wait()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = take_lock(target.with_name(f".{target.name}.lock"), f"fetches {target}")
     try:
         fetch(url, target, wanted, **options)
     finally:
@@ -100,26 +100,8 @@ def fetch_once(url: str, folder: Path, sha256: str, suffix: str = "", **options:
     return target
 
 
-def local_path(url: str) -> Path | None:
-    """The path that a plain path or file:// address names; None for one of the web or of S3."""
-    if "://" not in url:
-        return Path(url)
-    refuse_password(url)
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise InputError(f"{url}: not an address ({error}); {ELSEWHERE}") from error
-    if parts.scheme in ("http", "https", "s3"):
-        return None
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(url2pathname(parts.path))
-    raise InputError(
-        f"{url}: only http://, https://, s3://, file:/// and plain paths can be fetched"
-    )
-
-
 class _BrokenError(Exception):
-    """A transfer that may succeed when it is tried again, after `wait` seconds at the least."""
+    """A transfer that may succeed when it is tried again after at least `wait` seconds."""
 
     def __init__(self, reason: str, wait: float = 0.0):
         super().__init__(reason)
@@ -127,7 +109,7 @@ class _BrokenError(Exception):
 
 
 class _Part:
-    """The partial file beside the target, with a sidecar that says of which version it is."""
+    """The partial file beside the target, and a JSON file that tells the version it belongs to."""
 
     def __init__(self, url: str, target: Path):
         self.url = url
@@ -138,7 +120,7 @@ class _Part:
         return self.file.stat().st_size if self.file.exists() else 0
 
     def version(self) -> dict:
-        """The served version that a partial file can be continued from; empty if there is none."""
+        """Return the served version that the partial file can be resumed from; {} if none."""
         if self.size() == 0 or not self.sidecar.exists():
             return {}
         try:
@@ -151,7 +133,7 @@ class _Part:
         return {}
 
     def start(self, validator: str | None, total: int | None) -> None:
-        """Empty the file, then note the version: never a note beside bytes of another version."""
+        """Empty the file, then record the version, so that the two never disagree."""
         self.discard()
         self.file.touch()
         write_json(self.sidecar, {"url": self.url, "validator": validator, "total": total})
@@ -161,7 +143,7 @@ class _Part:
         self.file.unlink(missing_ok=True)
 
     def refuse(self, reason: str, remedy: str = ELSEWHERE) -> InputError:
-        """The error for content that no further transfer would mend; nothing of it is kept."""
+        """Discard the partial file and return the error, which another try would not change."""
         self.discard()
         return InputError(f"{self.url}: {reason}; {remedy}")
 
@@ -181,7 +163,7 @@ def _copy(path: Path, part: _Part, max_bytes: int | None) -> None:
     try:
         shutil.copyfile(path, part.file)
     except OSError as error:
-        raise part.refuse(f"cannot be copied ({error})", "mend that and run again") from error
+        raise part.refuse(f"cannot be copied ({error})", "correct that, then run again") from error
 
 
 def _download(
@@ -191,32 +173,48 @@ def _download(
     timeout: tuple[float, float],
     max_bytes: int | None,
 ) -> None:
-    with _Session() as session:
-        for failures in range(retries + 1):
-            try:
-                return _transfer(session, part, timeout, max_bytes)
-            except _BrokenError as error:
-                log.warning("%s: %s (try %d of %d)", part.url, error, failures + 1, retries + 1)
-                if failures == retries:
-                    begun = f"to go on from {part.file}" if part.size() else "later"
-                    raise InputError(
-                        f"{part.url}: not fetched in {retries + 1} tries ({error}); "
-                        f"run again {begun}, or {ELSEWHERE}"
-                    ) from error
-                time.sleep(min(max(backoff * 2**failures, error.wait), MAX_WAIT_SECONDS))
+    """Transfer the file, with further tries of a broken transfer."""
+    tries = retries + 1
+
+    def report(state: RetryCallState) -> None:
+        log.warning("%s: %s (try %d of %d)", part.url, broken(state), state.attempt_number, tries)
+
+    def wait(state: RetryCallState) -> float:
+        return min(max(wait_exponential(backoff)(state), broken(state).wait), MAX_WAIT_SECONDS)
+
+    def broken(state: RetryCallState) -> _BrokenError:
+        error = state.outcome and state.outcome.exception()
+        assert isinstance(error, _BrokenError)
+        return error
+
+    retrying = Retrying(
+        stop=stop_after_attempt(tries),
+        wait=wait,
+        retry=retry_if_exception_type(_BrokenError),
+        after=report,
+        reraise=True,
+    )
+    try:
+        with _Session() as session:
+            retrying(_transfer, session, part, timeout, max_bytes)
+    except _BrokenError as error:
+        begun = f"to go on from {part.file}" if part.size() else "later"
+        raise InputError(
+            f"{part.url}: not fetched in {tries} tries ({error}); run again {begun}, or {ELSEWHERE}"
+        ) from error
 
 
 def _transfer(
     session: requests.Session, part: _Part, timeout: tuple[float, float], max_bytes: int | None
 ) -> None:
-    """One try: ask for what is missing and append it to the partial file."""
+    """Ask once for the missing bytes and append them to the partial file."""
     version = part.version()
-    # Any other encoding would make lengths and ranges count other bytes than the file's.
+    # With another encoding, lengths and ranges would not count bytes of the file.
     headers = {"Accept-Encoding": "identity"}
     if version:
         headers |= {"Range": f"bytes={part.size()}-", "If-Range": version["validator"]}
     try:
-        # Signed for each try: a long transfer outlives a signature.
+        # Sign each try anew, because a long transfer outlives a signature.
         address = signed(part.url) if part.url.startswith("s3://") else reveal(part.url)
         with _ask(session, address, headers, timeout) as response:
             if not version or response.status_code not in (206, 416):
@@ -224,19 +222,19 @@ def _transfer(
                 version = _served_version(response)
                 part.start(**version)
             elif not _continues(response, version, part.size()):
-                log.warning("%s: the file there has changed; starting afresh", part.url)
+                log.warning("%s: the file there has changed; starting again from zero", part.url)
                 part.discard()
                 return _transfer(session, part, timeout, max_bytes)
             _receive(response, part, version["total"], max_bytes)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         raise _BrokenError(without_queries(_plain(error))) from error
-    # A malformed address in a redirect comes out of requests as a bare ValueError.
+    # requests raises a bare ValueError for a malformed address in a redirect.
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{part.url}: {without_queries(error)}; {ELSEWHERE}") from error
 
 
 def _plain(error: BaseException) -> str:
-    """What went wrong, without the layers of libraries that it came through."""
+    """Return the innermost cause of a library's error, in words."""
     while inner := next(
         (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, Exception)), None
     ):
@@ -250,74 +248,8 @@ def _plain(error: BaseException) -> str:
     return re.sub(r"^_\w+\(.*?\): ", "", str(error))
 
 
-class _Limited:
-    """A connection on which the time until the body begins is limited as a whole.
-
-    The read timeout counts from byte to byte, so headers that trickle in would go on for ever.
-    """
-
-    def getresponse(self) -> urllib3.HTTPResponse:
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            with suppress(OSError):
-                # Not SSLSocket's own, which would take the layer away from the reading thread.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
-
-        timer = threading.Timer(HEADER_SECONDS, stop)
-        timer.daemon = True
-        timer.start()
-        try:
-            return super().getresponse()
-        finally:
-            timer.cancel()
-            if late.is_set():
-                # Headers that were cut short would pass for whole ones.
-                raise urllib3.exceptions.ProtocolError(
-                    f"no complete answer in {HEADER_SECONDS:g} s"
-                )
-
-
-class _Http(_Limited, urllib3.connection.HTTPConnection):
-    pass
-
-
-class _Https(_Limited, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Https
-
-
-POOLS = {"http": _HttpPool, "https": _HttpsPool}
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Connects, with or without a proxy, by limited connections."""
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> urllib3.ProxyManager:
-        manager = super().proxy_manager_for(*arguments, **options)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
-
-
 class _Session(requests.Session):
-    """A session that follows no redirect: it would unpack the body of each one into memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter())
+    """A session that follows no redirects: requests would read the whole body of each one."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -326,9 +258,9 @@ class _Session(requests.Session):
 def _ask(
     session: requests.Session, url: str, headers: dict[str, str], timeout: tuple[float, float]
 ) -> requests.Response:
-    """The answer at the end of the redirects, its body not read yet."""
+    """Return the answer at the end of the redirects; its body is not read yet."""
     for _ in range(MAX_REDIRECTS + 1):
-        response = session.get(url, headers=headers, stream=True, timeout=timeout)
+        response = _get(session, url, headers, timeout)
         if not response.is_redirect:
             return response
         response.close()
@@ -336,18 +268,43 @@ def _ask(
     raise requests.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects")
 
 
+def _get(
+    session: requests.Session, url: str, headers: dict[str, str], timeout: tuple[float, float]
+) -> requests.Response:
+    """Return the answer to one request; raise _BrokenError if its headers take too long.
+
+    The request runs in a thread, which is abandoned if a server sends headers without end.
+    """
+    answer: Future[requests.Response] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(session.get(url, headers=headers, stream=True, timeout=timeout))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(HEADER_SECONDS)
+    except TimeoutError:
+        raise _BrokenError(f"no complete answer in {HEADER_SECONDS:g} s") from None
+
+
 def redirected(url: str, location: str) -> str:
-    """The address that a redirect leads to; RequestException for none that may be followed."""
+    """Return the address that a redirect leads to.
+
+    Raise requests.RequestException if it is not http or https, or leaves https.
+    """
     target = requests.utils.requote_uri(urljoin(url, location))
     safe = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
     if urlsplit(target).scheme not in safe:
-        start = target.partition("?")[0][:200]  # what follows may be a secret
+        start = target.partition("?")[0][:200]  # the query may be a secret
         raise requests.RequestException(f"redirects to {start}, which is not {' or '.join(safe)}")
     return target
 
 
 def _check_answer(response: requests.Response, part: _Part) -> None:
-    """Let pass only a whole file's answer (200 with data)."""
+    """Raise an error unless the answer is a complete file (200 with data)."""
     status = response.status_code
     if status in (408, 429) or status >= 500:
         wait = response.headers.get("Retry-After", "")
@@ -361,21 +318,21 @@ def _check_answer(response: requests.Response, part: _Part) -> None:
 
 
 def _served_version(response: requests.Response) -> dict:
-    """What tells one version of the file from another: `validator` and `total` bytes, or None."""
+    """Return what identifies this version of the file: `validator` and `total` bytes, or None."""
     length = response.headers.get("Content-Length", "")
     return {"validator": _validator(response), "total": int(length) if length.isdecimal() else None}
 
 
 def _validator(response: requests.Response) -> str | None:
-    """A value for If-Range, which allows strong ETags and dates but no weak ETags."""
+    """Return a value for If-Range, which allows strong ETags and dates but no weak ETags."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _continues(response: requests.Response, version: dict, offset: int) -> bool:
-    """Whether the answer is the rest of `version` from `offset` on.
+    """Return whether the answer is the rest of `version` from byte `offset` on.
 
-    If-Range should see to this, but servers and caches in between are known to ignore it.
+    If-Range asks for that, but some servers and caches ignore it.
     """
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     if response.status_code != 206 or span is None or int(span[1]) != offset:
@@ -387,6 +344,7 @@ def _continues(response: requests.Response, version: dict, offset: int) -> bool:
 def _receive(
     response: requests.Response, part: _Part, total: int | None, max_bytes: int | None
 ) -> None:
+    """Append the body of the answer to the partial file, within all limits."""
     done = first = part.size()
     started = reported = watched = time.monotonic()
     before = done
@@ -394,7 +352,7 @@ def _receive(
     if (total or 0) > allowed:
         raise part.refuse(f"{total} bytes, more than the {max_bytes} allowed")
     with open(part.file, "ab") as file:
-        # read1 gives what is there; others would wait for a whole block however slowly it comes.
+        # read1 returns what has arrived; read would wait for a full block.
         while block := response.raw.read1(BLOCK_BYTES, decode_content=False):
             done += len(block)
             if done > allowed:
@@ -413,13 +371,13 @@ def _receive(
 
 
 def _log_progress(url: str, done: int, total: int | None, speed: float) -> None:
-    """Log the state of a transfer at `speed` bytes a second."""
+    """Log the progress of a transfer; `speed` is in bytes per second."""
     rest = "" if total is None else f" of {total}, {(total - done) / max(speed, 1):.0f} s to go"
     log.info("%s: %d bytes%s, %.2f MB/s", url, done, rest, speed / 1e6)
 
 
 def _verified_digest(part: _Part, wanted: str | None) -> str:
-    """The partial file's SHA-256; HTML or another digest than `wanted` removes it."""
+    """Return the SHA-256 of the partial file; refuse HTML and a digest other than `wanted`."""
     with open(part.file, "rb") as file:
         start = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):

@@ -1,8 +1,7 @@
-"""Objects in S3 by their s3://BUCKET/KEY; keys, region and endpoint are those of the machine.
+"""Objects in S3, named s3://BUCKET/KEY.
 
-They come from where every tool for S3 looks: the environment (AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL), ~/.aws, or the role of a pod or
-machine.
+Keys, region and endpoint come from the usual places: the environment (AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL), ~/.aws, or the role of the machine.
 """
 
 from i2crc.runtime.errors import InputError
@@ -11,8 +10,12 @@ SIGNED_SECONDS = 3600
 
 
 def signed(address: str) -> str:
-    """The web address of an object, good for an hour: a secret, not to be stored or logged."""
-    import boto3  # most runs need no S3
+    """Return a web address of an object that is valid for an hour.
+
+    The address is a secret: neither store nor log it. Raise InputError for a malformed address or
+    missing keys.
+    """
+    import boto3  # only runs that use S3 need it
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 

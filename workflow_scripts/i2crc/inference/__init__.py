@@ -1,1 +1,1 @@
-"""A trained network on photographs."""
+"""Predictions of trained networks on photographs."""

@@ -1,4 +1,4 @@
-"""Logits as files, between the network and the CRF (which need not load a network for them)."""
+"""Logits as files, which the CRF reads without loading a network."""
 
 import zipfile
 import zlib
@@ -17,7 +17,7 @@ def write_logits(path: Path, logits: np.ndarray) -> None:
 
 
 def read_logits(path: Path) -> np.ndarray:
-    """(K+1, h, w) float16 logits of a file that `write_logits` wrote."""
+    """Return the (K+1, h, w) float16 logits of a file; raise InputError if it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return file["logits"]

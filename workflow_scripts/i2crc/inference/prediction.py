@@ -1,9 +1,11 @@
-"""Predicting with a trained segmentation network (METHOD 23)."""
+"""Load trained networks, and predict with a segmentation network (METHOD 23)."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.transforms import Preprocessing
@@ -13,27 +15,30 @@ from i2crc.models.deeplab import MultiScale, build_segmentation
 from i2crc.models.weight_files import read_metadata
 from i2crc.runtime.errors import FileError
 
-# One value for each class and the background.
+Network = TypeVar("Network", bound=nn.Module)
+# The head's bias has one value for each class and one for the background.
 HEAD_BIAS = "base.classifier.conv2d_list.0.bias"
 
 
 def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Preprocessing]:
-    """The network of a weight file, ready for inference, and its preprocessing."""
+    """Return the segmentation network of a weight file, ready to predict, and its preprocessing."""
     metadata = read_metadata(path)
     settings = Segmentation.model_validate(metadata["settings"])
     model = build_segmentation(settings, len(metadata["classes"]))
     load_weights(path, model)
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    return model, metadata_preprocessing(metadata)
+    return _ready(model, device), metadata_preprocessing(metadata)
 
 
 def load_published(path: Path, settings: Segmentation, classes: int) -> MultiScale:
-    """The network of `settings` for `classes` foreground classes, with the weights of a file."""
+    """Return the network of `settings` for `classes` foreground classes, with weights of a file.
+
+    Raise InputError if the weights are of another network or another number of classes.
+    """
     head = read_state(path)[0].get(HEAD_BIAS)
     if head is not None and len(head) != classes + 1:
         raise FileError(
             path,
-            f"its network tells {len(head) - 1} classes apart, the data set has {classes}",
+            f"its network has {len(head) - 1} classes, the data set has {classes}",
             "give the checkpoint of this data set, or correct the classes of the data set",
         )
     model = build_segmentation(settings, classes)
@@ -45,16 +50,24 @@ def load_published(path: Path, settings: Segmentation, classes: int) -> MultiSca
 def predict_logits(
     model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing
 ) -> np.ndarray:
-    """(H, W, 3) uint8 photograph to (K+1, h, w) float32 logits at the network's stride."""
+    """Return the (K+1, h, w) float32 logits, at the network's stride, of a photograph.
+
+    `photo` is (H, W, 3) uint8 RGB; `preprocessing` is what the network was trained with.
+    """
     image = preprocessing(photo)[None].to(next(model.parameters()).device)
     return model(image)[0].float().cpu().numpy()
 
 
 def load_classifier(path: Path, device: torch.device) -> tuple[CamNet, Classifier, Preprocessing]:
-    """The network of a weight file, ready for inference, with its settings and preprocessing."""
+    """Return the classifier of a weight file, ready to predict, its settings and preprocessing."""
     metadata = read_metadata(path)
     settings = Classifier.model_validate(metadata["settings"])
     model = build_classifier(settings, len(metadata["classes"]))
     load_weights(path, model)
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    return model, settings, metadata_preprocessing(metadata)
+    return _ready(model, device), settings, metadata_preprocessing(metadata)
+
+
+def _ready(model: Network, device: torch.device) -> Network:
+    """Move a network to a device, in evaluation mode."""
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval()

@@ -17,10 +17,10 @@ from i2crc.models.cam_classifier import CamNet
 def class_maps(
     model: CamNet, entry: Entry, size: int, preprocessing: Preprocessing, cam: Cam
 ) -> torch.Tensor:
-    """Return the raw (C, h, w) float32 maps of the image's own C classes.
+    """Return the raw (C, h, w) float32 maps of the image's C classes.
 
-    They are averaged over scales and mirror images. `size` is the classifier's input size in
-    pixels.
+    They are averaged over the scales and mirror images of `cam`. `size` is the classifier's input
+    size in pixels.
     """
     photo = read_photo(Path(entry.image))
     device = next(model.parameters()).device
@@ -39,9 +39,10 @@ def class_maps(
 
 
 def attention_maps(cam: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Turn (C, h, w) raw maps into (C, H, W) uint8 attention, each class scaled by its maximum.
+    """Return the (C, H, W) uint8 attention of (C, h, w) raw maps; `size` is (H, W).
 
-    Float32 throughout; quantised before the bicubic enlargement, which saturates to 0..255.
+    Each class is scaled by its maximum, in float32. The maps are quantised before the bicubic
+    enlargement, whose result is clamped to 0..255.
     """
     positive = cam.float().clamp(min=0)
     scaled = positive / (positive.amax(dim=(1, 2), keepdim=True) + 1e-8)

@@ -10,7 +10,7 @@ from i2crc.models.upsampling import upsample
 
 
 def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarray:
-    """Marginals (L, H, W) float32 of an (H, W, 3) uint8 RGB photograph and (L, h, w) logits."""
+    """Return (L, H, W) float32 marginals of an (H, W, 3) uint8 RGB photograph, (L, h, w) logits."""
     height, width = photo.shape[:2]
     scores = upsample(logits, (height, width))
     probabilities = torch.from_numpy(scores).softmax(dim=0).clamp(1e-5, 1)
@@ -22,7 +22,7 @@ def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarra
     crf.addPairwiseBilateral(
         sxy=settings.bilateral_xy,
         srgb=settings.bilateral_rgb,
-        rgbim=np.array(image, order="C"),  # a copy: pydensecrf wants it writable
+        rgbim=np.array(image, order="C"),  # a copy, because pydensecrf needs it writable
         compat=settings.bilateral_weight,
     )
     marginals = crf.inference(settings.iterations)
@@ -30,6 +30,9 @@ def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarra
 
 
 def legacy_image(photo: np.ndarray) -> np.ndarray:
-    """The published CRF image: BGR minus the mean, cut to integers and wrapped to uint8 (25)."""
+    """Return the image of the published CRF (METHOD 25).
+
+    It is BGR minus the mean, truncated to integers and wrapped to uint8.
+    """
     centered = photo[:, :, ::-1].astype(np.float32) - np.array(CAFFE_BGR.mean, dtype=np.float32)
     return np.trunc(centered).astype(np.int64).astype(np.uint8)

@@ -12,14 +12,14 @@ def initial_label(
     classes: list[int],
     settings: PseudoLabels,
 ) -> np.ndarray:
-    """Label (H, W) uint8 of one image: 0 background, class c as c + 1, 255 ignore.
+    """Return the (H, W) uint8 label of one image: 0 background, class c as c + 1, 255 ignore.
 
-    attention: 0-based class -> (H, W) uint8, a class may be absent; saliency (H, W) uint8;
-    `classes` are the image's 0-based classes. The types follow METHOD 13: ties depend on them.
-    A class without a map would be an all-zero channel, which never wins and never conflicts, so
-    the channels here are the background's and those of the maps alone.
+    `attention` maps 0-based classes to (H, W) uint8, and may lack a class; `saliency` is (H, W)
+    uint8; `classes` are the image's 0-based classes. The types follow METHOD 13: ties depend on
+    them. A class without a map has no channel here: as an all-zero channel it would neither win
+    nor conflict.
     """
-    # In ascending order, because a tie goes to the lowest class.
+    # Ascending, because a tie goes to the lowest class.
     own = sorted(set(classes) & set(attention))
     scores = np.empty((1 + len(own), *saliency.shape), dtype=np.float32)
     scores[0] = 1 - saliency.astype(np.float32) / 255
@@ -39,7 +39,11 @@ def initial_label(
 def refine_label(
     prediction: np.ndarray, initial: np.ndarray, classes: list[int], min_foreground: float
 ) -> np.ndarray:
-    """Object-guided refinement of a (H, W) uint8 prediction; steps a to d of METHOD 27."""
+    """Return the refined (H, W) uint8 label of a prediction; steps a to d of METHOD 27.
+
+    `initial` is the initial label, `classes` are the image's 0-based classes. With a smaller share
+    of foreground than `min_foreground`, all pixels are 255.
+    """
     labels = np.array([c + 1 for c in classes], dtype=np.uint8)
     refined = prediction.copy()
     refined[~np.isin(refined, [0, *labels])] = IGNORE
@@ -54,9 +58,9 @@ def refine_label(
 def label_from_attention(
     attention: np.ndarray, classes: list[int], background: float
 ) -> np.ndarray:
-    """Label (H, W) uint8: the strongest class where that exceeds `background` (0..1), else 0.
+    """Return the (H, W) uint8 label of the strongest class; 0 up to `background` (0..1).
 
-    attention (C, H, W) uint8 holds the maps of the 0-based `classes`; a tie goes to the first.
+    `attention` (C, H, W) uint8 holds the maps of the 0-based `classes`; a tie goes to the first.
     """
     labels = np.array([c + 1 for c in classes], dtype=np.uint8)
     strongest = labels[attention.argmax(axis=0)]
@@ -64,7 +68,7 @@ def label_from_attention(
 
 
 def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:
-    """The label, or all 255 where its foreground is a smaller share of the pixels."""
+    """Return the label; with a smaller share of foreground than `min_foreground`, all 255."""
     foreground = (label != 0) & (label != IGNORE)
     if foreground.sum() < min_foreground * label.size:
         return np.full_like(label, IGNORE)
@@ -73,6 +77,6 @@ def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:
 
 def _min_max(values: np.ndarray) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
-    # Computed once for each of the 256 values, then looked up.
+    # Compute once for each of the 256 values, then look up.
     scaled = (np.arange(256) - low) / (high - low + 1e-8)
     return scaled.astype(np.float32)[values]

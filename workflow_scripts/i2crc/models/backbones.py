@@ -1,5 +1,7 @@
 """Backbones without their classifiers: VGG16, ResNet-101, and the models of timm."""
 
+from typing import Any
+
 import timm
 import torchvision
 from torch import nn
@@ -8,28 +10,32 @@ from i2crc.runtime.errors import InputError
 
 
 def vgg16_features() -> nn.Sequential:
-    """VGG16 without batch norm at stride 8: pool4 3x3 stride 1, conv5 dilated by 2, no pool5."""
+    """Return VGG16 without batch norm at stride 8.
+
+    Pool4 is 3x3 with stride 1, conv5 is dilated by 2, and pool5 is left out.
+    """
     layers = list(torchvision.models.vgg16(weights=None).features)[:-1]
     layers[23] = nn.MaxPool2d(3, stride=1, padding=1)
-    for index in (24, 26, 28):
-        layers[index].dilation = layers[index].padding = (2, 2)
+    for conv in (layers[24], layers[26], layers[28]):
+        conv.dilation = conv.padding = (2, 2)
     return nn.Sequential(*layers)
 
 
 def timm_features(name: str, output_stride: int, stage: int | None) -> tuple[nn.Module, int]:
-    """A timm model without pooling and classifier, and its number of channels.
+    """Return a timm model without pooling and classifier, and its number of channels.
 
-    `stage` cuts it off after that feature map (0: stride 2, 1: stride 4, ...); None keeps it whole.
+    It ends after the feature map `stage` (0: stride 2, 1: stride 4, ...); None keeps all of it.
+    Raise InputError for an unknown model, or one without this output stride or stage.
     """
     if not timm.is_model(name):
         near = (
             ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
         )
-        raise InputError(f"backbone {name!r}: not a timm model; for example {near}")
-    whole = {"num_classes": 0, "global_pool": ""}
-    cut = {"features_only": True, "out_indices": (stage,), "feature_cls": "getter"}
+        raise InputError(f"backbone {name!r}: not a timm model; choose one, for example {near}")
+    whole: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+    cut: dict[str, Any] = {"features_only": True, "out_indices": (stage,), "feature_cls": "getter"}
     try:
-        model = timm.create_model(
+        model: Any = timm.create_model(
             name, output_stride=output_stride, **(whole if stage is None else cut)
         )
     except (TypeError, NotImplementedError, AssertionError, IndexError) as error:
@@ -39,15 +45,16 @@ def timm_features(name: str, output_stride: int, stage: int | None) -> tuple[nn.
         ) from error
     if stage is None:
         return model, model.num_features
-    # Of the one feature map in a list, the map; a wrapping module would rename the weights.
+    # The model returns a list of one map. A wrapping module would rename the weights.
     model.register_forward_hook(lambda module, inputs, output: output[0])
     return model, model.feature_info.channels()[0]
 
 
 def resnet101_features() -> nn.Module:
-    """Torchvision's ResNet-101 at stride 8, dilated from the second block of layer3 and layer4 on.
+    """Return torchvision's ResNet-101 at stride 8.
 
-    Torchvision's own `replace_stride_with_dilation` would also dilate layer4's first block.
+    Layer3 and layer4 are dilated from their second block on. Torchvision's own
+    `replace_stride_with_dilation` would also dilate layer4's first block.
     """
     net = torchvision.models.resnet101(weights=None)
     for layer, dilation in ((net.layer3, 2), (net.layer4, 4)):

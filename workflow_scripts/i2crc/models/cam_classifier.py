@@ -1,4 +1,4 @@
-"""The CAM classifier: VGG16-CAM of METHOD 6, or the same head on any timm backbone."""
+"""The CAM classifier: VGG16-CAM (METHOD 6), or the same head on any timm backbone."""
 
 import math
 
@@ -27,23 +27,24 @@ class CamNet(nn.Module):
         layers.append(nn.Conv2d(channels, classes, 1))
         self.extra_convs = nn.Sequential(*layers)
         for layer in self.extra_convs:
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 fan_out = layer.kernel_size[0] ** 2 * layer.out_channels
                 nn.init.normal_(layer.weight, std=settings.head_std or math.sqrt(2 / fan_out))
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) images to the (N, K, h, w) raw maps, negatives included."""
+        """Return the (N, K, h, w) raw maps, which may be negative, of (N, 3, H, W) images."""
         return self.extra_convs(self.features(images))
 
 
 def class_logits(cam: torch.Tensor) -> torch.Tensor:
-    """(N, K, h, w) raw maps to (N, K) logits: the mean over positions (METHOD 7)."""
+    """Return the (N, K) logits of (N, K, h, w) raw maps: the mean over positions (METHOD 7)."""
     return cam.mean(dim=(2, 3))
 
 
 def build_classifier(settings: Classifier, classes: int) -> CamNet:
-    """The network of `settings` with random weights."""
+    """Return the network of `settings` for `classes` classes, with random weights."""
+    features: nn.Module
     if settings.backbone == "vgg16":
         features, channels = vgg16_features(), 512
     else:

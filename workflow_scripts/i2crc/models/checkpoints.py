@@ -1,13 +1,13 @@
-"""Reading and writing weight files.
+"""Read and write weight files.
 
-Nothing here unpickles code: `.pth` files load with `weights_only=True`, others are safetensors.
+No code in a file is run: `.pth` files are loaded with `weights_only=True`, others are safetensors.
 """
 
 import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import safe_open
@@ -20,7 +20,7 @@ from i2crc.runtime.atomic import atomic_path
 from i2crc.runtime.errors import InputError
 
 State = Mapping[str, torch.Tensor]
-# How to make a plain file of tensors of one that has to run code to load.
+# The command that converts a file that runs code when it is loaded.
 CONVERT = (
     'python -c "import sys, torch; from safetensors.torch import save_file; '
     "c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
@@ -30,9 +30,9 @@ CONVERT = (
 
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors of a weight file and its metadata (empty for `.pth`).
+    """Return the tensors of a weight file and its metadata (empty for `.pth`).
 
-    A file that would have to run code to load is refused.
+    Raise InputError for a file that is damaged, is compressed, or would run code.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such weight file")
@@ -51,7 +51,7 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if not _is_state(state):
         raise InputError(f"{path}: expected a dictionary of tensors (a state dict)")
-    # A prefix that DataParallel and DistributedDataParallel leave behind.
+    # DataParallel and DistributedDataParallel add this prefix.
     return {name.removeprefix("module."): value for name, value in state.items()}, {}
 
 
@@ -63,22 +63,26 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None
 
 
 def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
-    """Load a weight file into `model`, every key required; returns its metadata."""
+    """Load a weight file into `model` and return its metadata; every tensor must fit."""
     state, metadata = read_state(path)
     fill(model, state, f"{path}: does not fit the configured network")
     return metadata
 
 
 def metadata_preprocessing(metadata: dict[str, Any]) -> Preprocessing:
-    """The preprocessing that a checkpoint's metadata declares."""
+    """Return the preprocessing that a checkpoint's metadata declares."""
     return preprocessing_from(metadata["preprocessing"])
 
 
 def fill(network: nn.Module, state: State, problem: str) -> None:
-    """Load `state` into a network; what does not fit, or is no number, is an InputError."""
+    """Load `state` into a network.
+
+    Raise InputError, whose message begins with `problem`, for tensors that do not fit, are
+    quantised, or hold NaN or infinity.
+    """
     wanted = network.state_dict()
     for name, tensor in state.items():
-        # Whole numbers, as of quantised weights, would be taken for weights as they are.
+        # Integers of quantised weights would be loaded as if they were the weights.
         if name in wanted and tensor.is_floating_point() != wanted[name].is_floating_point():
             raise InputError(
                 f"{problem}: tensor {name} is {tensor.dtype}, expected {wanted[name].dtype}; "
@@ -97,15 +101,15 @@ def fill(network: nn.Module, state: State, problem: str) -> None:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """ValueError for a zip that is compressed: torch never writes one, so it may be a bomb."""
+    """Raise ValueError for a compressed zip: torch never writes one, so it may be a bomb."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as packed:
             if any(member.compress_type != zipfile.ZIP_STORED for member in packed.infolist()):
                 raise ValueError("its content is compressed")
 
 
-def _is_state(value: Any) -> bool:
-    """Whether a value is a state dict."""
+def _is_state(value: Any) -> TypeGuard[State]:
+    """Return whether a value is a state dict."""
     return (
         isinstance(value, Mapping)
         and bool(value)

@@ -1,4 +1,4 @@
-"""DeepLabV2 with multi-scale inputs: ResNet-101 of METHOD 17-18, or the same head on timm."""
+"""DeepLabV2 with multi-scale inputs: on ResNet-101 (METHOD 17-18) or on any timm backbone."""
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +13,13 @@ class Aspp(nn.Module):
 
     def __init__(self, channels: int, classes: int, rates: list[int]) -> None:
         super().__init__()
-        self.conv2d_list = nn.ModuleList(
-            nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate) for rate in rates
-        )
-        for conv in self.conv2d_list:
+        convs = [nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate) for rate in rates]
+        for conv in convs:
             nn.init.normal_(conv.weight, std=0.01)
+        self.conv2d_list = nn.ModuleList(convs)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, C, h, w) features to (N, K+1, h, w) logits."""
+        """Return the (N, K+1, h, w) logits of (N, C, h, w) features."""
         return sum(conv(features) for conv in self.conv2d_list)
 
 
@@ -33,12 +32,15 @@ class DeepLab(nn.Module):
         self.classifier = classifier
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) images to (N, K+1, h, w) logits."""
+        """Return the (N, K+1, h, w) logits of (N, 3, H, W) images."""
         return self.classifier(self.features(images))
 
 
 class MultiScale(nn.Module):
-    """One network on several input scales (MSC, METHOD 18). Keys: `base.features.*`, ..."""
+    """One network on several input scales (MSC, METHOD 18).
+
+    State-dict keys are the published ones: `base.features.*` and `base.classifier.*`.
+    """
 
     def __init__(self, base: DeepLab, scales: list[float]) -> None:
         super().__init__()
@@ -46,10 +48,10 @@ class MultiScale(nn.Module):
         self.scales = scales
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
-        """(N, 3, H, W) images to logits.
+        """Return the logits of (N, 3, H, W) images.
 
-        Training: one (N, K+1, h, w) tensor per scale, and, of several, their maximum at the size
-        of the first. Evaluation: that maximum alone.
+        In training, a list of one (N, K+1, h, w) tensor per scale, followed by their maximum at
+        the size of the first if there are several. In evaluation, only that maximum.
         """
         logits = [self.base(images)]
         for scale in self.scales[1:]:
@@ -66,12 +68,12 @@ class MultiScale(nn.Module):
 
 def _scaled(images: torch.Tensor, scale: float) -> torch.Tensor:
     if min(images.shape[2:]) * scale < 1:
-        return images  # of one pixel there is no half
+        return images  # too small for this scale
     return F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
 def build_segmentation(settings: Segmentation, classes: int) -> MultiScale:
-    """The network of `settings` for `classes` foreground classes, with random weights."""
+    """Return the network of `settings` for `classes` foreground classes, with random weights."""
     if settings.backbone == "resnet101":
         features, channels = resnet101_features(), 2048
     else:

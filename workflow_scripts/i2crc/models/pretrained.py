@@ -1,4 +1,4 @@
-"""Pretrained weights: where they come from, what they expect, how they enter a network."""
+"""Pretrained weights: load them from their source, and insert them into a network."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ PACKAGE_PREPROCESSING = {"efficientnet-lite": LITE}
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights of a backbone, and the facts that travel with them into every checkpoint."""
+    """Weights of a backbone, and the facts about them that every checkpoint records."""
 
     state: State
     source: str
@@ -36,7 +36,10 @@ class Pretrained:
 
 
 def load_pretrained(weights: Weights, backbone: str) -> Pretrained:
-    """The pretrained weights that `weights` describes; `random` gives an empty state."""
+    """Return the pretrained weights that `weights` describes; for "random", an empty state.
+
+    Raise InputError if they cannot be loaded, or have another SHA-256 than the settings say.
+    """
     if weights.source == "random":
         return Pretrained({}, "random", "", IMAGENET)
     load = {"torchvision": _torchvision, "timm": _timm, "file": _file, "package": _package}
@@ -52,8 +55,9 @@ def load_pretrained(weights: Weights, backbone: str) -> Pretrained:
 def insert(features: nn.Module, pretrained: Pretrained) -> None:
     """Load pretrained weights into a feature extractor.
 
-    By name where every name of the extractor is there; else by position, which needs the same
-    order and the same shapes (a classifier at the end of the file is left out).
+    Tensors are matched by name if all names of the extractor are there, else by position. By
+    position, order and shapes must be the same; a classifier at the end of the file is left out.
+    Raise InputError if they do not match.
     """
     if not pretrained.state:
         return
@@ -86,7 +90,7 @@ def _torchvision(weights: Weights, backbone: str) -> Pretrained:
             "weights.source to file"
         ) from error
     if backbone == "vgg16":
-        # Of `features.0.weight`, the extractor knows `0.weight`.
+        # The extractor calls `features.0.weight` `0.weight`.
         state = {k.removeprefix("features."): v for k, v in state.items()}
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
     return Pretrained(state, f"torchvision {entry}", digest_file(file), IMAGENET)
@@ -95,10 +99,10 @@ def _torchvision(weights: Weights, backbone: str) -> Pretrained:
 def _timm(weights: Weights, backbone: str) -> Pretrained:
     name = f"{backbone}.{weights.name}" if weights.name else backbone
     try:
-        model = timm.create_model(name, pretrained=True)
+        model: Any = timm.create_model(name, pretrained=True)
     except (RuntimeError, OSError, ValueError) as error:
         raise InputError(
-            f"timm weights {name!r} cannot be had ({error}); download them elsewhere and set "
+            f"timm weights {name!r} cannot be fetched ({error}); download them elsewhere and set "
             "weights.source to file"
         ) from error
     cfg = model.pretrained_cfg
@@ -130,7 +134,7 @@ def _package(weights: Weights, backbone: str) -> Pretrained:
 def provenance(
     pretrained: Pretrained, preprocessing: Preprocessing, classes: list[str]
 ) -> dict[str, Any]:
-    """What a checkpoint says of its pixels, its classes and the weights that it started from."""
+    """Return what a checkpoint records of its preprocessing, classes and initial weights."""
     return {
         "weights": {"source": pretrained.source, "sha256": pretrained.sha256},
         "preprocessing": preprocessing_values(preprocessing),

@@ -1,4 +1,4 @@
-"""Logits at the size of their image (METHOD 23); apart, so that CRF workers start quickly."""
+"""Enlarge logits to the size of their image (METHOD 23). CRF workers import only this."""
 
 import numpy as np
 import torch
@@ -6,6 +6,6 @@ import torch.nn.functional as F
 
 
 def upsample(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(L, h, w) logits to (L, H, W) float32, bilinear, align_corners false."""
+    """Return (L, h, w) logits as (L, H, W) float32, bilinear, align_corners false."""
     values = torch.from_numpy(logits.astype(np.float32))[None]
     return F.interpolate(values, size=size, mode="bilinear", align_corners=False)[0].numpy()

@@ -1,4 +1,4 @@
-"""What a weight file says of itself, read without torch.
+"""The metadata and the digest of weight files, read without torch.
 
 Weight files of this project are safetensors with JSON metadata.
 """
@@ -17,7 +17,7 @@ from i2crc.config.schema import Weights
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.errors import InputError
 
-# What torch and safetensors raise on damaged or hostile files.
+# Errors that torch and safetensors raise on damaged or hostile files.
 UNREADABLE = (
     pickle.UnpicklingError,
     SafetensorError,
@@ -37,7 +37,7 @@ WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 
 
 def file_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a weight file, without its tensors; empty for a file from elsewhere."""
+    """Return the metadata of a weight file; empty for a file that this project did not write."""
     if not path.is_file():
         raise InputError(f"{path}: no such weight file")
     if path.suffix != ".safetensors":
@@ -50,7 +50,7 @@ def file_metadata(path: Path) -> dict[str, Any]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a weight file that this project wrote; InputError for another file."""
+    """Return the metadata of a weight file; raise InputError if this project did not write it."""
     metadata = file_metadata(path)
     if not metadata:
         raise InputError(f"{path}: no weight file of this project; train it, or convert it first")
@@ -58,7 +58,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def metadata_of(file: safe_open) -> dict[str, Any]:
-    """What this project wrote into a safetensors file; ValueError for what it never writes."""
+    """Return the metadata in a safetensors file; raise ValueError if it is not of this project."""
     metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
     if not isinstance(metadata, dict) or not isinstance(metadata.get("masks_seen", []), list):
         raise ValueError("its metadata is not of this project")
@@ -66,16 +66,16 @@ def metadata_of(file: safe_open) -> dict[str, Any]:
 
 
 def masks_seen(weights: Weights) -> list[str]:
-    """The data sets whose ground-truth masks pretrained weights are known to have seen.
+    """Return the names of the data sets whose masks pretrained weights are known to have seen.
 
-    Declared in the settings, or recorded in a weight file of this project.
+    They are declared in the settings, or recorded in a weight file of this project.
     """
     recorded = file_metadata(Path(weights.name)) if weights.source == "file" else {}
     return sorted({*weights.masks_seen, *recorded.get("masks_seen", [])})
 
 
 def weights_digest(weights: Weights) -> str:
-    """Return the SHA-256 of the weight file that settings name; "" where a name is all they have."""
+    """Return the SHA-256 of the weight file that settings name; "" if they name no local file."""
     if weights.source == "file":
         path = Path(weights.name)
         return digest_file(path) if path.is_file() else ""

@@ -1,1 +1,1 @@
-"""Figures, pages and contact sheets."""
+"""Figures, pages and contact sheets of the report."""

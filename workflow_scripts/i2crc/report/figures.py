@@ -1,4 +1,4 @@
-"""The look of the report's figures, bar charts, and SVG whose bytes are reproducible."""
+"""The style of the report's figures, bar charts, and SVG files with reproducible bytes."""
 
 import io
 import re
@@ -7,18 +7,19 @@ from itertools import cycle
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from i2crc.runtime.atomic import digest_bytes
 
 WIDTH = 9.4  # inches, which are 900 px on a screen
-# The colours of Okabe and Ito, told apart with any colour vision.
+# The palette of Okabe and Ito, distinguishable with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
-CLIP = b"clip-path-of"  # stands for the name of a figure, to tell those of one page apart
+CLIP = b"clip-path-of"  # placeholder in a clip path's name, until the figure's digest is known
 NOT_SCORED = "not scored: no ground-truth masks"
 
-matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing
+matplotlib.rcdefaults()  # the user's matplotlibrc must not change the figures
 matplotlib.rcParams.update(
     {
         "font.sans-serif": ["DejaVu Sans"],
@@ -30,7 +31,7 @@ matplotlib.rcParams.update(
         "axes.axisbelow": True,
         "grid.color": "#e3e6ea",
         "legend.frameon": False,
-        "text.parse_math": False,  # a dollar in the name of a class is a dollar
+        "text.parse_math": False,  # a class name may contain dollar signs
         "svg.fonttype": "none",
         "svg.hashsalt": "i2crc",
     }
@@ -38,25 +39,26 @@ matplotlib.rcParams.update(
 
 
 def svg(figure: Figure) -> bytes:
-    """A figure as SVG with text as text; the same figure gives the same bytes."""
+    """Return a figure as SVG, with text as text; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
-    # Named by the last bits of the layout, which differ from process to process.
+    # Matplotlib names clip paths by the last bits of the layout, which differ between processes.
     paths = dict.fromkeys(re.findall(rb'<clipPath id="(\w+)"', drawn))
     for number, path in enumerate(paths):
         drawn = drawn.replace(path, b"%s-%d" % (CLIP, number))
+    # With the digest in their names, clip paths of two figures on one page stay apart.
     return drawn.replace(CLIP, b"p" + digest_bytes(drawn)[:10].encode())
 
 
-def inline_svg(figure: Figure) -> str:
-    """A figure as the SVG element of an HTML page."""
+def inline_svg(figure: Figure) -> Markup:
+    """Return a figure as the SVG element of an HTML page."""
     document = svg(figure).decode()
-    return document[document.index("<svg") :]
+    return Markup(document[document.index("<svg") :])
 
 
 def headline(figure: Figure, title: str, drawn: Axes | None = None, columns: int = 1) -> None:
-    """The title of a figure and, where `drawn` is given, the legend of what these axes show."""
+    """Add the title of a figure and, if `drawn` is given, the legend of these axes."""
     handles = drawn.get_legend_handles_labels() if drawn else ([], [])
     figure.legend(
         *handles, loc="outside upper left", ncols=columns,
@@ -65,7 +67,7 @@ def headline(figure: Figure, title: str, drawn: Axes | None = None, columns: int
 
 
 def message_figure(title: str, message: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+    """Return a figure that shows a message in place of a drawing."""
     figure = Figure(figsize=(WIDTH, 0.9), layout="constrained")
     headline(figure, title)
     figure.text(0.01, 0.3, message, color="#b42318")
@@ -75,10 +77,10 @@ def message_figure(title: str, message: str) -> Figure:
 def bar_chart(
     unit: str, labels: Sequence[str], series: Mapping[str, Sequence[float | None]]
 ) -> Figure:
-    """Horizontal bars, the first label on top; the figure grows with their number.
+    """Return horizontal bars, the first label on top; the height grows with their number.
 
-    Each of `series` has a value per label (None: not measured, no bar) and a colour. A single one
-    has its values beside the bars. The title is left to the caller.
+    Each of `series` has a colour, and a value per label (None: not measured, no bar). The values of
+    a single series are written beside its bars. The caller adds the title.
     """
     height = 1.2 + len(labels) * (0.09 + 0.09 * max(len(series), 1.5))
     figure = Figure(figsize=(WIDTH, height), layout="constrained")

@@ -1,48 +1,31 @@
-"""Small self-contained HTML pages and Markdown tables for the report."""
+"""Self-contained HTML pages, from the templates of this package, and Markdown tables."""
 
 from collections.abc import Sequence
-from html import escape
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 Cell = str | int | float | None
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1f2328; background: #fff; margin: 1.5rem; }
-h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin-top: 1.6rem; }
-table { border-collapse: collapse; margin: .6rem 0; }
-th, td { border-bottom: 1px solid #d0d7de; padding: .3rem .7rem; text-align: left; }
-th { background: #f6f8fa; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
-p.banner { background: #b42318; color: #fff; font-weight: 600; padding: .7rem 1rem; }
-pre { background: #f6f8fa; padding: .8rem; overflow-x: auto; }
-"""
+
+def render(template: str, **values: Any) -> Markup:
+    """Return a template of this package filled with `values`.
+
+    Every text is escaped; only Markup (a table, an SVG element) is inserted as it is.
+    """
+    return Markup(_environment().get_template(template).render(values))
 
 
-def page(title: str, *parts: str) -> str:
-    """An HTML document of `parts`, which are HTML already."""
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
-        f"</title><style>{STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
-
-
-def html_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """An HTML table; numbers are right-aligned, every text is escaped."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    lines = [f"<table><thead><tr>{head}</tr></thead><tbody>"]
-    for row in rows:
-        cells = "".join(
-            f'<td class="number">{text(value)}</td>'
-            if isinstance(value, int | float)
-            else f"<td>{escape(text(value))}</td>"
-            for value in row
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    return "\n".join([*lines, "</tbody></table>"])
+def html_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
+    """Return an HTML table. Numbers are right-aligned; a template calls this as `table`."""
+    return render("table.html", header=header, rows=rows)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A Markdown table whose columns line up."""
+    """Return a Markdown table whose columns line up."""
     lines = [list(header), *([text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     drawn = [
@@ -53,13 +36,23 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str
     return "\n".join(drawn) + "\n"
 
 
-def banner(message: str) -> str:
-    """A warning that nobody can miss."""
-    return f'<p class="banner">{escape(message)}</p>'
-
-
 def text(value: Cell) -> str:
-    """Fractions with four digits, - for what was not measured, everything else as it is."""
+    """Return the text of a cell: fractions with four digits, `-` for None (not measured)."""
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = text
+    environment.globals["table"] = html_table
+    return environment

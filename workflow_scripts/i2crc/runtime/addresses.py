@@ -1,4 +1,4 @@
-"""Web addresses whose query (`?token=...`) may be a secret: it is stored and logged nowhere."""
+"""Keep the query of web addresses (`?token=...`) out of files and logs: it may be a secret."""
 
 import hashlib
 import os
@@ -13,43 +13,39 @@ HIDDEN = re.compile(r"hidden-([0-9a-f]{8})")
 
 
 def hide(address: str) -> str:
-    """An address whose query is replaced by a short digest of it.
+    """Return an address with a short digest in place of its query.
 
-    `reveal` undoes that in this process and in those that it starts: they have the query from the
-    environment. The digest keeps addresses apart that differ in nothing else.
+    The query is kept in the environment, so `reveal` finds it in this process and its children.
+    Addresses that differ only in their queries stay different.
     """
     found = QUERY.fullmatch(address)
     if found is None or HIDDEN.fullmatch(found[2]):
         return address
     name = hashlib.sha256(found[2].encode(errors="surrogatepass")).hexdigest()[:8]
-    os.environ[_variable(name)] = found[2]
+    os.environ[PREFIX + name] = found[2]
     return f"{found[1]}?hidden-{name}"
 
 
 def reveal(address: str) -> str:
-    """The address that `hide` was given; InputError where its query is not known here."""
+    """Return the address that `hide` was given; raise InputError if its query is not known here."""
     found = QUERY.fullmatch(address)
     mark = found and HIDDEN.fullmatch(found[2])
-    if not mark:
+    if not found or not mark:
         return address
-    variable = _variable(mark[1])
+    variable = PREFIX + mark[1]
     if variable not in os.environ:
         raise InputError(
-            f"{address}: what follows the ? was left out here, because it may be a secret; give "
-            f"the whole address, or set the environment variable {variable} to what follows"
+            f"{address}: the part after the ? was left out here, because it may be a secret; give "
+            f"the whole address, or set the environment variable {variable} to that part"
         )
     return f"{found[1]}?{os.environ[variable]}"
 
 
 def without_queries(message: Any) -> str:
-    """A message of others, of which nothing is left that follows a ?."""
+    """Return a message, such as a library's, without the queries of the addresses in it."""
     return re.sub(r"\?[^\s'\")]*", "", str(message))
 
 
 def hidden_queries() -> list[str]:
-    """The queries that were hidden here or in the process that started this one."""
+    """Return the queries that were hidden in this process or in those that started it."""
     return [query for name, query in os.environ.items() if name.startswith(PREFIX)]
-
-
-def _variable(name: str) -> str:
-    return f"{PREFIX}{name}"

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, digests, JSON."""
+"""Files that are either whole or absent: atomic writes, JSON, digests of content."""
 
 import functools
 import hashlib
@@ -14,19 +14,19 @@ from typing import Any
 from i2crc.runtime.errors import InputError, naming
 
 HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-# `.NAME.HOST-PROCESS.tmp.SUFFIX`, of this machine.
+# The temporary files of this machine: `.NAME.HOST-PROCESS.tmp.SUFFIX`.
 TEMPORARY = re.compile(rf"\..*\.{HOST}-(\d+)\.tmp(\.[^.]*)?", re.DOTALL)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`, renamed to `path` when the block ends well.
+    """Yield a temporary path beside `path`, renamed to `path` if the block ends without an error.
 
-    An error of storage (a full disk) becomes an OSError that names `path`.
+    A storage error (such as a full disk) is raised as an OSError that names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(path.parent)
+    _remove_abandoned(path.parent)
     # The suffix stays last because image and archive writers choose the format by it.
     temporary = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.tmp{path.suffix}")
     with naming(path, temporary):
@@ -37,8 +37,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-@functools.cache  # once a process
-def remove_abandoned(folder: Path) -> None:
+@functools.cache  # once per process and folder
+def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary files that killed processes of this machine left in a folder."""
     for name in os.listdir(folder):
         found = TEMPORARY.fullmatch(name)
@@ -52,7 +52,7 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # the process is another user's
     return True
 
 
@@ -68,48 +68,55 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; an unreadable one is an InputError that names it."""
+    """Return the content of a JSON file; raise InputError if it is missing or not valid JSON."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; run the stage that makes it again") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend that first") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); make it readable, then run again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run again") from error
 
 
 def digest_bytes(data: bytes) -> str:
-    """Hexadecimal SHA-256 of `data`."""
+    """Return the hexadecimal SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Return the hexadecimal SHA-256 of a file's content; raise OSError if it cannot be read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_value(value: Any) -> str:
-    """Hexadecimal SHA-256 of a JSON-serialisable value, independent of the order of keys."""
+    """Return the hexadecimal SHA-256 of a JSON-serialisable value; the order of keys is ignored."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    # JSON, and names of files, may hold halves of surrogate pairs, which UTF-8 has no bytes for.
+    # JSON and file names may hold lone surrogates, which plain UTF-8 cannot encode.
     return digest_bytes(text.encode(errors="surrogatepass"))
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """Return a digest of names, sizes and time stamps of files, and of all files in folders."""
+    """Return a digest of the names, sizes and time stamps of files, and of all files in folders.
+
+    The content is not read. A missing file counts as such.
+    """
     found: list[Any] = []
     for path in paths:
-        found.append(["", *_stat(path)])
+        found.append(["", *_size_and_time(path)])
         for folder, folders, names in os.walk(path):
             folders.sort()
             place = os.path.relpath(folder, path)
-            found += [[place, name, *_stat(os.path.join(folder, name))] for name in sorted(names)]
+            found += [
+                [place, name, *_size_and_time(os.path.join(folder, name))] for name in sorted(names)
+            ]
     return digest_value(found)
 
 
-def _stat(path: Path | str) -> list[int]:
+def _size_and_time(path: Path | str) -> list[int]:
     try:
         status = os.stat(path)
     except OSError:

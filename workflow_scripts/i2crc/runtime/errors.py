@@ -1,4 +1,4 @@
-"""What ends a stage although its input is right, in plain words: disk, memory, lost workers."""
+"""Errors of the user's input, and plain words for errors of the machine: disk, memory, workers."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTINUES = "Nothing finished is lost: start the same command again and it continues"
-# What is wrong, and the remedy.
+# errno -> what is wrong, and the remedy.
 STORAGE = {
     errno.ENOSPC: (
         "no space is left",
@@ -27,21 +27,52 @@ STORAGE = {
     errno.EPERM: ("no permission", "change the owner or the mode (chown, chmod)"),
     errno.EIO: ("the disk reports an input/output error", "see what `dmesg` says of it"),
 }
+# Libraries written in Rust give the errno only in their message.
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
 LOST_WORKER = re.compile(r"DataLoader worker \(pid")
 NO_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
-# Libraries in Rust tell the number in their text alone.
-OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+class InputError(Exception):
+    """The user's input is wrong; the message names the file, the value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file (or with a line of it, `FILE:LINE`), and the remedy."""
+
+    file: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}; {self.remedy}"
+
+
+class FileError(InputError):
+    """An InputError with its Problem, so that a stage can record it and look for others."""
+
+    def __init__(self, file: Path | str, problem: str, remedy: str) -> None:
+        self.problem = Problem(str(file), problem, remedy)
+        super().__init__(str(self.problem))
+
+
+def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
+    """Return the Problem of an error; `file` and `remedy` stand in if it is no FileError."""
+    if isinstance(error, FileError):
+        return error.problem
+    return Problem(str(file), str(error).removeprefix(f"{file}: "), remedy)
 
 
 def explain(error: BaseException) -> str | None:
-    """What the user has to know and do about an error; None for one that is a bug of ours.
+    """Return what happened and the remedy in plain words; None if the error is a bug of ours.
 
-    Looks through all that an error was raised from.
+    The errors that `error` was raised from are looked at, too.
     """
     chain = list(_chain(error))
     for cause in chain:
         if error_number(cause) in STORAGE:
-            return _storage(cause)
+            return _storage_message(cause)
     for cause in chain:
         if _is_lost_worker(cause):
             return (
@@ -50,7 +81,7 @@ def explain(error: BaseException) -> str | None:
                 "runtime.inference_threads for other stages, or the number of --cores. "
                 f"{CONTINUES}"
             )
-        if _is_memory(cause):
+        if _is_out_of_memory(cause):
             return (
                 f"memory ran out ({_first_line(cause)}). Lower runtime.inference_threads, "
                 "runtime.workers or the number of --cores, or choose a smaller `batch_size` for a "
@@ -59,17 +90,12 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
-def error_number(error: BaseException) -> int | None:
-    """The `errno` of an error, if it has one."""
-    if isinstance(error, OSError) and error.errno:
-        return error.errno
-    found = OS_ERROR.search(str(error))
-    return int(found[1]) if found else None
-
-
 @contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Errors of storage that do not say which file they are about (or `temporary`) say `path`."""
+    """Raise storage errors of the block as an OSError that names `path`.
+
+    Only errors that name no file, or name `temporary`, are changed.
+    """
     try:
         yield
     except Exception as error:
@@ -83,11 +109,29 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise
 
 
-def _storage(error: BaseException) -> str:
-    """One sentence each on the file, what is wrong with its file system, and what to do."""
-    what, remedy = STORAGE[error_number(error)]
+def error_number(error: BaseException) -> int | None:
+    """Return the `errno` of an error; None if it has none."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    found = OS_ERROR.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, the error that it was raised from, and so on."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _storage_message(error: BaseException) -> str:
+    """Return a message with the file, what is wrong with its file system, and the remedy."""
+    what, remedy = STORAGE[error_number(error) or 0]
     path = getattr(error, "filename", None)
-    place = _existing(Path(path if isinstance(path, str) else "."))
+    place = Path(path if isinstance(path, str) else ".").absolute()
+    place = next(folder for folder in (place, *place.parents) if folder.exists())
     free = shutil.disk_usage(place).free / 2**20
     mount = next(folder for folder in (place, *place.parents) if os.path.ismount(folder))
     return (
@@ -96,68 +140,22 @@ def _storage(error: BaseException) -> str:
     )
 
 
-def _existing(path: Path) -> Path:
-    absolute = path.absolute()
-    return next(folder for folder in (absolute, *absolute.parents) if folder.exists())
-
-
 def _is_lost_worker(error: BaseException) -> bool:
     if isinstance(error, BrokenProcessPool) or LOST_WORKER.search(str(error)):
         return True
-    # It was killed while it handed something over.
+    # A worker that is killed while it sends a result breaks its pipe.
     frames = traceback.extract_tb(error.__traceback__)
-    between = any("multiprocessing" in Path(frame.filename).parts for frame in frames)
-    return between and isinstance(error, ConnectionError | EOFError | FileNotFoundError)
+    in_transfer = any("multiprocessing" in Path(frame.filename).parts for frame in frames)
+    return in_transfer and isinstance(error, ConnectionError | EOFError | FileNotFoundError)
 
 
-def _is_memory(error: BaseException) -> bool:
-    number = error.errno if isinstance(error, OSError) else None
+def _is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
-        or number == errno.ENOMEM
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or (isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error))))
     )
 
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-class InputError(Exception):
-    """Bad input of the user's; the message names the file, the value and the remedy."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a file (or a line of it, `FILE:LINE`), and what to do about it."""
-
-    file: str
-    problem: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.problem}; {self.remedy}"
-
-
-class FileError(InputError):
-    """An InputError that can be recorded as a problem, to go on and find the others too."""
-
-    def __init__(self, file: Path | str, problem: str, remedy: str) -> None:
-        self.problem = Problem(str(file), problem, remedy)
-        super().__init__(str(self.problem))
-
-
-def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
-    """An InputError as a problem, of `file` where it does not say so itself."""
-    if isinstance(error, FileError):
-        return error.problem
-    return Problem(str(file), str(error).removeprefix(f"{file}: "), remedy)

@@ -1,32 +1,35 @@
-"""The lease of GPUs: jobs side by side on one machine get different ones."""
+"""Lease GPUs, so that jobs side by side on one machine use different ones."""
 
-import logging
+import fcntl
 import os
 import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote
 
-from i2crc.runtime.errors import InputError
-from i2crc.runtime.locks import Lock
+from filelock import FileLock
 
-log = logging.getLogger("i2crc")
+from i2crc.runtime.errors import InputError
+from i2crc.runtime.log import log, this_process
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-# In a job of SLURM, PBS, LSF, SGE or Kubernetes, what can be seen is what was assigned to it.
+# In a job of SLURM, PBS, LSF, SGE or Kubernetes, the visible GPUs are those assigned to the job.
 SCHEDULERS = {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "KUBERNETES_SERVICE_HOST"}
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_TRIES = 0.5
 
 
 def lease(count: int) -> None:
-    """Let this process, and what it starts, see `count` GPUs that no other job has leased.
+    """Make `count` GPUs visible to this process and its children that no other job has leased.
 
-    Waits until so many are free at once. They are leased until this process ends, whatever ends
-    it; a program that it becomes (exec), and torchrun's processes, keep them. With 0, no GPU is
-    seen. Without GPUs, and where a scheduler has assigned them, all stays as it is. To be called
-    before CUDA starts. InputError where there are not that many.
+    Wait until `count` are free at the same time. The lease ends with this process, even if it is
+    killed. A program that the process becomes (exec) and the processes of torchrun keep it. With
+    0, no GPU is visible. Nothing changes on a machine without GPUs, nor in a scheduler's job.
+    Call this before CUDA starts. Raise InputError if there are fewer GPUs.
     """
     if count == 0:
         os.environ[VISIBLE] = ""
@@ -35,7 +38,9 @@ def lease(count: int) -> None:
     if not gpus:
         return
     if "RANK" in os.environ:
-        _keep(gpus)
+        # A process of torchrun holds its own GPU, too, in case torchrun dies first.
+        for gpu in gpus[int(os.environ.get("LOCAL_RANK", 0)) :][:1]:
+            _lock(gpu, fcntl.LOCK_SH)
         return
     if count > len(gpus):
         raise InputError(
@@ -43,40 +48,36 @@ def lease(count: int) -> None:
             f"--gpus {len(gpus)} (to the whole workflow: --resources gpu={len(gpus)}) or less, or "
             f"more of them in {VISIBLE}"
         )
-    folder = _folder()
-    locks, turn = {gpu: _lock(folder, gpu) for gpu in gpus}, Lock(folder / "turn")
-    told = False
-    while len(leased := _take(locks, count, turn)) < count:
-        if not told:
-            holders = [
-                f"{gpu}: {lock.holder()}" for gpu, lock in locks.items() if gpu not in leased
-            ]
+    waiting = False
+    while len(leased := _take(gpus, count)) < count:
+        if not waiting:
+            waiting = True
+            holders = [f"{gpu}: {_file(gpu).read_text()}" for gpu in gpus if gpu not in leased]
             log.info("waiting for %d of the GPUs %s", count, "; ".join(holders))
-            told = True
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_TRIES)
     os.environ[VISIBLE] = ",".join(leased)
     log.info("leased %d of the GPUs %s: %s", count, ", ".join(gpus), ", ".join(leased))
 
 
 def pool() -> list[str]:
-    """The GPUs to share out: those in CUDA_VISIBLE_DEVICES, else all of this machine.
+    """Return the GPUs to share out: those in CUDA_VISIBLE_DEVICES, else all of this machine.
 
-    These the driver's own program tells: torch is slow to load, and to ask CUDA would start it.
+    The driver's own program lists the latter: torch loads slowly, and asking CUDA would start it.
     """
     visible = os.environ.get(VISIBLE)
     if visible is None:
-        return _discovered()
+        return _installed()
     ids = [word.strip() for word in visible.split(",")]
-    # For CUDA, too, the list ends where one is none: empty, or negative.
+    # CUDA, too, ends the list at an entry that is empty or negative.
     named = takewhile(lambda word: word and word[0] != "-", ids)
     return list(dict.fromkeys(named))
 
 
 def jobs_at_a_time() -> int:
-    """How many jobs with one GPU each a workflow may run on this machine at the same time.
+    """Return how many jobs of one GPU each a workflow may run on this machine at the same time.
 
-    One without GPUs, where they run on the CPU, and one within a scheduler's job, where no lease
-    would keep them apart.
+    1 without GPUs, where the jobs run on the CPU, and 1 in a scheduler's job, where nothing is
+    leased.
     """
     return 1 if _is_scheduled() else max(1, len(pool()))
 
@@ -85,7 +86,7 @@ def _is_scheduled() -> bool:
     return not SCHEDULERS.isdisjoint(os.environ)
 
 
-def _discovered() -> list[str]:
+def _installed() -> list[str]:
     try:
         listed = subprocess.run(
             ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60
@@ -95,8 +96,47 @@ def _discovered() -> list[str]:
     return re.findall(r"^GPU (\d+): ", listed.stdout, re.MULTILINE)
 
 
-def _folder() -> Path:
-    """The folder of this user's locks."""
+def _take(gpus: Sequence[str], count: int) -> list[str]:
+    """Lease `count` GPUs and return them; lease none and return the free ones if fewer are free."""
+    try:
+        # One process at a time: two that each find some of the GPUs free would both give up.
+        with FileLock(_file("turn"), fallback_to_soft=False):
+            locked = {gpu: _lock(gpu, fcntl.LOCK_EX) for gpu in gpus}
+            free = {gpu: file for gpu, file in locked.items() if file is not None}
+            leased = list(free)[:count] if len(free) >= count else []
+            for file in free.values():
+                os.close(file)
+            for gpu in leased:
+                _lock(gpu, fcntl.LOCK_SH)
+                with suppress(OSError):  # on a full disk, the GPU is leased without a name
+                    _file(gpu).write_text(this_process())
+    except OSError as error:
+        raise InputError(
+            f"{_file('turn')}: cannot be locked ({error.strerror}), so GPUs cannot be leased; set "
+            "TMPDIR to a folder on a local disk"
+        ) from error
+    return leased or list(free)
+
+
+def _lock(gpu: str, how: int) -> int | None:
+    """Lock a GPU; return the open file that holds the lock, or None if another process has it.
+
+    A shared lock is inherited through exec and held until the process ends.
+    """
+    descriptor = os.open(_file(gpu), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    if how == fcntl.LOCK_SH:
+        os.set_inheritable(descriptor, True)
+        os.register_at_fork(after_in_child=lambda: os.close(descriptor))
+    return descriptor
+
+
+def _file(gpu: str) -> Path:
+    """Return the lock file of a GPU, in a folder of this user alone."""
     folder = Path(tempfile.gettempdir(), f"i2crc-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
@@ -104,29 +144,4 @@ def _folder() -> Path:
             f"{folder}: belongs to another user, so GPUs cannot be leased in it; remove it, or set "
             "TMPDIR to a folder of your own"
         )
-    return folder
-
-
-def _lock(folder: Path, gpu: str) -> Lock:
-    return Lock(folder / f"gpu-{quote(gpu, safe='')}")
-
-
-def _take(locks: dict[str, Lock], count: int, turn: Lock) -> list[str]:
-    """Take `count` GPUs and return them; where fewer are free, take none and return the free."""
-    turn.wait()  # two that each find some free would both give up, again and again
-    free = [gpu for gpu, lock in locks.items() if lock.take()]
-    taken = free[:count] if len(free) >= count else []
-    for gpu in free:
-        if gpu in taken:
-            locks[gpu].share()
-        else:
-            locks[gpu].release()
-    turn.release()
-    return taken or free
-
-
-def _keep(gpus: list[str]) -> None:
-    """Hold the GPU of this process of torchrun with it, in case that dies first."""
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    for gpu in gpus[local_rank : local_rank + 1]:
-        _lock(_folder(), gpu).share()
+    return folder / f"gpu-{quote(gpu, safe='')}"

@@ -1,59 +1,105 @@
-"""What every command line shares: the parser's common options, the log, how errors and signals
-end a run, and that no two processes do the same work or use the same GPU.
-"""
+"""The log of a job: on stderr and in a file, whose lock keeps a second process off the same job."""
 
+import errno
 import logging
 import os
+import platform
 import sys
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from i2crc.runtime.locks import Lock
+from filelock import FileLock, Timeout
 
 log = logging.getLogger("i2crc")
 STARTED = time.time()
+# Set by the logger plugin of Snakemake, which shows the logs: stderr gets warnings only.
+WARNINGS_ONLY = "I2CRC_WARNINGS_ONLY"
+# What file systems without locks answer.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+# Locks that this process holds until it ends.
+_held: list[FileLock] = []
 
 
 def start_log(file: Path | None) -> None:
-    """Send the log to stderr and, where given, to `file` (started anew).
+    """Send the log to stderr and, if a file is given, also to that file, which is emptied.
 
-    `file` stands for the work that it is the log of: where another process does that work already
-    (a killed run may have left it), this one waits for its end.
+    The file stands for a job. If another process works on the job (a killed run may have left
+    one), wait until it ends. Raise OSError if the lock beside the file cannot be written.
     """
     log.setLevel(logging.INFO)
     log.handlers.clear()
-    log_to(logging.StreamHandler())
-    # Of a training on several processes, the first one alone writes the file.
+    stderr = logging.StreamHandler()
+    log_to(stderr)
+    if WARNINGS_ONLY in os.environ:
+        stderr.setLevel(logging.WARNING)
+    # Of a training on several processes, only the first one writes the file.
     if file is None or os.environ.get("RANK", "0") != "0":
         return
-    lock = Lock(lock_of(file))
-    if not lock.take():
-        log.info("waiting for %s, which already does this; then it continues", lock.holder())
-        lock.wait()
+    _held.append(take_lock(lock_of(file), "already does this; then it continues"))
     log_to(LogFile(file, mode="w"))
+    if WARNINGS_ONLY in os.environ:
+        stderr.addFilter(lambda record: record.levelno < logging.ERROR)
 
 
 def lock_of(log_file: Path) -> Path:
-    """The lock of a log file: not the file itself, which Snakemake deletes before a job starts."""
+    """Return the lock of a job: not its log, which Snakemake deletes before the job starts."""
     return log_file.with_name(f".{log_file.name}.lock")
 
 
+def take_lock(path: Path, work: str) -> FileLock:
+    """Return the lock of a file, held by this process; wait if another process holds it.
+
+    `work` says what the other process does with it, for the log. The kernel frees the lock when
+    the process ends. On a file system without locks, warn and return a lock that is not held.
+    Raise OSError if the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The soft lock that filelock falls back to would outlive a process that is killed.
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = path.read_text() or "a process that has just started"
+            log.warning("waiting for %s, which %s", holder, work)
+            lock.acquire(poll_interval=0.2)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        log.warning("%s: no locks here (%s); do not start the same twice", path, error.strerror)
+    else:
+        with suppress(OSError):  # on a full disk, the lock is held without a name in it
+            path.write_text(this_process())
+    return lock
+
+
+def this_process() -> str:
+    """Return the number, machine and time of this process, for those who wait for its locks."""
+    now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    return f"process {os.getpid()} on {platform.node()} (since {now})"
+
+
 def end_log(word: str) -> None:
-    """Let the log file, where there is one, end with a word that programs understand."""
+    """End the log file, if there is one, with a word that programs understand."""
     if any(isinstance(handler, LogFile) for handler in log.handlers):
         log.info(word)
 
 
 class LogFile(logging.FileHandler):
-    """A log file that is given up, with one line on stderr, when it cannot be written."""
+    """A log file that is given up, with one line on stderr, if it cannot be written."""
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802  logging's own name
         log.removeHandler(self)
+        for stderr in log.handlers:
+            stderr.setLevel(logging.NOTSET)
+            stderr.filters.clear()
         error = sys.exc_info()[1]
         log.warning("%s: cannot be written (%s); the log goes on here", self.baseFilename, error)
 
 
 def log_to(handler: logging.Handler) -> None:
-    """Send the log to one more place."""
+    """Send the log to one more handler, each message with its time."""
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Work on many images by threads or processes, which end with the process that started them."""
+"""Pools of threads and processes that end with the process that started them."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import TypeVar
@@ -18,12 +18,13 @@ Result = TypeVar("Result")
 def map_in_order(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
-    """Yield `work(item)` of every item in turn; at most two items a thread are under way.
+    """Yield `work(item)` for every item, in the order of the items.
 
-    The first error is raised at its item's turn, and nothing further is begun.
+    At most two items per thread are in progress or waiting to be yielded. An error is raised at
+    its item's turn; no further item is started then.
     """
     with ThreadPoolExecutor(threads) as pool:
-        window = deque()
+        window: deque[Future[Result]] = deque()
         for item in items:
             window.append(pool.submit(work, item))
             if len(window) == 2 * threads:
@@ -33,16 +34,16 @@ def map_in_order(
 
 
 def processes(count: int) -> ProcessPoolExecutor:
-    """A pool of fresh processes, for work that holds the interpreter."""
+    """Return a pool of new processes, for work that holds the interpreter's lock."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent)
 
 
 @contextmanager
 def no_interrupts() -> Iterator[None]:
-    """Processes started in this block never get SIGINT.
+    """Let processes that start in this block ignore SIGINT.
 
-    Ctrl-C goes to every process in the terminal; the one that started the others ends them.
+    Ctrl-C reaches every process of the terminal, but the parent ends its workers itself.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
@@ -52,10 +53,12 @@ def no_interrupts() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed, which would leave it waiting for ever."""
+    """End this worker when its parent is killed; it would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        wait([multiprocessing.parent_process().sentinel])
+        wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

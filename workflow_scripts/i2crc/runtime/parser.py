@@ -1,4 +1,4 @@
-"""The parser of every stage's command line, and how errors and signals end a stage."""
+"""The command line of a stage: its common options, its log, and how errors and signals end it."""
 
 import argparse
 import os
@@ -17,8 +17,8 @@ from i2crc.runtime.progress import COMMAND, DONE, FAILED, STOPPED_BY, UNEXPECTED
 from i2crc.runtime.signals import Stopped, stop_on_signals
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every stage has."""
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every stage has."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -35,10 +35,11 @@ def add_downloads(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line, set up the log, lease the GPUs of `--gpus` and call `main`.
+    """Parse the command line, start the log, lease the GPUs of `--gpus` and call `main`.
 
-    SIGTERM and SIGINT raise Stopped. An InputError, or what `faults` can explain, ends the process
-    with status 1 and one message; any other exception keeps its traceback. All reach the log file.
+    SIGTERM and SIGINT raise Stopped in `main`. An InputError, or an error that `errors.explain`
+    knows, ends the process with status 1 and one message. Any other exception ends it with status
+    1 and its traceback. All of them are written to the log file, too.
     """
     arguments = parser.parse_args()
     try:
@@ -55,7 +56,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except InputError as error:
         _fail(str(error))
     except Exception as error:
-        # Torch's handler would raise the loss of a worker once more, in the midst of what follows.
+        # Torch's handler would raise the loss of a worker again while the message is written.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = explain(error)
         if message is not None:
@@ -66,17 +67,11 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
 
 def _fail(message: str) -> NoReturn:
+    """End this process for an error that would come again after a restart."""
     log.error("%s", message)
     end_log(FAILED)
-    stop_torchrun()
-    sys.exit(1)
-
-
-def stop_torchrun() -> None:
-    """Let torchrun, where it has started this process, end instead of starting it again.
-
-    For an error that would only come again. It ends the other processes of this machine; srun,
-    those of other nodes.
-    """
+    # torchrun would start the process again. It ends the others of this machine when it is
+    # stopped; srun ends those of other nodes.
     if "TORCHELASTIC_RUN_ID" in os.environ:
         os.kill(os.getppid(), signal.SIGTERM)
+    sys.exit(1)

@@ -1,21 +1,21 @@
-"""What the log of a job says to programs: how far the job is, and how it ended.
+"""What the log of a job says to programs: its progress, and how it ended.
 
-The lines that are read by a program are written and read here alone.
+Only this module writes and reads the lines that programs read.
 """
 
 import re
 from dataclasses import dataclass
 
-# The first line, before the command line.
+# Begins the first line; the command line follows.
 COMMAND = "python "
-# How a job has ended. The first two are the last line of its log, too; a kill leaves none of them.
+# How a job ended. DONE and FAILED are also the last line of its log; a killed job writes neither.
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 STOPPED_BY = "stopped by {}; start again and it continues"
-# Before its traceback, which FAILED follows.
+# Comes before a traceback, which FAILED follows.
 UNEXPECTED = "stopped by an unexpected error"
 ALREADY = "{} of {} images were already made"
 
-# The times that `console` puts before every message.
+# The time that `log_to` puts before every message.
 _RECORD = re.compile(r"^\d\d:\d\d:\d\d ", re.ASCII | re.MULTILINE)
 _STOPPED = re.compile(re.escape(STOPPED_BY).replace(r"\{\}", r"SIG[A-Z0-9]+"))
 _ALREADY = re.compile(ALREADY.replace("{}", r"(\d{1,9})"), re.ASCII)
@@ -28,9 +28,9 @@ _PACE = re.compile(
 
 @dataclass(frozen=True)
 class Pace:
-    """How far a job is: `done` of `total`, counted in `unit`s ("image" or "iteration").
+    """The progress of a job: `done` of `total` units, which are "image"s or "iteration"s.
 
-    Images/s and the seconds left are of this attempt alone; None where it has made nothing yet.
+    `images_per_second` and `seconds_left` count from the job's last start; None: nothing made yet.
     """
 
     unit: str
@@ -40,24 +40,29 @@ class Pace:
     seconds_left: int | None = None
 
     def line(self, facts: str = "", more: str = "") -> str:
-        """The log line, with further facts for people before and after the images/s."""
+        """Return the log line, with further facts for people before and after the images/s.
+
+        The images/s and the seconds left must be known.
+        """
         words = [
             f"{self.unit} {self.done}/{self.total}", facts,
-            f"{self.images_per_second:.4g} images/s", more, f"ETA {clock(self.seconds_left)}",
+            f"{self.images_per_second:.4g} images/s", more, f"ETA {clock(self.seconds_left or 0)}",
         ]  # fmt: skip
         return " ".join(filter(None, words))
 
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Return seconds as h:mm:ss."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 @dataclass(frozen=True)
 class JobLog:
-    """A log: how far its job is, how it ended (DONE, FAILED, STOPPED, None: it did not), and the
-    line to show of it: the error of one that failed, else the last but its command line.
+    """What a log says of its job.
+
+    `end` is DONE, FAILED or STOPPED, or None if the log has no end. `line` is the line to show:
+    the error of a failed job, else the last line; empty if there is only the command line.
     """
 
     pace: Pace | None
@@ -66,7 +71,7 @@ class JobLog:
 
 
 def read_log(text: str) -> JobLog:
-    """Understand a log, or the end of one; what is half-written or foreign says nothing."""
+    """Return what a log, or the end of one, says; ignore lines that are truncated or foreign."""
     _, *records = _RECORD.split(text)
     records = [record.strip() for record in records]
     pace = next(filter(None, map(_pace, reversed(records))), None)
@@ -75,6 +80,20 @@ def read_log(text: str) -> JobLog:
         return JobLog(pace, FAILED, _error(before[-1] if before else ""))
     end = DONE if last == DONE else STOPPED if _STOPPED.fullmatch(last) else None
     return JobLog(pace, end, "" if last.startswith(COMMAND) else _last_line(last))
+
+
+def last_message(text: str) -> str:
+    """Return the last message of a log before its end, whole; of a traceback only the last line.
+
+    Empty if there is only the command line.
+    """
+    records = [record.strip() for record in _RECORD.split(text)[1:]]
+    if records and records[-1] in (DONE, FAILED):
+        records.pop()
+    last = records[-1] if records else ""
+    if last.startswith(UNEXPECTED):
+        return _last_line(last)
+    return "" if last.startswith(COMMAND) else last
 
 
 def _pace(record: str) -> Pace | None:
@@ -87,7 +106,7 @@ def _pace(record: str) -> Pace | None:
 
 
 def _error(record: str) -> str:
-    """What a message says first, and a traceback last."""
+    """Return the first line of a message, or the last line of a traceback."""
     if record.startswith(UNEXPECTED):
         return _last_line(record)
     return next(iter(record.splitlines()), "")

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a process with an exception, so that it can save what it has."""
+"""SIGTERM and SIGINT raise an exception, so that a process can save its work before it ends."""
 
 import signal
 from typing import Any, NoReturn
@@ -7,7 +7,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(SystemExit):
-    """A signal asked this process to end; its status is 128 + the signal, as a shell's is."""
+    """A signal asked this process to end; the exit status is 128 + the signal, as in a shell."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -23,5 +23,5 @@ def stop_on_signals() -> None:
 
 def _stop(number: int, _: Any) -> NoReturn:
     for each in STOPPING:
-        signal.signal(each, signal.SIG_DFL)  # a second one ends the process at once
+        signal.signal(each, signal.SIG_DFL)  # a second signal ends the process at once
     raise Stopped(number)

@@ -1,4 +1,4 @@
-"""What the nodes of a SLURM have."""
+"""The size of SLURM's nodes."""
 
 import re
 import subprocess
@@ -22,10 +22,10 @@ class Node:
 
 
 def largest_node() -> Node | None:
-    """The most of each that any node has; None where there is no SLURM, or one that shows none.
+    """Return the largest number of CPUs, MB and GPUs of any node; None without SLURM or nodes.
 
-    A job that asks for more would be refused, or wait for ever. Raises InputError where SLURM does
-    not answer.
+    SLURM refuses a job that asks for more, or lets it wait for ever. Raises InputError if SLURM
+    does not answer.
     """
     try:
         listed = subprocess.run(
@@ -37,27 +37,27 @@ def largest_node() -> Node | None:
     except OSError:
         return None
     except subprocess.TimeoutExpired:
-        raise _silence(f"sinfo said nothing for {SECONDS} seconds") from None
+        raise _no_answer(f"sinfo printed nothing in {SECONDS} seconds") from None
     if listed.returncode:
-        raise _silence(listed.stderr.strip().rpartition("\n")[2])
+        raise _no_answer(listed.stderr.strip().rpartition("\n")[2])
     rows = [line.split("|") for line in listed.stdout.splitlines() if line.count("|") == 2]
     if not rows:
         return None
-    cpus, memory, generic = zip(*rows, strict=True)
-    return Node(max(map(_number, cpus)), max(map(_number, memory)), max(map(_gpus, generic)))
+    cpus, memory, resources = zip(*rows, strict=True)
+    return Node(max(map(_number, cpus)), max(map(_number, memory)), max(map(_gpus, resources)))
 
 
-def _silence(why: str) -> InputError:
+def _no_answer(reason: str) -> InputError:
     return InputError(
-        f"SLURM does not answer, so what its nodes have is not known ({why}): start the same "
+        f"SLURM does not answer, so the size of its nodes is unknown ({reason}): start the same "
         "command again when it does"
     )
 
 
 def _number(text: str) -> int:
-    return int(re.match(r"\d+", text)[0])
+    return int(re.split(r"\D", text, maxsplit=1)[0])
 
 
-def _gpus(generic: str) -> int:
-    """Those among `gpu:a100:4(S:0-1),gpu:2,shard:8`."""
-    return sum(map(int, re.findall(r"\bgpu:(?:[^:,()]+:)?(\d+)", generic)))
+def _gpus(resources: str) -> int:
+    """Return the number of GPUs in a list like `gpu:a100:4(S:0-1),gpu:2,shard:8`."""
+    return sum(map(int, re.findall(r"\bgpu:(?:[^:,()]+:)?(\d+)", resources)))

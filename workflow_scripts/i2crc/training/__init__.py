@@ -1,1 +1,1 @@
-"""The one engine of both trainings, their losses and data sets."""
+"""The training loop of both networks, their losses and their training samples."""

@@ -14,7 +14,10 @@ from i2crc.data.transforms import Preprocessing, resize_photo, resize_saliency
 
 
 class ClassifierSamples:
-    """Samples `{"id", "image" (3, S, S), "saliency" (S, S) in 0..1, "labels" (K,) 0/1}`."""
+    """Samples of the classifier, of side S = `input_size`, with K classes.
+
+    A sample is `{"id", "image" (3, S, S), "saliency" (S, S) in 0..1, "labels" (K,) 0/1}`, float32.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,7 @@ class ClassifierSamples:
         return len(self.index.images)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict:
-        """Sample `index`, augmented as `rng` draws."""
+        """Return sample `index`, augmented with random numbers from `rng`."""
         entry = self.index.images[index]
         size = self.settings.input_size
         image = jitter_colors(
@@ -53,10 +56,10 @@ class ClassifierSamples:
 def jitter_colors(
     image: Image.Image, strengths: list[float], rng: np.random.Generator
 ) -> Image.Image:
-    """Brightness, contrast, saturation and hue changed in random order.
+    """Return the image with brightness, contrast, saturation and hue changed in random order.
 
-    The first three are multiplied by 1 +- their strength, the hue is turned by +- its strength
-    of a full circle.
+    The first three are multiplied by up to 1 +- their strength. The hue is turned by up to +- its
+    strength, in full circles.
     """
     brightness, contrast, saturation, hue = strengths
     changes = [

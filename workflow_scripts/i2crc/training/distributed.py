@@ -1,4 +1,4 @@
-"""Processes and devices: CPU, one GPU or several under torchrun, with the same script."""
+"""Processes and devices: the same script runs on the CPU, one GPU, or several under torchrun."""
 
 import ctypes
 import logging
@@ -13,18 +13,19 @@ from i2crc.runtime.log import log
 
 
 def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
-    """Set the threads, join the process group under torchrun, and choose this process's device.
+    """Set the threads, join the process group under torchrun, and return the device.
 
-    With `deterministic`, PyTorch takes deterministic kernels alone, and refuses what has none.
+    `gpus` is 0 for the CPU, `threads` are those of all processes on this machine. With
+    `deterministic`, torch uses deterministic kernels only, and raises an error if there is none.
     """
     torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
         torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False  # which kernel is fastest may change
+        torch.backends.cudnn.benchmark = False  # the fastest kernel may differ between runs
     device = torch.device("cpu")
     keep_memory()
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
+    torch.backends.cudnn.allow_tf32 = False  # compute float32 in full precision
     if gpus and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
@@ -34,17 +35,17 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         log.info("%s, %d processes, %d threads each", name, world_size(), torch.get_num_threads())
     else:
-        log.setLevel(logging.WARNING)  # the first process says it for all
+        log.setLevel(logging.WARNING)  # the first process logs for all
     return device
 
 
 def keep_memory() -> None:
-    """Keep freed memory in the process instead of returning it to the system (glibc alone).
+    """Keep freed memory in the process instead of returning it to the system (glibc only).
 
-    Large tensors are otherwise mapped and faulted in anew for every operation; what that costs
-    a training step on a CPU, benchmarks/memory.py shows.
+    Otherwise every operation maps the memory of large tensors anew. benchmarks/memory.py measures
+    what that costs in a training step on the CPU.
     """
-    trim_threshold, mmap_max = -1, -4  # the numbers of glibc's malloc.h
+    trim_threshold, mmap_max = -1, -4  # constants of malloc.h in glibc
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(mmap_max, 0)
@@ -52,22 +53,22 @@ def keep_memory() -> None:
 
 
 def world_size() -> int:
-    """Number of processes of this training."""
+    """Return the number of processes of this training."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return int(os.environ.get("RANK", 0))
 
 
 def is_main() -> bool:
-    """Whether this process writes files and log lines."""
+    """Return whether this process is the one that writes files and log lines."""
     return rank() == 0
 
 
 def mean_count(count: torch.Tensor) -> torch.Tensor:
-    """A count, averaged over the processes (see losses.py)."""
+    """Return a count, averaged over the processes (see losses.py)."""
     if dist.is_initialized():
         count = count.detach().clone()
         dist.all_reduce(count)
@@ -76,7 +77,7 @@ def mean_count(count: torch.Tensor) -> torch.Tensor:
 
 
 def gather(items: list[Any]) -> list[Any]:
-    """The items of all processes, in the order of their ranks."""
+    """Return the items of all processes, in the order of their ranks."""
     if not dist.is_initialized():
         return items
     lists: list[Any] = [None] * world_size()
@@ -85,7 +86,7 @@ def gather(items: list[Any]) -> list[Any]:
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds in any process."""
+    """Return whether `flag` is true in any process."""
     if not dist.is_initialized():
         return flag
     value = torch.tensor(float(flag), device=device)
@@ -100,7 +101,7 @@ def finish() -> None:
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak memory of this process: of the GPU, or resident on the CPU."""
+    """Return the peak memory of this process in GiB: of the GPU, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     status = Path("/proc/self/status").read_text()

@@ -1,5 +1,7 @@
-"""The one training loop: precision, accumulation, several processes, checkpoint and resume,
-signals, history, logging. A training brings its model, data, loss and schedule.
+"""The training loop of both networks.
+
+It takes care of precision, accumulation, several processes, checkpoints, signals, history and
+logging. A training brings its model, samples, loss and settings.
 """
 
 import argparse
@@ -23,14 +25,14 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from i2crc.models.checkpoints import save_weights
-from i2crc.models.weight_files import UNREADABLE
-from i2crc.runtime.atomic import atomic_path, write_json
+from i2crc.runtime.atomic import atomic_path, digest_file, write_json
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import LogFile, log, log_to
 from i2crc.runtime.parallel import no_interrupts
 from i2crc.runtime.progress import Pace
 from i2crc.runtime.signals import STOPPING, Stopped
 from i2crc.training import distributed, torchrun
+from i2crc.training.checkpoint import read_checkpoint, write_checkpoint
 from i2crc.training.losses import MeanCount
 from i2crc.training.optim import build_optimizer, learning_rate_factor
 from i2crc.training.options import Plan
@@ -39,21 +41,21 @@ from i2crc.training.sampler import Batch, Samples, batches_per_epoch, make_loade
 Terms = dict[str, torch.Tensor]
 Forward = Callable[[torch.Tensor], Any]
 LossFunction = Callable[[Forward, Batch, MeanCount], Terms]
-# A model in evaluation mode and a batch to a row of pictures per image, (N, 3, H, W) in 0..1.
+# Draws what a model in evaluation mode makes of a batch: (N, 3, H, W) in 0..1, a row per image.
 Pictures = Callable[[nn.Module, Batch], torch.Tensor]
 PICTURED_IMAGES = 4
 PRECISION_NAMES = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class TrainingError(InputError):
-    """The training cannot go on; the message says where and why."""
+    """The training cannot go on; the message says at which iteration, with which images and why."""
 
 
 def start(arguments: argparse.Namespace, plan: Plan) -> torch.device:
-    """Choose processes, threads and device.
+    """Start the processes of a training; return the device of this one.
 
-    On the CPU the number of threads decides how sums are rounded, so with `deterministic` a
-    training has those that are configured, on however few cores.
+    On the CPU the number of threads decides how sums are rounded. With `deterministic`, the
+    training therefore uses the configured number of threads, even on fewer cores.
     """
     runtime = plan.runtime
     torchrun.launch(
@@ -84,15 +86,15 @@ def train(
     pictures: Pictures,
     facts: dict[str, Any],
 ) -> None:
-    """Train `model` and leave `plan.weights`, with `facts` in them, and `plan.history`.
+    """Train `model`, and write `plan.weights` (with `facts` as metadata) and `plan.history`.
 
-    An interrupted run of the same fingerprint is continued. SIGTERM and SIGINT save a checkpoint
-    and end the process with status 128 + signal. A loss that is not finite raises TrainingError
-    with the batch's image ids.
+    `groups` are the parameter groups of `parameter_groups`. An interrupted run of the same
+    fingerprint is continued. SIGTERM and SIGINT save a checkpoint and raise Stopped. Raise
+    TrainingError, with the ids of the images, if the loss is not finite.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     if distributed.is_main():
-        # Snakemake keeps the log of the last attempt only.
+        # Snakemake keeps only the log of the last attempt.
         attempt = len(list(plan.folder.glob("attempt-*.log"))) + 1
         log_to(LogFile(plan.folder / f"attempt-{attempt}.log"))
     run = _TrainingRun(plan, device, model, groups, samples, loss, pictures)
@@ -101,14 +103,14 @@ def train(
     if distributed.is_main():
         run.write_history()
         write_json(plan.duration, {"start": run.start, "seconds": round(run.seconds(), 3)})
-        # Last, because it says that the run is finished.
+        # Last, because the weights say that the run is finished.
         save_weights(plan.weights, model, {**_metadata(plan, device), **facts})
         plan.checkpoint.unlink(missing_ok=True)
     distributed.finish()
 
 
 def _metadata(plan: Plan, device: torch.device) -> dict[str, Any]:
-    """Return what the weights say of their training, the same for any number of shards."""
+    """Return the metadata of the weights, which is the same for any number of shards."""
     origin = plan.origin
     origin.device = str(device)
     origin.precision = PRECISION_NAMES[autocast_dtype(plan.settings.precision, device)]
@@ -119,6 +121,7 @@ def _metadata(plan: Plan, device: torch.device) -> dict[str, Any]:
         "seed": plan.seed,
         "deterministic": plan.deterministic,
         "fingerprint": plan.fingerprint,
+        "history_sha256": digest_file(plan.history),
         "provenance": provenance,
     }
 
@@ -141,7 +144,9 @@ class _TrainingRun:
         self.start = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_before, self.begin = 0.0, time.monotonic()
         self.settings, self.device = plan.settings, device
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        # torch's annotations leave memory_format out.
+        move: Callable[..., nn.Module] = model.to
+        self.model = move(self.device, memory_format=torch.channels_last)
         self.optimizer = build_optimizer(groups, self.settings.optimizer)
         self.dtype = autocast_dtype(self.settings.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
@@ -151,28 +156,17 @@ class _TrainingRun:
 
     def resume(self) -> None:
         """Continue from the checkpoint of the same fingerprint, if there is an undamaged one."""
-        if not self.plan.checkpoint.is_file():
-            return
-        try:
-            saved = torch.load(self.plan.checkpoint, map_location="cpu", weights_only=True)
-            fingerprint = saved["fingerprint"]
-        except UNREADABLE as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            log.warning(
-                "%s: this checkpoint is damaged (%s), so the training starts from its beginning",
-                self.plan.checkpoint, reason,
-            )  # fmt: skip
-            return
-        if fingerprint != self.plan.fingerprint:
-            log.info("the checkpoint is of other settings, code or data: starting afresh")
+        saved = read_checkpoint(self.plan)
+        if saved is None:
             return
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        if saved["scaler"]:  # empty where the run was not in fp16 so far
+        if saved["scaler"]:  # empty if the run was not in fp16 so far
             self.scaler.load_state_dict(saved["scaler"])
         self.iteration = saved["iteration"]
         self.history = saved["history"]
         self.start, self.seconds_before = saved["start"], saved["seconds"]
+        # The run may have had fewer processes so far.
         random_states = saved["random"][distributed.rank() : distributed.rank() + 1]
         for state in random_states:
             torch.set_rng_state(state["cpu"])
@@ -182,31 +176,26 @@ class _TrainingRun:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        states = _gather_random_states(self.device)
-        if not distributed.is_main():
-            return
-        content = {
-            "fingerprint": self.plan.fingerprint,
-            "iteration": self.iteration,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "history": self.history,
-            "random": states,
-            "start": self.start,
-            "seconds": self.seconds(),
-        }
-        # Through Python's own file: torch's tells of a full disk without its cause.
-        with atomic_path(self.plan.checkpoint) as temporary, open(temporary, "wb") as file:
-            torch.save(content, file)
-        self.write_history()
+        random_states = _gather_random_states(self.device)
+        if distributed.is_main():
+            state = {
+                "iteration": self.iteration,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "history": self.history,
+                "random": random_states,
+                "start": self.start,
+                "seconds": self.seconds(),
+            }
+            write_checkpoint(self.plan, state)
 
     def seconds(self) -> float:
-        """Time spent on this training, over all attempts."""
+        """Return the seconds spent on this training over all attempts."""
         return self.seconds_before + time.monotonic() - self.begin
 
     def write_history(self) -> None:
-        """Write the history so far as CSV."""
+        """Write the history as CSV, a row per iteration."""
         with atomic_path(self.plan.history) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, list(self.history[0]) if self.history else ["iteration"])
             writer.writeheader()
@@ -250,13 +239,15 @@ class _TrainingRun:
                     raise Stopped(self.stop_signal or signal.SIGTERM)
 
     def _show(self, board: SummaryWriter, row: dict[str, float]) -> None:
+        """Show the iteration in TensorBoard, now and then with pictures."""
         for name in row.keys() - {"iteration"}:
             board.add_scalar(name, row[name], self.iteration)
         every = self.plan.runtime.picture_iterations
         if self.iteration % every and self.iteration != self.plan.iterations:
             return
         numbers = range(min(PICTURED_IMAGES, len(self.samples)))
-        # Always the same images, seen the same way; nothing random is drawn from the training.
+        # Always the same images with the same augmentation. The random numbers are not those of
+        # the training, so pictures change nothing in it.
         batch = default_collate(
             [self.samples.sample(n, np.random.default_rng([self.plan.seed, n])) for n in numbers]
         )
@@ -269,6 +260,7 @@ class _TrainingRun:
             module.training = mode
 
     def _step(self, network: nn.Module, batches: Iterator[Batch]) -> dict[str, float]:
+        """Do one step of the optimiser; return its row of the history."""
         settings = self.settings
         per_epoch = batches_per_epoch(len(self.samples), settings.batch_size)
         steps_per_epoch = max(1, per_epoch // settings.accumulate)
@@ -291,18 +283,21 @@ class _TrainingRun:
         return {"iteration": self.iteration, "learning_rate": rate, **sums}
 
     def _backward(self, network: nn.Module, batch: Batch, synchronise: bool) -> dict[str, float]:
+        """Add the gradients of one batch; return its loss terms, averaged over the processes."""
         batch = {name: _to_device(value, self.device) for name, value in batch.items()}
-        deferred = not synchronise and isinstance(network, nn.parallel.DistributedDataParallel)
+        deferred: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if not synchronise and isinstance(network, nn.parallel.DistributedDataParallel):
+            deferred = network.no_sync()
 
         def forward(images: torch.Tensor) -> Any:
-            # The network alone: sums over whole images overflow in half precision.
+            # Only the network: the sums of the losses over whole images overflow in half precision.
             autocast = torch.autocast(
                 self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None
             )
             with autocast:
                 return network(images)
 
-        with network.no_sync() if deferred else contextlib.nullcontext():
+        with deferred:
             terms = self.loss(forward, batch, distributed.mean_count)
             values = {name: distributed.mean_count(v.detach()).item() for name, v in terms.items()}
             if not np.isfinite(values["loss"]):
@@ -316,7 +311,7 @@ class _TrainingRun:
 
 
 class _Progress:
-    """Log lines at an interval, and a live bar where there is a terminal."""
+    """Log lines at an interval, and a live bar if stderr is a terminal."""
 
     def __init__(self, plan: Plan, device: torch.device, iteration: int) -> None:
         self.device = device
@@ -326,7 +321,7 @@ class _Progress:
         self.bar = tqdm(total=plan.iterations, initial=iteration, disable=not terminal)
 
     def show(self, iteration: int, row: dict[str, float]) -> None:
-        """Report `iteration` if it is time, and always the last one."""
+        """Report an iteration if the interval is over or it is the last one."""
         self.bar.update(1)
         now = time.monotonic()
         last = iteration == self.plan.iterations
@@ -347,6 +342,8 @@ class _Progress:
 
 @contextlib.contextmanager
 def _signals(run: _TrainingRun) -> Iterator[None]:
+    """Let signals end the run after the current iteration."""
+
     def remember(number: int, _: Any) -> None:
         run.stop_signal = number
 
@@ -379,7 +376,7 @@ def _wrap(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
     if not dist.is_initialized():
         return model
     if batch_norm == "train" and device.type == "cuda":
-        model = convert_sync_batchnorm(model)  # torch's own would drop timm's activations
+        model = convert_sync_batchnorm(model)  # that of torch drops the activations of timm
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 

@@ -1,8 +1,8 @@
 """The losses of both trainings.
 
-Every mean takes its number of items through `mean_count`: over several processes it returns the
-items per process, averaged, so that the average of the processes' losses (what DDP descends on)
-equals the loss of the whole batch. In one process it is the identity.
+Every mean divides by a number of items that went through `mean_count`. With several processes that
+is the average number of items of a process. So the average of the processes' losses, which DDP
+minimises, equals the loss of the whole batch. With one process it is the identity.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ MeanCount = Callable[[torch.Tensor], torch.Tensor]
 
 
 def identity(count: torch.Tensor) -> torch.Tensor:
-    """`mean_count` of a single process."""
+    """Return `count`: the `mean_count` of a single process."""
     return count
 
 
 def classification_loss(
     logits: torch.Tensor, labels: torch.Tensor, mean_count: MeanCount = identity
 ) -> torch.Tensor:
-    """Multilabel soft margin of (N, K) logits and (N, K) 0/1 labels (METHOD 9)."""
+    """Return the multilabel soft margin loss of (N, K) logits and (N, K) 0/1 labels (METHOD 9)."""
     total = F.multilabel_soft_margin_loss(logits, labels, reduction="none").sum()
     return total / mean_count(total.new_tensor(len(labels)))
 
@@ -36,10 +36,11 @@ def relation_losses(
     weights: RelationLosses,
     mean_count: MeanCount = identity,
 ) -> dict[str, torch.Tensor]:
-    """The inter- and intra-class relation terms (METHOD 8), each not yet weighted.
+    """Return the inter- and intra-class relation terms (METHOD 8), not yet weighted.
 
-    cam (N, K, h, w) raw maps; saliency (N, H, W) in 0..1; labels (N, K) 0/1. Only images with
-    exactly one class count; without any the terms are 0. A term of weight 0 is left out.
+    `cam` are raw maps (N, K, h, w), `saliency` is (N, H, W) in 0..1, `labels` are (N, K) 0/1. Only
+    images of exactly one class count. Without such images the terms are 0. Terms of weight 0 are
+    left out.
     """
     wanted = [name for name, weight in weights.model_dump().items() if weight]
     if not wanted:
@@ -47,7 +48,7 @@ def relation_losses(
     single = labels.sum(dim=1) == 1
     items = mean_count(single.sum().to(cam)) * labels.shape[1]
     if not single.any():
-        # Zero, but still a function of the network: DDP waits for every parameter's gradient.
+        # Zero, but with a gradient, because DDP waits for that of every parameter.
         return {name: cam.sum() * 0 for name in wanted}
     labels, saliency = labels[single], saliency[single].to(cam)[:, None]
     x = F.interpolate(cam[single], size=saliency.shape[2:], mode="bilinear", align_corners=False)
@@ -70,14 +71,15 @@ def relation_losses(
 
 
 def _weighted_sum(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Sum over P of x (N, K, P) times weight (N, 1, P), as (N, K)."""
+    """Return the sum over P of x (N, K, P) times weight (N, 1, P), as (N, K)."""
     return (x @ weight.transpose(1, 2))[:, :, 0]
 
 
 def _weighted_spread(x: torch.Tensor, weight: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
-    """Sum over P of weight * (x - center)^2, as (N, K).
+    """Return the sum over P of weight * (x - center)^2, as (N, K).
 
-    Multiplied out, so that no tensor of x's size is made but its square: three times faster.
+    It is multiplied out, so that the square of x is the only new tensor of its size. That is three
+    times faster.
     """
     total = weight.sum(dim=2)
     linear, square = _weighted_sum(x, weight), _weighted_sum(x.square(), weight)
@@ -87,21 +89,22 @@ def _weighted_spread(x: torch.Tensor, weight: torch.Tensor, center: torch.Tensor
 def segmentation_loss(
     logits: list[torch.Tensor], labels: torch.Tensor, mean_count: MeanCount = identity
 ) -> torch.Tensor:
-    """Sum of the cross entropies of all scales (METHOD 21), 255 ignored; 0 without any label.
+    """Return the sum of the cross entropies of all scales (METHOD 21).
 
-    logits: tensors (N, K+1, h, w); labels (N, H, W) integers, shrunk to each logit size.
+    `logits` are tensors (N, K+1, h, w). `labels` are (N, H, W) integers in 0..K or 255, which is
+    ignored; they are resized to each scale. Without any label the loss is 0.
     """
     total = logits[0].new_zeros(())
     for scale in logits:
-        target = resize_labels(labels, scale.shape[2:]).long()
+        target = resize_labels(labels, (scale.shape[2], scale.shape[3])).long()
         counted = mean_count((target != IGNORE).sum().to(scale)).clamp(min=1)
-        # Unreduced: torch's own sum has no deterministic kernel.
+        # Not reduced by torch, whose sum has no deterministic kernel.
         entropy = F.cross_entropy(scale, target, ignore_index=IGNORE, reduction="none")
         total = total + entropy.sum() / counted
     return total
 
 
 def resize_labels(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(N, H, W) integer labels to `size` the way PIL's nearest does (METHOD 20)."""
+    """Return (N, H, W) integer labels resized to `size` as by nearest in PIL (METHOD 20)."""
     resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")
     return resized[:, 0].to(labels.dtype)

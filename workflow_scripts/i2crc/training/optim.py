@@ -1,4 +1,4 @@
-"""Optimiser, parameter groups and learning-rate schedule."""
+"""The optimiser, its parameter groups and the learning-rate schedule."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from i2crc.config.schema import Optimizer, Schedule
 
 
 def parameter_groups(model: nn.Module, head: str, optimizer: Optimizer) -> list[dict[str, Any]]:
-    """Return backbone weights, backbone biases, head weights, head biases with their rates.
+    """Return the groups: backbone weights, backbone biases, head weights, head biases.
 
-    Parameters whose name begins with `head` are the head's.
+    Parameters whose name starts with `head` belong to the head. A group is `{"names", "params",
+    "lr", "base_lr"}`; "lr" changes with the schedule, "base_lr" does not.
     """
     groups = []
     for in_head in (False, True):

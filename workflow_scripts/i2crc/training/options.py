@@ -1,4 +1,4 @@
-"""The command line of a training, its plan, and what its result depends on. Needs no torch."""
+"""The command line of a training, and its plan. Importing this module needs no torch."""
 
 import argparse
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from i2crc.artifacts.provenance import Origin
-from i2crc.config.schema import Runtime, Training
+from i2crc.config.schema import Classifier, Runtime, Segmentation, Training
 from i2crc.models.weight_files import weights_digest
 from i2crc.runtime.atomic import digest_value
 
@@ -15,9 +15,10 @@ from i2crc.runtime.atomic import digest_value
 class Plan:
     """What to train, for how long and where.
 
-    `origin` says what the weights are made from. `fingerprint` stands for everything that
-    determines the result: a run folder of another fingerprint is started afresh, a finished one of
-    the same fingerprint is used as it is.
+    `iterations` counts steps of the optimiser. `origin` says what the weights are made from.
+    `fingerprint` is a digest of everything that determines the result. `folder` is the run folder:
+    a finished run of the same fingerprint is used, an interrupted one is continued, any other is
+    started afresh.
     """
 
     settings: Training
@@ -36,7 +37,7 @@ class Plan:
 
     @property
     def duration(self) -> Path:
-        """When the finished run was started, and the seconds it took over all its attempts."""
+        """The start of the finished run and the seconds of all its attempts."""
         return self.folder / "duration.json"
 
     @property
@@ -72,15 +73,15 @@ def add_deterministic(parser: argparse.ArgumentParser) -> None:
 def make_plan(
     arguments: argparse.Namespace,
     script: Path,
-    settings: Training,
+    settings: Classifier | Segmentation,
     iterations: int,
     files: list[Path],
     inputs: dict[str, Any],
 ) -> Plan:
     """Return the plan of a training script from its command line.
 
-    `files` are what the script reads; `inputs` is what of their content the result depends on, the
-    same for any number of shards.
+    `files` are the files that the script reads. `inputs` are digests of that part of their content
+    which the result depends on; they are the same for any number of shards.
     """
     origin = Origin(script, files, settings, arguments.seed)
     depends_on = {

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training now and then: fixed images beside what the network says."""
+"""Pictures for TensorBoard: images of the training beside the output of the network."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from i2crc.data.transforms import Preprocessing
 def cam_pictures(
     model: nn.Module, batch: dict[str, torch.Tensor], preprocessing: Preprocessing
 ) -> torch.Tensor:
-    """(N, 3, H, 3W) in 0..1: image, saliency, and the strongest CAM of the image's classes."""
+    """Return image, saliency and strongest CAM of the image's classes: (N, 3, H, 3W) in 0..1."""
     images = batch["image"]
     maps = model(images).float().clamp(min=0) * batch["labels"][:, :, None, None]
     strongest = maps.amax(dim=1, keepdim=True)
@@ -26,7 +26,7 @@ def cam_pictures(
 def label_pictures(
     model: nn.Module, batch: dict[str, torch.Tensor], preprocessing: Preprocessing
 ) -> torch.Tensor:
-    """(N, 3, H, 3W) in 0..1: image, training label and prediction in VOC colours."""
+    """Return image, training label and prediction in VOC colours: (N, 3, H, 3W) in 0..1."""
     images = batch["image"]
     logits = F.interpolate(
         model(images).float(), size=images.shape[2:], mode="bilinear", align_corners=False

@@ -1,7 +1,7 @@
-"""Which images a batch holds, and how each is drawn: by (seed, epoch, image) alone.
+"""Which images a batch holds, and how they are augmented.
 
-So workers, processes and interruptions change nothing: a resumed run ends as one that was never
-interrupted.
+That depends only on (seed, epoch, image). So the numbers of workers and processes change nothing,
+and a resumed run ends like one that was never interrupted.
 """
 
 import signal
@@ -17,7 +17,10 @@ Batch = dict[str, Any]
 
 
 class Samples(Protocol):
-    """Training data: `sample` returns tensors and the image's `id`, and draws from `rng` only."""
+    """Training samples.
+
+    `sample` returns tensors and the "id" of an image. It draws random numbers only from `rng`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -25,7 +28,7 @@ class Samples(Protocol):
 
 
 def batches_per_epoch(images: int, batch_size: int) -> int:
-    """Return the number of full batches of one pass; the next pass draws the rest anew."""
+    """Return the number of full batches of an epoch; its left-over images are not used."""
     return max(1, images // batch_size)
 
 
@@ -41,7 +44,7 @@ def batch_positions(step: int, images: int, batch_size: int, seed: int) -> list[
 def make_loader(
     samples: Samples, batches: range, batch_size: int, seed: int, workers: int, pin_memory: bool
 ) -> DataLoader:
-    """Return a loader of this process's part of some batches, given by their 0-based numbers."""
+    """Return a loader of this process's part of the batches with these 0-based numbers."""
     count = len(samples)
     positions = [
         batch_positions(step, count, batch_size, seed)[
@@ -66,7 +69,7 @@ class _Positions(Dataset):
 
     def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, index = position
-        # As in a data-loading process: resizing on several threads rounds differently.
+        # On one thread, as in a worker process: resizing on several rounds differently.
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -76,5 +79,5 @@ class _Positions(Dataset):
 
 
 def _ignore_termination(_: int) -> None:
-    # The training process decides when to stop; its workers end with it.
+    # The training process decides when to stop. Its workers end with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -15,7 +15,10 @@ from i2crc.runtime.errors import InputError
 
 
 class SegmentationSamples:
-    """Samples `{"id", "image" (3, S, S), "label" (S, S) uint8}` of side `crop_size`."""
+    """Samples of the segmentation network, of side S = `crop_size`.
+
+    A sample is `{"id", "image" (3, S, S) float32, "label" (S, S) uint8}`.
+    """
 
     def __init__(
         self,
@@ -31,14 +34,17 @@ class SegmentationSamples:
         return len(self.index.images)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict:
-        """Sample `index`, scaled, cropped and mirrored as `rng` draws."""
+        """Return sample `index`, scaled, cropped and mirrored with random numbers from `rng`.
+
+        Raise InputError if label and photograph differ in size.
+        """
         entry = self.index.images[index]
         photo = np.asarray(read_photo(Path(entry.image)))
         label = read_label(self.labels[entry.id])
         if photo.shape[:2] != label.shape:
             raise InputError(
-                f"{self.labels[entry.id]}: size {label.shape[::-1]}, "
-                f"the photograph has {photo.shape[1::-1]}"
+                f"{self.labels[entry.id]}: size {label.shape[::-1]}, the photograph has "
+                f"{photo.shape[1::-1]}; delete the label, or give the mask of this photograph"
             )
         scale = self.settings.scale_jitter[rng.integers(len(self.settings.scale_jitter))]
         image, target = rescale(self.preprocessing(photo), label, scale)
@@ -51,20 +57,27 @@ class SegmentationSamples:
 def rescale(
     image: torch.Tensor, label: np.ndarray, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(3, H, W) image bilinear without antialias, (H, W) label nearest; sizes truncated."""
+    """Return a (3, H, W) image and its (H, W) label, scaled; sides are truncated to integers.
+
+    The image is resized bilinear without antialias, the label nearest.
+    """
     height, width = (max(1, int(side * scale)) for side in label.shape)
     if scale != 1:
         image = F.interpolate(
             image[None], size=(height, width), mode="bilinear", align_corners=False
         )[0]
-        label = Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST)
+        resized = Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST)
+        label = np.asarray(resized)
     return image, torch.from_numpy(np.array(label))
 
 
 def random_crop(
     image: torch.Tensor, label: torch.Tensor, size: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A size x size crop; what is smaller is padded below and right, with 0 and 255."""
+    """Return a random crop of side `size` of an image and its label.
+
+    A smaller image is padded below and at the right with 0, its label with 255.
+    """
     missing = [max(0, size - side) for side in label.shape]
     image = F.pad(image, (0, missing[1], 0, missing[0]))
     label = F.pad(label, (0, missing[1], 0, missing[0]), value=IGNORE)

@@ -1,4 +1,4 @@
-"""A training on several processes: torchrun, on one machine or on the nodes of a SLURM job."""
+"""Start a training under torchrun, on one machine or on the nodes of a SLURM job."""
 
 import os
 import shutil
@@ -10,18 +10,18 @@ import torch
 
 from i2crc.runtime.errors import InputError
 
-# So often torchrun starts all processes again, from the last checkpoint, when one has died.
+# How often torchrun starts all processes again, from the last checkpoint, after one has died.
 RESTARTS = 3
 
 
 def launch(gpus: int, processes: int, nodes: int, threads: int, batch_size: int) -> None:
-    """Re-execute this script under torchrun where several processes are wanted.
+    """Re-execute this script under torchrun if the training gets several processes.
 
-    `gpus` is what the scheduler granted, on all nodes together; each that can be used gets a
-    process. `processes` asks for that many CPU processes instead (0: one for each node). No
-    process is without an image of a batch. `threads` are those of each node. Returns at once in a
-    process that torchrun started, and where one is enough. InputError where `nodes` are wanted
-    outside of a SLURM job, or have more processes than a batch has images.
+    `gpus` is the number that the scheduler granted on all nodes together; each usable one gets a
+    process. `processes` is the number of CPU processes instead (0: one per node). Every process
+    gets at least one image of a batch. `threads` are those of a node. Return at once if torchrun
+    has started this process, or if one process is enough. Raise InputError if several `nodes` are
+    asked for outside a SLURM job, or have more processes than a batch has images.
     """
     if "RANK" in os.environ:
         return
@@ -35,15 +35,15 @@ def launch(gpus: int, processes: int, nodes: int, threads: int, batch_size: int)
 def _launch_on_nodes(nodes: int, each: int, threads: int, batch_size: int) -> NoReturn:
     if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
         raise InputError(
-            f"runtime.nodes {nodes}: several nodes are those of a SLURM job, and this is none; run "
-            "it with --workflow-profile profiles/slurm, or set runtime.nodes to 1"
+            f"runtime.nodes {nodes}: several nodes need a SLURM job, and this is not one; run with "
+            "--workflow-profile profiles/slurm, or set runtime.nodes to 1"
         )
     if nodes * each > batch_size:
         raise InputError(
             f"runtime.nodes {nodes} with {each} processes each: more than the {batch_size} images "
             "of a batch (batch_size); set runtime.nodes or runtime.gpus lower"
         )
-    # A port that is free on the first node, where the processes find each other.
+    # The processes meet at a port that is free on the first node.
     with socket.socket() as server:
         server.bind(("", 0))
         place = f"{socket.gethostname()}:{server.getsockname()[1]}"
@@ -61,12 +61,12 @@ def _launch_on_nodes(nodes: int, each: int, threads: int, batch_size: int) -> No
 
 def _torchrun(*arguments: str) -> list[str]:
     program = [sys.executable, "-m", "torch.distributed.run", f"--max-restarts={RESTARTS}"]
-    # Without the dashes torchrun would take the options of the script, too, for its own.
+    # Without the dashes torchrun would read the options of the script as its own.
     return [*program, *arguments, "--", *sys.argv]
 
 
 def _become(*command: str) -> NoReturn:
-    # Processes that were started again would meet addresses of those that died, and wait for ever
+    # Restarted processes would read the addresses of those that died, and wait for ever
     # (pytorch issue 135712).
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     os.execvp(command[0], command)

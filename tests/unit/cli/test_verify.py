@@ -1,0 +1,90 @@
+"""`i2crc verify`: every listed file is hashed, and what changed is named with its list."""
+
+import shutil
+from argparse import Namespace
+
+import pytest
+
+from helpers.experiment_tree import Tree, make_dataset
+from i2crc.cli import verify
+from i2crc.runtime.atomic import read_json
+from i2crc.runtime.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with a finished experiment; tests must leave it as it is."""
+    project = tmp_path_factory.mktemp("verify") / "project"
+    project.mkdir()
+    make_dataset(project)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        return project, Tree(project)
+
+
+@pytest.fixture
+def tree(made, tmp_path, monkeypatch):
+    """A copy that a test may damage, as the working directory."""
+    project, tree = made
+    monkeypatch.chdir(shutil.copytree(project, tmp_path / "project"))
+    return tree
+
+
+@pytest.fixture
+def verified(tree, capsys):
+    """A function that verifies the experiment and returns the status and the lines."""
+
+    def verify_tree() -> tuple[int, list[str]]:
+        status = verify.main(Namespace(results=tree.folder))
+        return status, capsys.readouterr().out.splitlines()
+
+    return verify_tree
+
+
+def test_all_files_are_checked(tree, verified):
+    manifests = [tree.saliency, *tree.shards("cams"), *tree.shards("labels/initial"), tree.score]
+    count = sum(len(read_json(path)["files"]) for path in manifests) + 1  # the classifier
+    assert verified() == (0, [f"{count} files checked: all are as recorded"])
+
+
+@pytest.mark.parametrize(
+    ("file", "listed_in"),
+    [
+        ("saliency/images/a0.png", "saliency/manifest.json"),
+        ("cams/images/a1_1.png", None),
+        ("labels/initial/images/a2.png", None),
+        ("classifier/weights.safetensors", "classifier/weights.safetensors.provenance"),
+        ("scores/initial_labels.images.csv", "scores/initial_labels.json"),
+    ],
+)
+def test_a_file_that_is_changed_or_missing_is_named_with_its_list(tree, verified, file, listed_in):
+    path = tree.folder / file
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # the same size
+    status, (line, last) = verified()
+    assert status == 1
+    assert line.startswith(f"{path}: CHANGED; listed in {tree.folder / (listed_in or '')}")
+    assert "files checked: 1 missing, changed or damaged. Delete the changed ones" in last
+    path.unlink()
+    status, (line, last) = verified()
+    assert status == 1
+    assert line.startswith(f"{path}: MISSING; listed in ")
+
+
+def test_all_problems_are_found_in_one_go(tree, verified):
+    (tree.folder / "saliency/images/a0.png").unlink()
+    (tree.folder / "saliency/images/a1.png").write_bytes(b"edited")
+    (tree.folder / "labels/initial/images/a2.png").unlink()
+    (tree.folder / "labels/initial/images/a2.png").mkdir()
+    tree.shard("cams", 0).write_text("{")
+    status, (*lines, last) = verified()
+    assert status == 1
+    assert "checked: 4 missing, changed or damaged" in last
+    for words in ("cams/1-of-2.json: not valid JSON", "a0.png: MISSING", "a1.png: CHANGED",
+                  "a2.png: cannot be read (Is a directory)"):  # fmt: skip
+        assert sum(words in line for line in lines) == 1
+
+
+def test_a_folder_of_no_run_is_refused_with_a_remedy(tmp_path):
+    with pytest.raises(InputError, match=r"none: no manifest.*; give the folder .* results/demo"):
+        verify.main(Namespace(results=tmp_path / "none"))

@@ -1,0 +1,89 @@
+"""Figures of scores: the IoU of every class, and the confusion matrix of a stage."""
+
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from i2crc.report.figures import COLORS, NOT_SCORED, WIDTH, bar_chart, headline, message_figure
+
+NUMBERS_UP_TO = 21  # labels of a confusion matrix with numbers in its cells
+
+
+def class_figure(scores: list[dict[str, Any]]) -> Figure:
+    """Return bars of the IoU per label, with a colour and a line at the mean per scored stage."""
+    title = "IoU per class"
+    scored = [score for score in scores if score["miou"] is not None]
+    if not scored:
+        return message_figure(title, NOT_SCORED)
+    labels = list(scored[0]["iou"])
+    series = {summary(score): [score["iou"][label] for label in labels] for score in scored}
+    unit = "IoU (0 to 1), pixels predicted 255 left out; dashed: mean of the stage"
+    figure = bar_chart(unit, labels, series)
+    axes = figure.axes[0]
+    axes.set_xlim(0, 1)
+    for score, color in zip(scored, cycle(COLORS), strict=False):
+        axes.axvline(score["miou"], color=color, linestyle="--", linewidth=1.2)
+    headline(figure, title, axes)
+    return figure
+
+
+def summary(score: dict[str, Any]) -> str:
+    """Return a stage's name, split, mIoU and the interval of the mIoU."""
+    text = f"{score['stage']} ({score['split']}): mIoU {score['miou']:.3f}"
+    if score["miou_interval"] is None:  # every pixel was predicted 255
+        return text
+    low, high = score["miou_interval"]
+    return f"{text}, 95 % interval {low:.3f} to {high:.3f}"
+
+
+def confusion_figure(score: dict[str, Any]) -> Figure:
+    """Return the confusion matrix of a stage, each row in percent of the true label's pixels."""
+    title = f"Confusion of {score['stage']} on {score['split']}"
+    if score["miou"] is None:
+        return message_figure(title, NOT_SCORED)
+    names = list(score["iou"])
+    shares, columns = row_percent(np.array(score["confusion"])), names.copy()
+    if shares.shape[1] > len(names):
+        columns.append("ignored")
+    cell = max(0.11, min(0.55, 7 / len(columns)))
+    figure = Figure(figsize=(WIDTH, len(names) * cell + 2.2), layout="constrained")
+    headline(figure, title)
+    axes = figure.add_subplot(xlabel="predicted label", ylabel="true label")
+    picture = axes.imshow(
+        shares, cmap="Blues", vmin=0, vmax=100, interpolation="none", aspect="auto"
+    )
+    size = 6 if len(names) > NUMBERS_UP_TO else 8
+    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.tick_params(length=0)
+    axes.set_facecolor("#d0d7de")  # visible where a share is NaN
+    bar = figure.colorbar(picture, ax=axes, shrink=0.6, aspect=30, pad=0.01)
+    bar.set_label("% of the true label's pixels (grey row: no such pixel)")
+    bar.outline.set_visible(False)
+    if len(names) <= NUMBERS_UP_TO:
+        write_numbers(axes, shares)
+    return figure
+
+
+def row_percent(counts: np.ndarray) -> np.ndarray:
+    """Return (L, L + 1) counts as float64 percent of their row; a row of zeros becomes NaN.
+
+    The last column, pixels predicted 255, is left out if it is all zeros.
+    """
+    if not counts[:, -1].any():
+        counts = counts[:, :-1]
+    total = counts.sum(axis=1, keepdims=True)
+    return np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+
+
+def write_numbers(axes: Axes, shares: np.ndarray) -> None:
+    """Write whole percents into the cells of a matrix, except those that round to 0."""
+    for (row, column), value in np.ndenumerate(shares):
+        if value >= 0.5:
+            color = "white" if value > 55 else "black"
+            axes.text(
+                column, row, f"{value:.0f}", color=color, fontsize=8, ha="center", va="center"
+            )
