@@ -16,6 +16,7 @@ report: "rules/report/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/cluster.smk"
+include: "rules/inputs.smk"
 include: "rules/data.smk"
 include: "rules/classifier.smk"
 include: "rules/labels.smk"

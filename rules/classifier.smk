@@ -25,9 +25,10 @@ rule train_classifier:
         seed=f"--seed {CONFIG.seed}",
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/classifier/run",
+        script=script("train_classifier"),
         code=code("train_classifier"),
     shell:
-        "python {SCRIPTS:q}/classifier/train_classifier.py --settings {params.settings:q}"
+        "python {params.script:q} --settings {params.settings:q}"
         " {params.seed} {params.deterministic} --index {input.index:q}"
         " --saliency {input.saliency:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
@@ -56,9 +57,10 @@ rule infer_cam:
         settings=section("cam"),
         folder=f"{RESULTS}/cams/maps",
         deterministic=DETERMINISTIC,
+        script=script("infer_cam"),
         code=code("infer_cam"),
     shell:
-        "python {SCRIPTS:q}/classifier/infer_cam.py --settings {params.settings:q} --weights {input.weights:q}"
+        "python {params.script:q} --settings {params.settings:q} --weights {input.weights:q}"
         " --index {input.index:q} --folder {params.folder:q} --manifest {output.manifest:q}"
         " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"
 
@@ -81,8 +83,9 @@ rule classifier_quality:
         gpu=1,
     params:
         deterministic=DETERMINISTIC,
+        script=script("classifier_quality"),
         code=code("classifier_quality"),
     shell:
-        "python {SCRIPTS:q}/classifier/classifier_quality.py --weights {input.weights:q}"
+        "python {params.script:q} --weights {input.weights:q}"
         " --index {input.index:q} --output {output:q} --gpus {resources.gpu} {params.deterministic}"
         " --threads {threads} --log {log:q}"

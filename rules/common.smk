@@ -49,9 +49,14 @@ wildcard_constraints:
     round="initial|final|published",
 
 
-def code(script):
-    """Return the digest of the code that a script runs: a parameter, so that new code is stale."""
-    return code_digest(SCRIPTS / STAGES[script].script)
+def script(stage):
+    """Return the path of a stage's script; where the project is makes nothing stale."""
+    return uncompared(str(SCRIPTS / STAGES[stage].script))
+
+
+def code(stage):
+    """Return the digest of the code that a stage runs: a parameter, so that new code is stale."""
+    return code_digest(SCRIPTS / STAGES[stage].script)
 
 
 @functools.cache

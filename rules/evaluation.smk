@@ -33,9 +33,10 @@ rule score:
         ),
         bootstrap=f"--bootstrap {CONFIG.evaluation.bootstrap}",
         boundary_width=f"--boundary-width {CONFIG.evaluation.boundary_width}",
+        script=script("score"),
         code=code("score"),
     shell:
-        "python {SCRIPTS:q}/evaluation/score.py --stage {wildcards.stage} --index {input.index:q}"
+        "python {params.script:q} --stage {wildcards.stage} --index {input.index:q}"
         " --manifests {input.manifests:q} {params.attention} {params.bootstrap}"
         " {params.boundary_width} --output {output.scores:q}"
         " --images-csv {output.images:q} --threads {threads} --log {log:q}"
@@ -73,9 +74,10 @@ rule sweep:
         cam_background=lambda wildcards: (
             CONFIG.evaluation.cam_background if wildcards.parameter == "cam_background" else 0
         ),
+        script=script("sweep"),
         code=code("sweep"),
     shell:
-        "python {SCRIPTS:q}/evaluation/sweep.py --parameter {wildcards.parameter} --values {params.values}"
+        "python {params.script:q} --parameter {wildcards.parameter} --values {params.values}"
         " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
         " --settings {params.settings:q} --cam-background {params.cam_background}"
         " --output {output:q} --threads {threads} --log {log:q}"
@@ -97,22 +99,12 @@ rule saliency_quality:
     threads: RUNTIME.inference_threads
     params:
         threshold=CONFIG.evaluation.saliency_threshold,
+        script=script("saliency_quality"),
         code=code("saliency_quality"),
     shell:
-        "python {SCRIPTS:q}/evaluation/saliency_quality.py --index {input.index:q}"
+        "python {params.script:q} --index {input.index:q}"
         " --saliency {input.saliency:q} --threshold {params.threshold} --output {output:q}"
         " --threads {threads} --log {log:q}"
-
-
-def compared_scores():
-    """Return the scores of the experiments to compare: this one's to come, the others' as they are."""
-    found = []
-    for folder in CONFIG.compare.experiments:
-        if Path(folder) == Path(RESULTS):
-            found += [f"{folder}/scores/{stage}.json" for stage in PIPELINE_STAGES]
-        else:
-            found += sorted(map(str, Path(folder).glob("scores/*.json")))
-    return found
 
 
 rule compare:
@@ -132,8 +124,9 @@ rule compare:
     params:
         experiments=CONFIG.compare.experiments,
         bootstrap=CONFIG.evaluation.bootstrap,
+        script=script("compare"),
         code=code("compare"),
     shell:
-        "python {SCRIPTS:q}/evaluation/compare.py --experiments {params.experiments:q}"
+        "python {params.script:q} --experiments {params.experiments:q}"
         " --bootstrap {params.bootstrap} --output-json {output.json:q} --table {output.table:q}"
         " --html {output.html:q} --figure {output.figure:q} --log {log:q}"

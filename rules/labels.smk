@@ -18,9 +18,10 @@ rule gen_gt:
     params:
         settings=section("pseudo_labels"),
         folder=f"{RESULTS}/labels/initial/images",
+        script=script("gen_gt"),
         code=code("gen_gt"),
     shell:
-        "python {SCRIPTS:q}/labels/gen_gt.py --settings {params.settings:q} --index {input.index:q}"
+        "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
         " --cams {input.cams:q} --saliency {input.saliency:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
 
@@ -42,9 +43,10 @@ rule refine_labels:
     params:
         settings=section("refinement"),
         folder=f"{RESULTS}/labels/refined/images",
+        script=script("refine_labels"),
         code=code("refine_labels"),
     shell:
-        "python {SCRIPTS:q}/labels/refine_labels.py --settings {params.settings:q} --index {input.index:q}"
+        "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
         " --predictions {input.predictions:q} --initial {input.initial:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --threads {threads} --log {log:q}"

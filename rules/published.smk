@@ -21,18 +21,12 @@ rule fetch_checkpoint:
         sha256=CONFIG.checkpoint.sha256,
         settings=section("segmentation"),
         cache=f"{RESULTS}/segmentation/published/cache",
+        script=script("fetch_checkpoint"),
         code=code("fetch_checkpoint"),
     shell:
-        "python {SCRIPTS:q}/published/fetch_checkpoint.py --source {params.source:q} --sha256={params.sha256:q}"
+        "python {params.script:q} --source {params.source:q} --sha256={params.sha256:q}"
         " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"
         " --downloads {params.downloads:q} --weights {output.weights:q} --log {log:q}"
-
-
-def test_index(wildcards):
-    """The index of the images to predict for a test server."""
-    if not CONFIG.dataset.test_list:
-        raise WorkflowError("dataset.test_list is empty: name the list of the test images")
-    return f"{RESULTS}/data/test.json"
 
 
 rule voc_submission:
@@ -48,7 +42,8 @@ rule voc_submission:
     conda:
         "../envs/i2crc.yaml"
     params:
+        script=script("voc_submission"),
         code=code("voc_submission"),
     shell:
-        "python {SCRIPTS:q}/published/voc_submission.py --index {input.index:q}"
+        "python {params.script:q} --index {input.index:q}"
         " --manifests {input.manifests:q} --output {output:q} --log {log:q}"

@@ -55,9 +55,10 @@ rule score_table:
     conda:
         "../envs/i2crc.yaml"
     params:
+        script=script("score_table"),
         code=code("score_table"),
     shell:
-        "python {SCRIPTS:q}/report/score_table.py --scores {input.scores:q} --leaks {input.leaks:q}"
+        "python {params.script:q} --scores {input.scores:q} --leaks {input.leaks:q}"
         " --weights {input.weights:q} --output {output.markdown:q} --html {output.html:q}"
         " --fragment {output.fragment:q} --log {log:q}"
 
@@ -84,9 +85,10 @@ rule plot_training:
             if wildcards.training == "classifier"
             else f"Segmentation network, round {wildcards.training}"
         ),
+        script=script("plot_training"),
         code=code("plot_training"),
     shell:
-        "python {SCRIPTS:q}/report/plot_training.py --history {input.history:q}"
+        "python {params.script:q} --history {input.history:q}"
         " --title {params.title:q} --output {output:q} --log {log:q}"
 
 
@@ -114,9 +116,10 @@ rule plot_scores:
     conda:
         "../envs/i2crc.yaml"
     params:
+        script=script("plot_scores"),
         code=code("plot_scores"),
     shell:
-        "python {SCRIPTS:q}/report/plot_scores.py --scores {input:q} --per-class {output.per_class:q}"
+        "python {params.script:q} --scores {input:q} --per-class {output.per_class:q}"
         " --confusion {output.confusion:q} --log {log:q}"
 
 
@@ -141,9 +144,10 @@ rule plot_sweeps:
     conda:
         "../envs/i2crc.yaml"
     params:
+        script=script("plot_sweeps"),
         code=code("plot_sweeps"),
     shell:
-        "python {SCRIPTS:q}/report/plot_sweeps.py --sweeps {input:q} --output {output.figure:q}"
+        "python {params.script:q} --sweeps {input:q} --output {output.figure:q}"
         " --table {output.table:q} --log {log:q}"
 
 
@@ -163,9 +167,10 @@ rule plot_quality:
     conda:
         "../envs/i2crc.yaml"
     params:
+        script=script("plot_quality"),
         code=code("plot_quality"),
     shell:
-        "python {SCRIPTS:q}/report/plot_quality.py --saliency {input.saliency:q}"
+        "python {params.script:q} --saliency {input.saliency:q}"
         " --classifier {input.classifier:q} --output {output:q} --log {log:q}"
 
 
@@ -194,9 +199,10 @@ rule contact_sheet:
             for word in ("--column", f"{name}={','.join(manifests)}")
         ],
         images=CONFIG.evaluation.sheet_images,
+        script=script("contact_sheet"),
         code=code("contact_sheet"),
     shell:
-        "python {SCRIPTS:q}/report/contact_sheet.py --index {input.index:q}"
+        "python {params.script:q} --index {input.index:q}"
         " --images-csv {input.images:q} --kind {wildcards.kind} --count {params.images}"
         " {params.columns:q} --output {output:q} --log {log:q}"
 
@@ -220,9 +226,10 @@ rule run_facts:
             CONFIG.model_dump(exclude={"runtime": True, "compare": True, "saliency": {"retries"}})
         ),
         benchmarks=f"{RESULTS}/benchmarks",
+        script=script("run_facts"),
         code=code("run_facts"),
     shell:
-        "python {SCRIPTS:q}/report/run_facts.py --config {params.config:q}"
+        "python {params.script:q} --config {params.config:q}"
         " --benchmarks {params.benchmarks:q} --artifacts {input:q} --output {output:q}"
         " --log {log:q}"
 

@@ -1,5 +1,5 @@
-# The beginning and the end of a run: one run at a time works on its results, damaged outputs are made
-# again, and the last lines say what to look at.
+# The beginning and the end of a run: one run at a time works on its results, damaged outputs are
+# made again, and the last lines say what to look at.
 import signal
 from _thread import start_new_thread
 
@@ -47,28 +47,31 @@ def look_at_results():
 
 
 def print_summary():
-    """Print the table of scores, and where the pictures are."""
+    """Show the table of scores, where the pictures are, and what to do next."""
     table, sheets = Path(RESULTS, "scores/table.md"), Path(RESULTS, "report/sheets")
     if table.exists():
-        print(f"Scores: {table}\n{table.read_text()}")
+        logger.info(f"Scores: {table}\n{table.read_text()}")
     if sheets.exists():
-        print(f"Pictures: {sheets}")
+        logger.info(
+            f"Pictures: {sheets}\nNext:\n"
+            f"  snakemake --report {RESULTS}/report.html      all figures in one page\n"
+            f"  i2crc explain {RESULTS}/scores/val_crf.json   how a file was made\n"
+            "  README.md, Your own data                      the same with your data"
+        )
 
 
 def print_failure(log_files):
     """Say how to go on after a run that failed or was stopped; `log_files` are Snakemake's."""
     text = "".join(Path(file).read_text() for file in log_files if Path(file).is_file())
     if "Signals.SIGKILL" in text or "exit status 137" in text:
-        print(
+        logger.error(
             "A job above was killed from outside, most likely by the kernel because memory ran out "
             "(see `dmesg`): give fewer --cores, or lower runtime.workers or "
-            "runtime.inference_threads.",
-            file=sys.stderr,
+            "runtime.inference_threads."
         )
-    print(
+    logger.error(
         f"{RESULTS} is not finished. Nothing finished is lost: correct what the errors above say, "
-        "and start the same command again; it continues.",
-        file=sys.stderr,
+        "and start the same command again; it continues."
     )
 
 

@@ -39,19 +39,16 @@ rule train_segmentation:
         seed=f"--seed {CONFIG.seed}",
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/segmentation/{{round}}/run",
+        script=script("train_segmentation"),
         code=code("train_segmentation"),
     shell:
-        "python {SCRIPTS:q}/segmentation/train_segmentation.py --settings {params.settings:q}"
+        "python {params.script:q} --settings {params.settings:q}"
         " {params.seed} {params.deterministic} --index {input.index:q}"
         " --labels {input.labels:q} {params.leaks}"
         " --dataset-name={params.dataset_name:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
         " --runtime {params.runtime:q} --gpus {resources.gpu}"
         " --threads {threads} --log {log:q}"
-
-
-def preflight_of_round(wildcards):
-    return PREFLIGHT_PUBLISHED if wildcards.round == "published" else PREFLIGHT
 
 
 rule predict:
@@ -76,9 +73,10 @@ rule predict:
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
         logits=f"{RESULTS}/predictions/{{round}}/{{split}}/logits/maps",
         deterministic=DETERMINISTIC,
+        script=script("predict"),
         code=code("predict"),
     shell:
-        "python {SCRIPTS:q}/segmentation/predict.py --weights {input.weights:q} --index {input.index:q}"
+        "python {params.script:q} --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --logits {params.logits:q} --logits-manifest {output.logits_manifest:q}"
         " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"
@@ -103,21 +101,9 @@ rule crf:
     params:
         settings=section("crf"),
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
+        script=script("crf"),
         code=code("crf"),
     shell:
-        "python {SCRIPTS:q}/segmentation/crf.py --settings {params.settings:q} --index {input.index:q}"
+        "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
-
-
-def weights(round_name):
-    """Return the trained weights of a round, and the classifier's before the first."""
-    classifier = [rules.train_classifier.output.weights] if round_name == "initial" else []
-    return [*classifier, f"{RESULTS}/segmentation/{round_name}/weights.safetensors"]
-
-
-def predictions(round_name, split):
-    """Return the manifests of a round's predictions, their logits and their CRF."""
-    place = f"{round_name}/{split}"
-    folders = (f"predictions/{place}", f"predictions/{place}/logits", f"crf/{place}")
-    return [manifest for folder in folders for manifest in shards(folder)]

@@ -203,9 +203,9 @@ def test_without_records_everything_looks_and_nothing_computes(copied):
     files = [p for p in found if p.is_file() and p.suffix in (".png", ".safetensors")]
     before = {path: digest_file(path) for path in files}
     run = copied.run("--forceall", settings=elsewhere)
-    # The demo was drawn elsewhere: paths in the index are new, its photographs the same.
-    allowed = {"prepare_data", "check_leaks", "preflight", "download_saliency", "run_facts"}
-    assert set(run.computed) <= allowed | {"score", "score_table", "plot_scores", "contact_sheet"}
+    # Paths to the data set are new, so that what records them is made again.
+    expensive = {"train_classifier", "infer_cam", "gen_gt", "train_segmentation", "predict", "crf"}
+    assert not {*expensive, "refine_labels", "render_demo"} & set(run.computed)
     assert {path: digest_file(path) for path in files} == before
     assert copied.planned(settings=elsewhere) == set()
 

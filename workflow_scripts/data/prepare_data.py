@@ -51,7 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
     dataset = Dataset.model_validate_json(arguments.settings)
     origin = Origin(Path(__file__), list_files(arguments.root, dataset, arguments.split), dataset)
     outputs = [arguments.output, *arguments.shards]
-    fingerprint = digest_value([origin.fingerprint(), arguments.files])
+    fingerprint = digest_value([origin.fingerprint(), str(arguments.root), arguments.files])
     if arguments.files and restore(fingerprint, outputs):
         log.info("%s: already made", arguments.output)
         return

@@ -44,7 +44,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        return self.root / "out/.kept/a.json"
+        return self.root / "out/.kept/a-json"
 
 
 @pytest.fixture
@@ -58,6 +58,11 @@ def test_outputs_are_restored_byte_for_byte(job):
     assert before[0] != before[1]
     assert job.run() == 1
     assert job.read() == before
+
+
+def test_copies_are_not_taken_for_artifacts(job):
+    job.run()
+    assert sorted(job.root.rglob("*.json")) == job.outputs
 
 
 def change_input(job):
@@ -97,7 +102,7 @@ def test_other_outputs_are_not_mistaken_for_the_kept_ones(job):
     assert job.run() == 3
 
 
-@pytest.mark.parametrize("name", ["kept.json", "0-a.json", "1-a.json"])
+@pytest.mark.parametrize("name", ["record", "0", "1"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -121,7 +126,7 @@ def test_a_damaged_copy_is_not_used(job, name, damage):
 def test_a_record_of_any_bytes_restores_nothing(tmp_path_factory, content):
     job = Job(tmp_path_factory.mktemp("kept"))
     job.run()
-    (job.folder / "kept.json").write_bytes(content)
+    (job.folder / "record").write_bytes(content)
     assert job.run() == 2
 
 

@@ -4,6 +4,7 @@ Snakemake deletes the outputs of a job before the job starts. The copies are in 
 beside the first output.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def restore(fingerprint: str, outputs: Sequence[Path]) -> bool:
     """
     record, copies = _places(outputs)
     try:
-        if read_json(record) != _record(fingerprint, copies):
+        if read_json(record) != _record(fingerprint, outputs, copies):
             return False
     except (InputError, OSError):
         return False
@@ -55,20 +56,24 @@ def keep(fingerprint: str, outputs: Sequence[Path]) -> None:
         record.unlink(missing_ok=True)  # from here on until the end there is nothing to restore
         for output, copy in zip(outputs, copies, strict=True):
             _copy(output, copy)
-        write_json(record, _record(fingerprint, copies))
+        write_json(record, _record(fingerprint, outputs, copies))
     except OSError as error:
         log.warning("%s: not kept for the next start (%s)", outputs[0], error.strerror)
 
 
 def _places(outputs: Sequence[Path]) -> tuple[Path, list[Path]]:
-    """Return where the record and the copies are. Outputs of one name may be in several folders."""
-    folder = outputs[0].parent / ".kept" / outputs[0].name
-    copies = [folder / f"{number}-{output.name}" for number, output in enumerate(outputs)]
-    return folder / "kept.json", copies
+    """Return where the record and the copies are.
+
+    The copies are numbered, because outputs in several folders may have the same name. No name has
+    a suffix, so that nobody who looks for JSON files takes a copy for an artifact.
+    """
+    folder = outputs[0].parent / ".kept" / outputs[0].name.replace(".", "-")
+    return folder / "record", [folder / str(number) for number in range(len(outputs))]
 
 
-def _record(fingerprint: str, copies: Sequence[Path]) -> dict[str, Any]:
-    files = {copy.name: digest_file(copy) for copy in copies}
+def _record(fingerprint: str, outputs: Sequence[Path], copies: Sequence[Path]) -> dict[str, Any]:
+    names = [os.path.relpath(output, outputs[0].parent) for output in outputs]
+    files = {name: digest_file(copy) for name, copy in zip(names, copies, strict=True)}
     return {"fingerprint": fingerprint, "files": files}
 
 

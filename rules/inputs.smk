@@ -1,0 +1,109 @@
+# What the rules read, where a plain path does not say it: the user's files, caches, earlier stages.
+SPLITS = ("train", "val", "test")
+NETWORKS = ("classifier", "segmentation")
+INITIAL_WEIGHTS = as_json({name: getattr(CONFIG, name).weights.model_dump() for name in NETWORKS})
+
+CHECKED_SPLITS = [s for s in SPLITS if s == "train" or getattr(CONFIG.dataset, f"{s}_list")]
+MASKS = ["--masks", f"{DATA_ROOT}/{CONFIG.dataset.masks}"] if CONFIG.dataset.masks else []
+# Nothing expensive runs before these; what they say changes nothing that follows.
+PREFLIGHT = f"{RESULTS}/preflight/pipeline.json"
+PREFLIGHT_PUBLISHED = f"{RESULTS}/preflight/published.json"
+# The archive or folder of the saliency maps; the demo draws its own.
+DEMO_ARCHIVE = f"{RESULTS}/dataset/saliency.tar.gz"
+SALIENCY = CONFIG.saliency.source or (DEMO_ARCHIVE if IS_DEMO else f"{DATA_ROOT}/saliency")
+
+
+def checked_settings(networks):
+    """Return what decides whether networks can be built, and how large their files become."""
+    keys = ["backbone", "output_stride", "backbone_stage", "weights", "head_convs", "head_channels"]
+    keys = dict.fromkeys([*keys, "aspp_rates", "supervision"], True) | {"optimizer": {"name"}}
+    return as_json({name: getattr(CONFIG, name).model_dump(include=keys) for name in networks})
+
+
+def has_masks():
+    """Return whether the folder of the ground truth is there; the demo draws it."""
+    return IS_DEMO or Path(DATA_ROOT, CONFIG.dataset.masks).is_dir()
+
+
+def index_settings(wildcards):
+    """Return the settings of the data set, without its name and the lists of other splits."""
+    others = {f"{split}_list" for split in SPLITS if split != wildcards.split}
+    return json.dumps(CONFIG.dataset.model_dump(exclude={"name", "demo", *others}))
+
+
+def split_files(split):
+    """Return `files` of what the index of a split is made from: list, photographs and masks."""
+    if IS_DEMO:
+        return "demo"
+    root, settings = Path(DATA_ROOT), CONFIG.dataset
+    read = [getattr(settings, f"{split}_list"), "classes.txt", settings.images]
+    read += [settings.masks] if settings.masks else []
+    return files(*(str(root / name) for name in read))
+
+
+def image_cache(split):
+    """Return the file that remembers what the images of a split contain, so each is read once.
+
+    Experiments that share it look at the same files with the same code and settings.
+    """
+    if IS_DEMO:
+        return f"{RESULTS}/data/{split}.cache"
+    settings = CONFIG.dataset.model_dump_json(exclude={"name", "demo"})
+    key = digest_value([split, str(Path(DATA_ROOT).resolve()), settings, code("prepare_data")])
+    return shared(f"data/{split}.cache", f"images/{key[:16]}")
+
+
+def weight_files(weights):
+    """Return `files` of a pretrained weight file of the user's."""
+    return files(weights.name) if weights.source == "file" else ""
+
+
+def saliency_files():
+    """Return `files` of the user's saliency maps; the demo's are an input."""
+    return "demo" if SALIENCY == DEMO_ARCHIVE else source_files(SALIENCY)
+
+
+def map_cache():
+    """Return the file that remembers what the saliency maps contain."""
+    if IS_DEMO:
+        return f"{RESULTS}/saliency/maps.cache"
+    path = local_path(SALIENCY)
+    place = str(path.resolve()) if path else SALIENCY
+    key = digest_value([place, CONFIG.dataset.max_pixels, code("download_saliency")])
+    return shared("saliency/maps.cache", f"images/{key[:16]}")
+
+
+def preflight_of_round(wildcards):
+    """Return what has to be checked before a round predicts."""
+    return PREFLIGHT_PUBLISHED if wildcards.round == "published" else PREFLIGHT
+
+
+def weights(round_name):
+    """Return the trained weights of a round, and the classifier's before the first."""
+    classifier = [f"{RESULTS}/classifier/weights.safetensors"] if round_name == "initial" else []
+    return [*classifier, f"{RESULTS}/segmentation/{round_name}/weights.safetensors"]
+
+
+def predictions(round_name, split):
+    """Return the manifests of a round's predictions, their logits and their CRF."""
+    place = f"{round_name}/{split}"
+    folders = (f"predictions/{place}", f"predictions/{place}/logits", f"crf/{place}")
+    return [manifest for folder in folders for manifest in shards(folder)]
+
+
+def compared_scores():
+    """Return the scores of the experiments to compare; only this one's are still to come."""
+    found = []
+    for folder in CONFIG.compare.experiments:
+        if Path(folder) == Path(RESULTS):
+            found += [f"{folder}/scores/{stage}.json" for stage in PIPELINE_STAGES]
+        else:
+            found += sorted(map(str, Path(folder).glob("scores/*.json")))
+    return found
+
+
+def test_index(wildcards):
+    """Return the index of the images to predict for a test server."""
+    if not CONFIG.dataset.test_list:
+        raise WorkflowError("dataset.test_list is empty: name the list of the test images")
+    return f"{RESULTS}/data/test.json"
