@@ -6,7 +6,7 @@ from torch import nn
 
 
 def insert_formula_weights(model: nn.Module, salt: float) -> nn.Module:
-    """Overwrite every parameter of `model`, rounded to float32; returns it in double precision."""
+    """Overwrite every parameter of `model`, rounded to float32; return it in double precision."""
     with torch.no_grad():
         for number, (name, parameter) in enumerate(model.named_parameters()):
             values = formula(number, name, parameter, salt).astype(np.float32)
@@ -15,7 +15,7 @@ def insert_formula_weights(model: nn.Module, salt: float) -> nn.Module:
 
 
 def formula(number: int, name: str, parameter: torch.Tensor, salt: float) -> np.ndarray:
-    """The values of parameter `number`, flat, float64."""
+    """Return the values of parameter `number`, flat, float64."""
     k = np.arange(parameter.numel(), dtype=np.float64)
     s = np.sin(((12.9898 * k) + salt) + 0.1 * number) * 43758.5453
     u = 2 * (s - np.floor(s)) - 1

@@ -15,7 +15,9 @@ END = "12:00:09 done\n"
 @pytest.fixture
 def make(monkeypatch):
     """Return a function that makes a handler, with the options that Snakemake was given."""
-    monkeypatch.delenv(WARNINGS_ONLY, raising=False)
+    # Set first, so that what the handler sets is undone after the test.
+    monkeypatch.setenv(WARNINGS_ONLY, "")
+    monkeypatch.delenv(WARNINGS_ONLY)
     handlers = []
 
     def build(**options) -> LogHandler:

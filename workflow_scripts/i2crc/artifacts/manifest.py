@@ -109,7 +109,7 @@ def _problem(artifact: Path) -> str:
     try:
         names = damaged_files(artifact)
         if names:
-            return f"{len(names)} files are missing or of another size (first: {names[0]})"
+            return f"missing files or files of another size: {len(names)} (first: {names[0]})"
         has_problems = artifact.suffix == ".json" and read_json(artifact).get("problems")
         return "it records problems" if has_problems else ""
     except InputError as error:
