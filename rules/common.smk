@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -29,7 +30,9 @@ workflow.configfiles[:] = [
     for file in workflow.configfiles
     if not any(query in Path(file).read_text() for query in hidden_queries())
 ]
-# Scripts run with the interpreter that runs Snakemake (under --sdm conda: the environment's).
+# Scripts run with the interpreter that runs Snakemake (under --sdm conda: the environment's), and
+# with the library beside them.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(SCRIPTS))}; ")
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"

@@ -83,8 +83,19 @@ def end_quietly(kind, error, trace):
         sys.__excepthook__(kind, error, trace)
 
 
+def require_records():
+    """Raise WorkflowError if Snakemake cannot write its records here."""
+    records = Path(".snakemake") if Path(".snakemake").exists() else Path(".")
+    if not os.access(records, os.W_OK | os.X_OK):
+        raise WorkflowError(
+            f"{records}: cannot be written (a read-only disk, or no permission), but Snakemake "
+            "keeps its records there; correct that, or start in another folder"
+        )
+
+
 if workflow.is_main_process:
     sys.excepthook = end_quietly
+    require_records()
     look_at_results()
 
 

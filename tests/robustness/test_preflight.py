@@ -162,13 +162,13 @@ def test_what_was_mended_passes_and_a_replaced_file_alone_is_decoded(bad, projec
     told = json.loads((clean.results / "preflight/pipeline.json").read_text())
     assert told["images"] == {"train": 3, "val": 2}
     assert sum(told["planned_bytes"].values()) > 10_000_000
-    # good0 and good1 are known from the run before; masks are all alike.
-    assert clean.counts("prepare_data/train").endswith("1 decoded, 3 known from before")
+    # good0 and good1 are known from the run before; the masks are all alike.
+    assert clean.counts("prepare_data/train").endswith("1 decoded, 5 known from before")
     before = (clean.results / "data/train.json").read_text()
     Image.new("RGB", SIZE, "red").save(root / "JPEGImages/new.jpg")
     again = Checked(project)
     assert again.done.returncode == 0, again.output
-    assert again.counts("prepare_data/train").endswith("1 decoded, 3 known from before")
+    assert again.counts("prepare_data/train").endswith("1 decoded, 5 known from before")
     assert (clean.results / "data/train.json").read_text() != before
     third = Checked(project)
     assert "Nothing to be done" in third.output

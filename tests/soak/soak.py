@@ -64,6 +64,7 @@ COMPARED = (
     "sweeps",
     "quality",
 )
+NOT_COMPARED = (".journal", ".provenance", ".cache")  # with times, process ids or absolute paths
 PATIENCE = 600  # seconds after which a run counts as hung
 
 
@@ -180,7 +181,7 @@ def contents(results: Path) -> dict[str, str]:
         for path in sorted((results / folder).rglob("*")):
             name = path.relative_to(results)
             undeclared = {"run", "cache", ".kept"} & {*name.parts}
-            if undeclared or path.suffix in (".journal", ".provenance") or not path.is_file():
+            if undeclared or path.suffix in NOT_COMPARED or not path.is_file():
                 continue
             data = path.read_bytes()
             if path.suffix == ".json":

@@ -27,6 +27,8 @@ class HashCache:
     def __init__(self, memory: Path | None = None, key: str = "") -> None:
         self.memory, self.key = memory, key
         self._known = _read(memory, key)
+        # The same content under another name is not decoded again (an archive unpacked elsewhere).
+        self._contents = {(n.split(" ")[0], f["sha256"]): f for n, f in self._known.items()}
         self._used: dict[str, FileFacts] = {}
         self.decoded = 0
 
@@ -43,8 +45,8 @@ class HashCache:
             stat = [status.st_size, status.st_mtime_ns]
             if known.get("stat") != stat:
                 sha = digest_file(path)
-                same = known.get("sha256") == sha
-                known = {**(known if same else self._look(path, look)), "stat": stat, "sha256": sha}
+                same = self._contents.get((kind, sha))
+                known = {**(same or self._look(path, look)), "stat": stat, "sha256": sha}
         except OSError:
             return look(path)  # raises the error that explains why it cannot be read
         self._used[name] = known
