@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.project import ROOT
+from helpers.project import ROOT, environment
 
 SETTINGS = {
     "backbone": "efficientnet_lite0",
@@ -48,9 +48,11 @@ class Training:
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen:
         """Start the training `name`; its log is on standard error."""
+        folder = self.results.parents[1]
         return subprocess.Popen(
             self.command(name, *arguments),
-            cwd=self.results.parents[1],
+            cwd=folder,
+            env=environment(folder),
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -60,7 +60,7 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
     assert preprocessing.order == "bgr"
     vectors = np.load(golden / "segmentation.npz")
     with torch.inference_mode():
-        logits = model.double()(torch.from_numpy(vectors["image"])).numpy()
+        logits = model.double()(torch.from_numpy(vectors["image"]).double()).numpy()
     expected = vectors["logits"]
     assert np.abs(logits - expected).max() <= 1e-6 * np.abs(expected).max()
 
