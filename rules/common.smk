@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from i2crc.artifacts.code_digest import code_digest
-from i2crc.artifacts.manifest import forget_damaged
+from i2crc.artifacts.damage import forget_damaged
 from i2crc.artifacts.stages import FINAL_SCORES, PSEUDO_SCORES, SCORED, STAGES
 from i2crc.config.load import load_run_config
 from i2crc.fetch.sources import local_path

@@ -13,16 +13,14 @@ rule render_demo:
     conda:
         "../envs/i2crc.yaml"
     params:
-        root=lambda wildcards, output: str(Path(output.manifest).parent),
         train=f"--train {CONFIG.dataset.demo.train}",
         val=f"--val {CONFIG.dataset.demo.val}",
         size=f"--size {CONFIG.dataset.demo.size}",
         script=script("render_demo"),
         code=code("render_demo"),
     shell:
-        "python {params.script:q} --output {params.root:q} --archive {output.archive:q}"
-        " {params.train} {params.val} {params.size}"
-        " --manifest {output.manifest:q} --log {log:q}"
+        "python {params.script:q} {params.train} {params.val} {params.size}"
+        " --archive {output.archive:q} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule prepare_data:
@@ -42,13 +40,11 @@ rule prepare_data:
         root=lambda wildcards: DATA_ROOT,
         settings=index_settings,
         files=lambda wildcards: split_files(wildcards.split),
-        cache=lambda wildcards, input: image_cache(wildcards.split),
         script=script("prepare_data"),
         code=code("prepare_data"),
     shell:
         "python {params.script:q} --split {wildcards.split} --root {params.root:q}"
-        " --settings {params.settings:q} --cache {params.cache:q} --files={params.files:q}"
-        " --output {output.index:q}"
+        " --settings {params.settings:q} --files={params.files:q} --output {output.index:q}"
         " --shards {output.shards:q} --threads {threads} --log {log:q}"
 
 
@@ -69,21 +65,16 @@ rule download_saliency:
         source=lambda wildcards: SALIENCY,
         files=saliency_files(),
         retries=uncompared(CONFIG.saliency.retries),
-        downloads=uncompared(shared("saliency/cache", "downloads")),
-        map_cache=uncompared(map_cache()),
         sha256=CONFIG.saliency.sha256,
         max_pixels=CONFIG.dataset.max_pixels,
-        folder=f"{RESULTS}/saliency/maps",
-        cache=f"{RESULTS}/saliency/cache",
+        cache=uncompared(transfers("saliency/cache", CONFIG.saliency.sha256)),
         script=script("download_saliency"),
         code=code("download_saliency"),
     shell:
         "python {params.script:q} --source {params.source:q}"
         " --sha256={params.sha256:q} --retries {params.retries} --index {input.index:q}"
-        " --cache {params.cache:q} --downloads {params.downloads:q}"
-        " --max-pixels {params.max_pixels} --map-cache {params.map_cache:q} --files={params.files:q}"
-        " --output {params.folder:q} --manifest {output.manifest:q}"
-        " --threads {threads} --log {log:q}"
+        " --cache {params.cache:q} --max-pixels {params.max_pixels} --files={params.files:q}"
+        " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
 
 
 rule check_leaks:

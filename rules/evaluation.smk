@@ -26,19 +26,17 @@ rule score:
         "../envs/i2crc.yaml"
     threads: RUNTIME.inference_threads
     params:
-        attention=lambda wildcards: (
-            f"--attention --cam-background {CONFIG.evaluation.cam_background}"
-            if wildcards.stage == "cam"
-            else ""
+        attention=lambda wildcards: "--attention" if wildcards.stage == "cam" else "",
+        settings=lambda wildcards: CONFIG.evaluation.model_dump_json(
+            include={"bootstrap", "boundary_width"}
+            | ({"cam_background"} if wildcards.stage == "cam" else set())
         ),
-        bootstrap=f"--bootstrap {CONFIG.evaluation.bootstrap}",
-        boundary_width=f"--boundary-width {CONFIG.evaluation.boundary_width}",
         script=script("score"),
         code=code("score"),
     shell:
         "python {params.script:q} --stage {wildcards.stage} --index {input.index:q}"
-        " --manifests {input.manifests:q} {params.attention} {params.bootstrap}"
-        " {params.boundary_width} --output {output.scores:q}"
+        " --manifests {input.manifests:q} {params.attention} --settings {params.settings:q}"
+        " --output {output.scores:q}"
         " --images-csv {output.images:q} --threads {threads} --log {log:q}"
 
 
@@ -65,22 +63,17 @@ rule sweep:
     threads: RUNTIME.inference_threads
     params:
         values=lambda wildcards: SWEEPS[wildcards.parameter],
-        # A sweep of the one is not stale when the others change.
         settings=lambda wildcards: (
-            "{}"
+            CONFIG.evaluation.model_dump_json(include={"cam_background"})
             if wildcards.parameter == "cam_background"
             else CONFIG.pseudo_labels.model_dump_json()
-        ),
-        cam_background=lambda wildcards: (
-            CONFIG.evaluation.cam_background if wildcards.parameter == "cam_background" else 0
         ),
         script=script("sweep"),
         code=code("sweep"),
     shell:
         "python {params.script:q} --parameter {wildcards.parameter} --values {params.values}"
         " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
-        " --settings {params.settings:q} --cam-background {params.cam_background}"
-        " --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule saliency_quality:

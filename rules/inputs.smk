@@ -41,18 +41,6 @@ def split_files(split):
     return files(*(str(root / name) for name in read))
 
 
-def image_cache(split):
-    """Return the file that remembers what the images of a split contain, so each is read once.
-
-    Experiments that share it look at the same files with the same code and settings.
-    """
-    if IS_DEMO:
-        return f"{RESULTS}/data/{split}.cache"
-    settings = CONFIG.dataset.model_dump_json(exclude={"name", "demo"})
-    key = digest_value([split, str(Path(DATA_ROOT).resolve()), settings, code("prepare_data")])
-    return shared(f"data/{split}.cache", f"images/{key[:16]}")
-
-
 def weight_files(weights):
     """Return `files` of a pretrained weight file of the user's."""
     return files(weights.name) if weights.source == "file" else ""
@@ -60,17 +48,12 @@ def weight_files(weights):
 
 def saliency_files():
     """Return `files` of the user's saliency maps; the demo's are an input."""
-    return "demo" if SALIENCY == DEMO_ARCHIVE else source_files(SALIENCY)
+    return "" if SALIENCY == DEMO_ARCHIVE else source_files(SALIENCY)
 
 
-def map_cache():
-    """Return the file that remembers what the saliency maps contain."""
-    if IS_DEMO:
-        return f"{RESULTS}/saliency/maps.cache"
-    path = local_path(SALIENCY)
-    place = str(path.resolve()) if path else SALIENCY
-    key = digest_value([place, CONFIG.dataset.max_pixels, code("download_saliency")])
-    return shared("saliency/maps.cache", f"images/{key[:16]}")
+def transfers(own, sha256):
+    """Return the folder that a file is fetched into; a file with a digest can be shared."""
+    return shared(own, "downloads") if sha256 else f"{RESULTS}/{own}"
 
 
 def preflight_of_round(wildcards):

@@ -17,16 +17,15 @@ rule fetch_checkpoint:
     params:
         source=CONFIG.checkpoint.source,
         files=source_files(CONFIG.checkpoint.source),
-        downloads=uncompared(shared("segmentation/published/cache", "downloads")),
         sha256=CONFIG.checkpoint.sha256,
         settings=section("segmentation"),
-        cache=f"{RESULTS}/segmentation/published/cache",
+        cache=uncompared(transfers("segmentation/published/cache", CONFIG.checkpoint.sha256)),
         script=script("fetch_checkpoint"),
         code=code("fetch_checkpoint"),
     shell:
         "python {params.script:q} --source {params.source:q} --sha256={params.sha256:q}"
         " --settings {params.settings:q} --index {input.index:q} --cache {params.cache:q}"
-        " --downloads {params.downloads:q} --weights {output.weights:q} --log {log:q}"
+        " --weights {output.weights:q} --log {log:q}"
 
 
 rule voc_submission:

@@ -1,8 +1,30 @@
-# The figures and pages of the report (snakemake --report): curves, bars, sweeps, pictures, facts.
-TRAININGS = {
-    **({"classifier": "classifier", "initial": "segmentation/initial"} if PSEUDO else {}),
-    "final": "segmentation/final",
+# The figures, pages and pictures of the report (snakemake --report).
+SCORE_FILE = f"{RESULTS}/scores/{{stage}}.json"
+SHOWN_SCORES = expand(SCORE_FILE, stage=PIPELINE_STAGES[-3:])
+TRAININGS = ["segmentation/final"]
+# File below report/ -> figure (see plot.py), category and label in the report, what it shows.
+FIGURES = {
+    "iou_per_class.svg": ("classes", "1 Scores", "2 IoU of each class", SHOWN_SCORES),
+    "confusion.svg": ("confusion", "1 Scores", "3 Confusion matrix (val, CRF)", SHOWN_SCORES[-1:]),
 }
+if PSEUDO:
+    TRAININGS = ["classifier", "segmentation/initial", *TRAININGS]
+    INPUTS = "3 Thresholds and inputs"
+    SWEPT = expand(f"{RESULTS}/sweeps/{{parameter}}.json", parameter=SWEEPS)
+    QUALITY = [*rules.saliency_quality.output, *rules.classifier_quality.output]
+    FIGURES |= {
+        "sweeps.svg": ("sweeps", INPUTS, "1 Threshold sweeps, curves", SWEPT),
+        "sweeps.html": ("sweep_table", INPUTS, "2 Threshold sweeps, fixed beside oracle", SWEPT),
+        "quality.html": ("quality", INPUTS, "3 Saliency maps and classifier", QUALITY),
+    }
+for folder in TRAININGS:
+    FIGURES[f"training_{Path(folder).name}.svg"] = (
+        "training",
+        "2 Trainings",
+        Path(folder).name,
+        [f"{RESULTS}/{folder}/history.csv"],
+    )
+WEIGHTS = [f"{RESULTS}/{folder}/weights.safetensors" for folder in TRAININGS]
 # Split -> the stage by whose scores its images are ranked.
 SHEET_RANKING = {"val": "val_crf", **({"train": "refined_labels"} if PSEUDO else {})}
 # Split -> column of its sheets -> manifests.
@@ -22,25 +44,13 @@ SHEETS = {
 }
 # Without ground truth there is nothing to rank images by.
 SHEET_KINDS = ["best", "median", "worst"] if CONFIG.dataset.masks else ["sample"]
-# Every artifact whose provenance the report lists.
-ARTIFACTS = [
-    *expand(f"{RESULTS}/data/{{split}}.json", split=["train", "val"]),
-    rules.check_leaks.output[0],
-    *([rules.download_saliency.output.manifest] if PSEUDO else []),
-    *(f"{RESULTS}/{folder}/weights.safetensors" for folder in TRAININGS.values()),
-    *(manifest for stage in PIPELINE_STAGES for manifest in shards(SCORED[stage][1])),
-    *expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
-]
 
 
 rule score_table:
     input:
-        scores=expand(f"{RESULTS}/scores/{{stage}}.json", stage=PIPELINE_STAGES),
+        scores=expand(SCORE_FILE, stage=PIPELINE_STAGES),
         leaks=rules.check_leaks.output,
-        weights=expand(
-            f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
-            round=["initial", "final"] if PSEUDO else ["final"],
-        ),
+        weights=WEIGHTS,
     output:
         markdown=f"{RESULTS}/scores/table.md",
         html=report(
@@ -63,115 +73,29 @@ rule score_table:
         " --fragment {output.fragment:q} --log {log:q}"
 
 
-rule plot_training:
+rule plot:
     input:
-        history=lambda wildcards: f"{RESULTS}/{TRAININGS[wildcards.training]}/history.csv",
+        lambda wildcards: FIGURES[wildcards.figure][3],
     output:
         report(
-            f"{RESULTS}/report/training_{{training}}.svg",
-            category="2 Trainings",
-            caption="report/training.rst",
-            labels={"training": "{training}"},
+            f"{RESULTS}/report/{{figure}}",
+            category=lambda wildcards: FIGURES[wildcards.figure][1],
+            caption="report/figure.rst",
+            labels=lambda wildcards: {"figure": FIGURES[wildcards.figure][2]},
         ),
     log:
-        f"{RESULTS}/logs/plot_training/{{training}}.log",
+        f"{RESULTS}/logs/plot/{{figure}}.log",
     wildcard_constraints:
-        training="|".join(TRAININGS),
+        figure="|".join(FIGURES),
     conda:
         "../envs/i2crc.yaml"
     params:
-        title=lambda wildcards: (
-            "Classifier"
-            if wildcards.training == "classifier"
-            else f"Segmentation network, round {wildcards.training}"
-        ),
-        script=script("plot_training"),
-        code=code("plot_training"),
+        figure=lambda wildcards: FIGURES[wildcards.figure][0],
+        script=script("plot"),
+        code=code("plot"),
     shell:
-        "python {params.script:q} --history {input.history:q}"
-        " --title {params.title:q} --output {output:q} --log {log:q}"
-
-
-rule plot_scores:
-    input:
-        expand(
-            f"{RESULTS}/scores/{{stage}}.json",
-            stage=[*(["refined_labels"] if PSEUDO else []), "val_prediction", "val_crf"],
-        ),
-    output:
-        per_class=report(
-            f"{RESULTS}/report/iou_per_class.svg",
-            category="1 Scores",
-            caption="report/per_class.rst",
-            labels={"figure": "2 IoU of each class"},
-        ),
-        confusion=report(
-            f"{RESULTS}/report/confusion.svg",
-            category="1 Scores",
-            caption="report/confusion.rst",
-            labels={"figure": "3 Confusion matrix (val, CRF)"},
-        ),
-    log:
-        f"{RESULTS}/logs/plot_scores.log",
-    conda:
-        "../envs/i2crc.yaml"
-    params:
-        script=script("plot_scores"),
-        code=code("plot_scores"),
-    shell:
-        "python {params.script:q} --scores {input:q} --per-class {output.per_class:q}"
-        " --confusion {output.confusion:q} --log {log:q}"
-
-
-rule plot_sweeps:
-    input:
-        expand(f"{RESULTS}/sweeps/{{parameter}}.json", parameter=SWEEPS),
-    output:
-        figure=report(
-            f"{RESULTS}/report/sweeps.svg",
-            category="3 Thresholds and inputs",
-            caption="report/sweeps.rst",
-            labels={"figure": "1 Threshold sweeps, curves"},
-        ),
-        table=report(
-            f"{RESULTS}/report/sweeps.html",
-            category="3 Thresholds and inputs",
-            caption="report/sweeps.rst",
-            labels={"figure": "2 Threshold sweeps, fixed beside oracle"},
-        ),
-    log:
-        f"{RESULTS}/logs/plot_sweeps.log",
-    conda:
-        "../envs/i2crc.yaml"
-    params:
-        script=script("plot_sweeps"),
-        code=code("plot_sweeps"),
-    shell:
-        "python {params.script:q} --sweeps {input:q} --output {output.figure:q}"
-        " --table {output.table:q} --log {log:q}"
-
-
-rule plot_quality:
-    input:
-        saliency=rules.saliency_quality.output,
-        classifier=rules.classifier_quality.output,
-    output:
-        report(
-            f"{RESULTS}/report/quality.html",
-            category="3 Thresholds and inputs",
-            caption="report/quality.rst",
-            labels={"figure": "3 Saliency maps and classifier"},
-        ),
-    log:
-        f"{RESULTS}/logs/plot_quality.log",
-    conda:
-        "../envs/i2crc.yaml"
-    params:
-        script=script("plot_quality"),
-        code=code("plot_quality"),
-    shell:
-        "python {params.script:q} --saliency {input.saliency:q}"
-        " --classifier {input.classifier:q} --output {output:q} --log {log:q}"
+        "python {params.script:q} --figure {params.figure} --inputs {input:q} --output {output:q}"
+        " --log {log:q}"
 
 
 rule contact_sheet:
@@ -209,7 +133,13 @@ rule contact_sheet:
 
 rule run_facts:
     input:
-        ARTIFACTS,
+        # Every artifact whose provenance the page lists.
+        [f"{RESULTS}/data/{split}.json" for split in ("train", "val")],
+        rules.check_leaks.output,
+        [rules.download_saliency.output.manifest] if PSEUDO else [],
+        WEIGHTS,
+        [manifest for stage in PIPELINE_STAGES for manifest in shards(SCORED[stage][1])],
+        expand(SCORE_FILE, stage=PIPELINE_STAGES),
     output:
         report(
             f"{RESULTS}/report/run.html",
@@ -236,9 +166,7 @@ rule run_facts:
 
 REPORT = [
     rules.score_table.output.html,
-    *rules.plot_scores.output,
-    *expand(rules.plot_training.output, training=TRAININGS),
+    *expand(rules.plot.output, figure=FIGURES),
     *expand(rules.contact_sheet.output, split=SHEET_RANKING, kind=SHEET_KINDS),
-    *([*rules.plot_sweeps.output, *rules.plot_quality.output] if PSEUDO else []),
     *rules.run_facts.output,
 ]

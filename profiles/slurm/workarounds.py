@@ -1,6 +1,6 @@
 """Workarounds for bugs of snakemake-executor-plugin-slurm 2.8.0, one function for each bug.
 
-rules/cluster.smk calls `apply` when a run begins that submits its jobs to SLURM.
+rules/run.smk calls `apply` when a run begins that submits its jobs to SLURM.
 """
 
 from importlib.metadata import version

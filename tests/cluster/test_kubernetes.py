@@ -33,7 +33,8 @@ def cluster(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cluster"
     folder.mkdir()
     monkeypatch.setenv("FAKE_KUBERNETES", str(folder))
-    monkeypatch.setenv("PATH", f"{ROOT / 'tests/helpers/fake_kubernetes'}:{os.environ['PATH']}")
+    programs = ROOT / "tests/helpers/fake_kubernetes", Path(sys.executable).parent
+    monkeypatch.setenv("PATH", ":".join([*map(str, programs), os.environ["PATH"]]))
     return folder
 
 
@@ -45,7 +46,7 @@ def command(*arguments: str, settings: dict | None = None) -> list[str]:
 def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
     project = Project.new(tmp_path / "project")
     profile = project.folder / PROFILE / "profile.yaml"
-    profile.write_text(profile.read_text().replace("--claim i2crc", "--claim i2crc --secret s3"))
+    profile.write_text(profile.read_text().replace("secret= sh", "secret=s3 sh"))
     write_folder(project.folder / "data")
     with tarfile.open(tmp_path / "maps.tar", "w") as tar:
         tar.add(project.folder / "data/saliency", "maps")
@@ -55,6 +56,7 @@ def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
     settings = {
         "dataset": {"root": "data", "masks": "masks", **lists},
         "saliency": {"source": "s3://maps/maps.tar", "sha256": sha256},
+        "runtime": {"inference_threads": 4},
     }
     before = set(project.folder.iterdir())
     wanted = project.results / "saliency/manifest.json"
@@ -100,10 +102,9 @@ def test_ctrl_c_deletes_the_jobs_which_receive_sigterm(cluster, tmp_path):
 
 def test_a_gpu_is_asked_for_and_the_log_of_a_failed_job_is_shown(cluster, tmp_path):
     (tmp_path / "job.sh").write_text("echo out of luck; exit 3")
-    needs = ["--rule", "predict", "--cpus", "4", "--memory", "12000", "--gpus", "2"]
-    where = ["--image", "image:1", "--claim", "volume", "--minutes", "120"]
-    submit = [sys.executable, ROOT / PROFILE / "submit.py", *needs, *where, "job.sh"]
-    name = run(submit, tmp_path).stdout.strip()
+    where = ["env", "image=image:1", "claim=volume"]
+    submit = ["sh", ROOT / PROFILE / "submit", "predict", "4", "12000", "120", "2", "job.sh"]
+    name = run([*where, *submit], tmp_path).stdout.strip()
     (sent,) = (json.loads(path.read_text()) for path in cluster.glob("*.json"))
     pod = sent["spec"]["template"]["spec"]
     (container,) = pod["containers"]

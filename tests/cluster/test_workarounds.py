@@ -19,7 +19,7 @@ log = logging.getLogger("test")
 
 
 def apply() -> None:
-    """Apply the workarounds as rules/cluster.smk does."""
+    """Apply the workarounds as rules/run.smk does."""
     runpy.run_path(str(ROOT / "profiles/slurm/workarounds.py"))["apply"](log)
 
 

@@ -42,10 +42,14 @@ def header(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 
 
 def unpack(tmp_path: Path, data: bytes, *, max_bytes=10**6, max_members=10) -> list[Path]:
-    """Unpack `data` into `out` from a file whose name does not tell its kind."""
+    """Unpack `data` into `out` from a file whose name does not tell its kind.
+
+    Return the files, sorted.
+    """
     archive = tmp_path / "archive"
     archive.write_bytes(data)
-    return extract(archive, tmp_path / "out", max_bytes=max_bytes, max_members=max_members)
+    extract(archive, tmp_path / "out", max_bytes=max_bytes, max_members=max_members)
+    return sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
 
 
 def assert_refused(tmp_path: Path, data: bytes, message: str, **limits) -> None:

@@ -1,6 +1,7 @@
 """Small experiments with real files and real provenance, to trace, explain and compare."""
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Cam, Classifier, Dataset, PseudoLabels
 from i2crc.data.build_index import build_index
 from i2crc.data.images import read_label, write_gray, write_label
-from i2crc.data.index import Index, index_json, read_index, shard_of
+from i2crc.data.index import Index, read_index, shard_of
 from i2crc.evaluation.bootstrap import Bootstrap, counts_text, image_counts, interval
 from i2crc.evaluation.metrics import confusion, scores
-from i2crc.models.checkpoints import save_weights
+from i2crc.models.weight_files import save_weights
 from i2crc.runtime.atomic import digest_file, write_json
 
 SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
@@ -88,14 +89,14 @@ class Tree:
 
     def _prepare(self, limit: int | None) -> None:
         root, dataset = Path("voc"), Dataset(limit=limit)
-        index = build_index("train", root, dataset, CLASSES, 1)
+        index = build_index("train", root, dataset, 1)
         lists = [root / "train_cls.txt", root / "classes.txt"]
         origin = Origin(script("prepare_data"), lists, dataset)
         parts = {self.index: index.images}
         for number, path in enumerate(self.shards("data/train")):
             parts[path] = [e for e in index.images if shard_of(e.id, SHARDS) == number]
         for path, entries in parts.items():
-            content = index_json(Index(index.split, index.classes, entries))
+            content = asdict(Index(index.split, index.classes, entries))
             write_json(path, {**content, "provenance": origin.describe(path)})
 
     def _manifest(
@@ -171,11 +172,10 @@ class Tree:
             "miou_interval": interval(bootstrap.mious()),
             "boundary_iou": None,
             "images_without_mask": [],
-            "folder": ".",
-            "files": {csv_file.name: digest_file(csv_file)},
             "provenance": origin.describe(self.score),
         }
         write_json(self.score, content)
+        write_beside(csv_file, origin.describe(csv_file))
 
     def _entries(self, index: Path) -> list:
         return read_index(index).images

@@ -1,9 +1,17 @@
-"""What the configuration says of bad values."""
+"""Configurations, and what is said of bad values."""
+
+from pathlib import Path
 
 import pytest
 
-from i2crc.config.load import load_config
+from i2crc.config.load import load_config, read_yaml
+from i2crc.config.schema import Config
 from i2crc.runtime.errors import InputError
+
+
+def read_config(path: Path) -> Config:
+    """Return the configuration in a YAML file."""
+    return load_config(read_yaml(path), str(path))
 
 
 def config_problem(values: dict) -> str:

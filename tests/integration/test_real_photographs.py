@@ -3,18 +3,18 @@
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from helpers.project import ROOT, run
+from helpers.settings import read_config
 from i2crc.artifacts.journal import FileRecord
 from i2crc.artifacts.manifest import write_manifest
 from i2crc.artifacts.provenance import Origin
-from i2crc.config.load import read_config
 from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index
-from i2crc.data.index import index_json
 from i2crc.runtime.atomic import digest_file, write_json
 
 CLASSES = read_config(ROOT / "config/voc12-small.yaml").dataset.classes
@@ -31,7 +31,7 @@ def voc() -> Path:
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_classes_in_the_masks_are_those_of_the_list(voc, split):
     by_list, by_masks = (
-        build_index(split, voc, Dataset(labels_from=source), CLASSES, 2)
+        build_index(split, voc, Dataset(labels_from=source, classes=CLASSES), 2)
         for source in ("list", "masks")
     )
     assert by_list == by_masks
@@ -39,8 +39,8 @@ def test_classes_in_the_masks_are_those_of_the_list(voc, split):
 
 def train(voc: Path, folder: Path, supervision: str):
     """Train on eight photographs, with their ground truth given as pseudo labels."""
-    index = build_index("train", voc, Dataset(limit=8), CLASSES, 2)
-    write_json(folder / "train.json", index_json(index))
+    index = build_index("train", voc, Dataset(limit=8, classes=CLASSES), 2)
+    write_json(folder / "train.json", asdict(index))
     labels = folder / "labels"
     labels.mkdir()
     for entry in index.images:

@@ -19,22 +19,22 @@ from i2crc.runtime.atomic import digest_file, read_json
 
 SHARDS = 2
 # What reads the pixels of the last stages.
-PICTURES = {"score", "score_table", "plot_scores", "contact_sheet", "run_facts"}
-TRAINED = {"train_segmentation", "plot_training", "predict", "crf"}
+PICTURES = {"score", "score_table", "plot", "contact_sheet", "run_facts"}
+TRAINED = {"train_segmentation", "predict", "crf"}
 LABELS = {"refine_labels", *TRAINED, *PICTURES}
-SWEEPS = {"sweep", "plot_sweeps"}
+SWEEPS = {"sweep", "plot"}
 # Settings -> the stages that compute. Those that a dry run lists are these and what follows them.
 ROWS = [
     (
         {"pseudo_labels": {"object_threshold": 0.05}, "evaluation": {"saliency_threshold": 0.9}},
-        {"gen_gt", *SWEEPS, *LABELS, "saliency_quality", "plot_quality"},
+        {"gen_gt", *SWEEPS, *LABELS, "saliency_quality"},
     ),
 ]
 MORE_ROWS = [
     ({"crf": {"bilateral_weight": 9}}, LABELS),
     (
         {"classifier": {"epochs": 2}},
-        {"train_classifier", "infer_cam", "gen_gt", "classifier_quality", "plot_quality",
+        {"train_classifier", "infer_cam", "gen_gt", "classifier_quality",
          *SWEEPS, *LABELS},
     ),
     ({"cam": {"flip": False}}, {"infer_cam", "gen_gt", *SWEEPS, *LABELS}),
@@ -82,15 +82,6 @@ def test_how_it_is_run_is_not_even_listed(copied):
     assert copied.planned("--cores", "1", "--resources", "gpu=2") == set()
     assert copied.planned("--workflow-profile", "profiles/other") == set()
     assert copied.planned(settings={"runtime": runtime}) == set()
-
-
-def test_another_number_of_shards_trains_nothing(copied):
-    settings = {"shards": 3, "runtime": {"workers": 1, "inference_threads": 1}}
-    run = copied.run("--cores", "1", settings=settings)
-    gathering = {"prepare_data", "score", "sweep", "saliency_quality", "classifier_quality"}
-    assert not set(run.computed) & {"train_classifier", "train_segmentation"}
-    assert not set(run.computed) & {"infer_cam", "gen_gt", "predict", "crf", "refine_labels"}
-    assert set(run.computed) <= gathering | {"preflight"} | PICTURES | {"plot_sweeps"}
 
 
 def test_time_stamps_change_nothing(copied):
@@ -191,14 +182,14 @@ def test_a_target_alone_and_a_touch_lose_nothing(copied):
     assert final.read_bytes() == before
 
 
-def test_without_records_everything_looks_and_nothing_computes(copied):
-    """The folder .snakemake was deleted, and the results were moved."""
+def test_without_records_and_with_other_shards_nothing_is_computed_again(copied):
+    """The folder .snakemake was deleted, the results were moved, and there are three shards."""
     moved = copied.folder.with_name("moved")
     copied.folder.rename(moved)
     copied.folder, copied.results = moved, moved / "elsewhere/demo"
     (moved / "results").rename(moved / "elsewhere")
     shutil.rmtree(moved / ".snakemake")
-    elsewhere = {"results": "elsewhere"}
+    elsewhere = {"results": "elsewhere", "shards": 3, "runtime": {"workers": 1}}
     found = copied.results.rglob("*")
     files = [p for p in found if p.is_file() and p.suffix in (".png", ".safetensors")]
     before = {path: digest_file(path) for path in files}
@@ -280,7 +271,7 @@ def test_a_mask_of_val_computes_the_scores_of_val_alone(photographs):
     computed = photographs.computed()
     assert (computed["score"], computed["contact_sheet"]) == (2, 3)
     assert set(computed) <= {"prepare_data", "check_leaks", "preflight", "classifier_quality",
-                             "plot_quality", *PICTURES}  # fmt: skip
+                             *PICTURES}  # fmt: skip
 
 
 @pytest.mark.exhaustive

@@ -28,7 +28,7 @@ SETTINGS = {
     "head_std": 0.01,
     "input_size": 64,
     "batch_size": 4,
-    "epochs": 8,
+    "epochs": 3,
 }
 
 

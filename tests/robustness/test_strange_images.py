@@ -18,7 +18,9 @@ def strange(tmp_path_factory) -> Project:
     folders = {"root": "my data", "masks": "masks"}
     lists = {"train_list": "train.csv", "val_list": "val.csv"}
     project.before = set(project.folder.rglob("*"))
-    done = project.snakemake(settings={"dataset": folders | lists, "shards": 1})
+    sheets = [f"results/demo/report/sheets/{kind}.png" for kind in ("train_worst", "val_best")]
+    settings = {"dataset": folders | lists, "shards": 1}
+    done = project.snakemake("scores", *sheets, settings=settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 

@@ -64,7 +64,7 @@ COMPARED = (
     "sweeps",
     "quality",
 )
-NOT_COMPARED = (".journal", ".provenance", ".cache")  # with times, process ids or absolute paths
+NOT_COMPARED = (".journal", ".provenance")  # with times, process ids or absolute paths
 PATIENCE = 600  # seconds after which a run counts as hung
 
 

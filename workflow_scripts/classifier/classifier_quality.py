@@ -6,47 +6,35 @@ from typing import Any
 
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
-from i2crc.artifacts.schemas import ClassifierQuality, read_checked
 from i2crc.data.index import read_index
-from i2crc.models.weight_files import read_metadata
-from i2crc.runtime.atomic import write_json
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.atomic import read_json
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 from i2crc.training.options import add_deterministic
-
-
-def key_figures(quality: dict[str, Any]) -> str:
-    """Return the mean average precision of the classifier in one line."""
-    name, mean = f"classifier on {quality['split']}", quality["mean_average_precision"]
-    if mean is None:
-        return f"{name}: no score, because no image has labels"
-    return f"{name}: mean average precision {mean:.3f} over {quality['images']} images"
 
 
 def main(arguments: argparse.Namespace) -> None:
     inputs = [arguments.weights, arguments.index]
     origin = Origin(Path(__file__), inputs, precision="fp32")
 
-    def make() -> None:
-        index = read_index(arguments.index)
-        if read_metadata(arguments.weights)["classes"] != index.classes:
-            raise InputError(
-                f"{arguments.weights}: trained on other classes than those of {arguments.index}; "
-                "give the classifier of this data set"
-            )
+    def make() -> list[dict[str, Any]]:
         from i2crc.evaluation.classifier_quality import measure_classifier
         from i2crc.training import distributed
 
         # One thread per image and `threads` images at a time, as in infer_cam.
         device = distributed.start(arguments.gpus, 1, arguments.deterministic)
         origin.device = str(device)
+        index = read_index(arguments.index)
         result = measure_classifier(index, arguments.weights, device, arguments.threads)
-        provenance = origin.describe(arguments.output)
-        write_json(arguments.output, {"split": index.split, **result, "provenance": provenance})
+        return [{"split": index.split, **result}]
 
     make_once(origin, [arguments.output], make)
-    log.info("%s", key_figures(read_checked(arguments.output, ClassifierQuality)))
+    found = read_json(arguments.output)
+    figures = found["split"], found["mean_average_precision"], found["images"]
+    if found["mean_average_precision"] is None:
+        log.info("classifier on %s: no score, because no image has labels", found["split"])
+    else:
+        log.info("classifier on %s: mean average precision %.3f over %d images", *figures)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import argparse
 from concurrent.futures import Executor
 from pathlib import Path
 
-from i2crc.artifacts.manifest import Work, make_shard, threads
+from i2crc.artifacts.manifest import Work, make_shard, shard_parser, threads
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Cam
 from i2crc.data.index import read_index
 from i2crc.runtime.atomic import digest_file
-from i2crc.runtime.parser import make_parser, run
+from i2crc.runtime.parser import run
 from i2crc.training.options import add_deterministic
 
 
@@ -49,12 +49,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = make_parser(__doc__)
-    parser.add_argument("--settings", default="{}", help="JSON: the section `cam`")
+    parser = shard_parser(__doc__, "cam")
     parser.add_argument("--weights", type=Path, required=True, help="trained classifier")
-    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
-    parser.add_argument("--folder", type=Path, required=True, help="output: attention maps")
-    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
     parser.add_argument("--gpus", type=int, default=0, help="1: use a GPU where there is one")
     add_deterministic(parser)
     run(main, parser)

@@ -8,7 +8,7 @@ from i2crc.config.schema import Classifier
 from i2crc.data.index import read_index, training_digest
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
-from i2crc.training.checkpoint import is_finished, publish
+from i2crc.training.checkpoint import publish, read_finished
 from i2crc.training.options import add_options, make_plan
 
 
@@ -28,19 +28,17 @@ def main(arguments: argparse.Namespace) -> None:
             "saliency": manifests_digest([arguments.saliency]),
         },
     )
-    if is_finished(plan):
+    if read_finished(plan):
         log.info("already trained: %s", plan.weights)
     else:
         # Imported here, because a finished training must not wait for torch.
-        from i2crc.training import distributed, loop
+        from i2crc.training import loop
         from i2crc.training.classifier import train_classifier
 
         device = loop.start(arguments, plan)
         maps = read_manifests([arguments.saliency])
         saliency = {Path(name).stem: path for name, (path, _) in maps.items()}
         train_classifier(plan, device, settings, index, saliency)
-        if not distributed.is_main():
-            return
     publish(plan, arguments.weights, arguments.history)
 
 
@@ -48,8 +46,6 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--settings", default="{}", help="JSON: the section `classifier`")
     parser.add_argument("--index", type=Path, required=True, help="training index")
-    parser.add_argument(
-        "--saliency", type=Path, required=True, help="manifest of the saliency maps"
-    )
+    parser.add_argument("--saliency", type=Path, required=True, help="manifest of these maps")
     add_options(parser)
     run(main, parser)

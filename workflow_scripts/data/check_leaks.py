@@ -8,14 +8,14 @@ allowed.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
-from i2crc.artifacts.schemas import Leaks, read_checked
 from i2crc.config.schema import Weights
 from i2crc.data.index import read_index
 from i2crc.models.weight_files import weights_digest
-from i2crc.runtime.atomic import write_json
+from i2crc.runtime.atomic import read_json
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
@@ -30,21 +30,16 @@ def main(arguments: argparse.Namespace) -> None:
     }
     origin = Origin(Path(__file__), [arguments.train, *arguments.val], settings)
 
-    def make() -> None:
-        from i2crc.evaluation.leaks import shared_images, weights_that_saw_masks
+    def make() -> list[dict[str, Any]]:
+        from i2crc.evaluation.leaks import shared_images, summary, weights_that_saw_masks
 
         train = read_index(arguments.train)
-        findings = [one for val in arguments.val for one in shared_images(train, read_index(val))]
-        findings += weights_that_saw_masks(networks, arguments.dataset_name)
-        written = {
-            "findings": [text for text, _ in findings],
-            "leaks": [vars(problem) for _, problems in findings for problem in problems],
-            "provenance": origin.describe(arguments.output),
-        }
-        write_json(arguments.output, written)
+        leaks = [one for val in arguments.val for one in shared_images(train, read_index(val))]
+        leaks += weights_that_saw_masks(networks, arguments.dataset_name)
+        return [{"findings": summary(leaks), "leaks": [vars(leak) for leak in leaks]}]
 
     make_once(origin, [arguments.output], make)
-    findings = read_checked(arguments.output, Leaks)["findings"]
+    findings = read_json(arguments.output)["findings"]
     for text in findings:
         log.warning("%s", text)
     log.info("%d kinds of leaks found", len(findings))
@@ -53,9 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--train", type=Path, required=True, help="training index")
-    parser.add_argument(
-        "--val", type=Path, nargs="*", default=[], help="validation index, if there is one"
-    )
+    parser.add_argument("--val", type=Path, nargs="*", default=[], help="validation index, if any")
     parser.add_argument("--weights", default="{}", help="JSON: network -> its section `weights`")
     parser.add_argument("--dataset-name", default="", help="name of the data set")
     parser.add_argument("--output", type=Path, required=True, help="output: findings as JSON")

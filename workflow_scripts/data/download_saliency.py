@@ -1,23 +1,70 @@
 """Fetch the saliency maps, compare them with the photographs, and write them into one folder."""
 
 import argparse
+import time
+from dataclasses import replace
 from pathlib import Path
 
-from i2crc.artifacts.hash_cache import HashCache
-from i2crc.artifacts.journal import FileRecord
-from i2crc.artifacts.kept import keep, restore
-from i2crc.artifacts.manifest import damaged_files, write_manifest
+from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.data.index import read_index
-from i2crc.runtime import parser as command_line
+from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hide
-from i2crc.runtime.atomic import digest_value
+from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.errors import InputError, problem_of
 from i2crc.runtime.log import log
+from i2crc.runtime.parser import make_parser, run
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = command_line.make_parser(__doc__)
+def main(arguments: argparse.Namespace) -> None:
+    source, sha256 = arguments.source, arguments.sha256
+    maps = arguments.manifest.with_name("maps")
+    origin = Origin(Path(__file__), [arguments.index], {"source": source, "sha256": sha256})
+
+    def make() -> list[dict]:
+        index = read_index(arguments.index)
+        # Imported here, because a finished stage must not wait for Pillow.
+        from i2crc.data.saliency import collect, fetch_folder, map_sizes
+        from i2crc.fetch.archives import remove
+
+        sizes, digest, files = map_sizes(index), None, {}
+        unpacked = maps.with_name("unpacked")
+        try:
+            folder, digest = fetch_folder(
+                source, sha256, arguments.cache, unpacked, len(sizes), arguments.retries
+            )
+            files, problems = collect(folder, sizes, maps, arguments.threads, arguments.max_pixels)
+        except InputError as error:
+            problems = [problem_of(error, source, "see the setting saliency.source")]
+        finally:
+            remove(unpacked)
+        # The folder is gone, so name the files by their place in the archive.
+        problems = [
+            replace(p, file=p.file.replace(f"{unpacked}/", f"{source}: ")) for p in problems
+        ]
+        log.info("%d saliency maps, %d problems", len(files), len(problems))
+        manifest = {
+            "stage": origin.stage,
+            "folder": maps.name,
+            "count": len(files),
+            "source": source,
+            "archive_sha256": digest,
+            "problems": [vars(problem) for problem in problems],
+            "files": {name: record.sha256 for name, record in files.items()},
+            "sizes": {name: record.bytes for name, record in files.items()},
+        }
+        return [manifest]
+
+    known = arguments.files or sha256
+    if not known:
+        archive = local_path(source)
+        # Of a source elsewhere, nobody knows whether it has changed.
+        known = digest_file(archive) if archive and archive.is_file() else str(time.time())
+    make_once(origin, [arguments.manifest], make, [known, arguments.max_pixels])
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
     parser.add_argument(
         "--source",
         type=hide,
@@ -26,75 +73,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sha256", default="", help="SHA-256 of the archive; empty: not checked")
     parser.add_argument(
-        "--index", type=Path, nargs="+", required=True, help="indexes of the images that need a map"
+        "--index", type=Path, required=True, help="index of the images that need a map"
     )
     parser.add_argument("--retries", type=int, default=5, help="tries after a broken transfer")
     parser.add_argument(
-        "--cache",
-        type=Path,
-        required=True,
-        help="folder of the archive; resumes transfers",
+        "--cache", type=Path, required=True, help="folder of the archive; resumes transfers"
     )
-    command_line.add_downloads(parser)
-    parser.add_argument("--output", type=Path, required=True, help="output: folder of the maps")
     parser.add_argument("--max-pixels", type=int, default=1 << 27, help="larger maps are refused")
-    parser.add_argument("--map-cache", type=Path, help="file that remembers decoded maps")
     parser.add_argument(
         "--files", default="", help="digest of names, sizes and times of the source"
     )
-    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest of the maps")
-    return parser
-
-
-def main(arguments: argparse.Namespace) -> None:
-    settings = {"source": arguments.source, "sha256": arguments.sha256}
-    origin = Origin(Path(__file__), arguments.index, settings)
-    fingerprint = digest_value([origin.fingerprint(), arguments.files, arguments.max_pixels])
-    made = arguments.files and restore(fingerprint, [arguments.manifest])
-    if made and not damaged_files(arguments.manifest):
-        log.info("%s: already made", arguments.manifest)
-        return
-    indexes = [read_index(path) for path in arguments.index]
-    # Imported here, because a finished stage must not wait for Pillow.
-    from i2crc.data.saliency import fetch_maps, map_sizes
-
-    cache = HashCache(arguments.map_cache, digest_value([origin.code, arguments.max_pixels]))
-    digest, files, problems = None, {}, []
-    try:
-        digest, files, problems = fetch_maps(
-            arguments.source,
-            map_sizes(indexes),
-            arguments.output,
-            sha256=arguments.sha256,
-            transfers=arguments.cache,
-            downloads=arguments.downloads,
-            retries=arguments.retries,
-            workers=arguments.threads,
-            max_pixels=arguments.max_pixels,
-            cache=cache,
-        )
-    except InputError as error:
-        problems = [problem_of(error, arguments.source, "see the setting saliency.source")]
-    cache.save()
-    log.info("maps: %d decoded, %d known from before", cache.decoded, cache.remembered)
-    if problems:
-        log.warning("preflight will report %d problems, such as: %s", len(problems), problems[0])
-    records = {
-        f"{image_id}.png": FileRecord(sha, (arguments.output / f"{image_id}.png").stat().st_size)
-        for image_id, sha in files.items()
-    }
-    write_manifest(
-        arguments.manifest,
-        origin,
-        arguments.output,
-        records,
-        source=arguments.source,
-        archive_sha256=digest,
-        problems=[vars(problem) for problem in problems],
+    parser.add_argument(
+        "--manifest", type=Path, required=True, help="output: manifest; the maps are beside it"
     )
-    if not problems:
-        keep(fingerprint, [arguments.manifest])
-
-
-if __name__ == "__main__":
-    command_line.run(main, make_parser())
+    run(main, parser)

@@ -3,47 +3,36 @@
 import argparse
 from pathlib import Path
 
-from i2crc.artifacts.kept import keep, restore
-from i2crc.artifacts.manifest import damaged_files
+from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
-from i2crc.runtime.atomic import write_json
-from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
+
+SEED = 0
 
 
 def main(arguments: argparse.Namespace) -> None:
-    counts = {"train": arguments.train, "val": arguments.val}
-    settings = {**counts, "size": arguments.size}
-    origin = Origin(Path(__file__), [], settings, seed=arguments.seed)
-    outputs = [arguments.manifest, arguments.archive]
-    if restore(origin.fingerprint(), outputs) and not damaged_files(arguments.manifest):
-        log.info("%s: already drawn", arguments.output)
-        return
-    # Imported here, because a finished stage must not wait for numpy.
-    from i2crc.data.drawn_demo import write_demo
+    counts, size = {"train": arguments.train, "val": arguments.val}, arguments.size
+    origin = Origin(Path(__file__), [], {**counts, "size": size}, SEED)
 
-    manifest = write_demo(
-        arguments.output, arguments.archive, counts, arguments.size, arguments.seed
-    )
-    write_json(arguments.manifest, {**manifest, "provenance": origin.describe(arguments.manifest)})
-    keep(origin.fingerprint(), outputs)
+    def make() -> list[dict | None]:
+        # Imported here, because a finished stage must not wait for numpy.
+        from i2crc.data.drawn_demo import write_demo
 
+        root = arguments.manifest.parent
+        return [write_demo(root, arguments.archive, counts, size, SEED), None]
 
-def parser() -> argparse.ArgumentParser:
-    options = make_parser(__doc__)
-    options.add_argument("--output", type=Path, required=True, help="output: root of the data set")
-    options.add_argument(
-        "--archive", type=Path, required=True, help="output: saliency maps, .tar.gz"
-    )
-    options.add_argument("--train", type=int, required=True, help="number of training images")
-    options.add_argument("--val", type=int, required=True, help="number of validation images")
-    options.add_argument("--size", type=int, default=128, help="image side in pixels")
-    options.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    options.add_argument(
-        "--manifest", type=Path, required=True, help="output: manifest, written last"
-    )
-    return options
+    make_once(origin, [arguments.manifest, arguments.archive], make)
 
 
 if __name__ == "__main__":
-    run(main, parser())
+    parser = make_parser(__doc__)
+    parser.add_argument("--train", type=int, required=True, help="number of training images")
+    parser.add_argument("--val", type=int, required=True, help="number of validation images")
+    parser.add_argument("--size", type=int, required=True, help="image side in pixels")
+    parser.add_argument(
+        "--archive", type=Path, required=True, help="output: saliency maps, .tar.gz"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, required=True, help="output: manifest, in the root of the data set"
+    )
+    run(main, parser)

@@ -4,11 +4,11 @@ import argparse
 from concurrent.futures import Executor
 from pathlib import Path
 
-from i2crc.artifacts.manifest import Work, make_shard, read_manifests, threads
+from i2crc.artifacts.manifest import Work, make_shard, read_manifests, shard_parser, threads
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import PseudoLabels
 from i2crc.data.index import read_index
-from i2crc.runtime.parser import make_parser, run
+from i2crc.runtime.parser import run
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -48,13 +48,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = make_parser(__doc__)
-    parser.add_argument("--settings", default="{}", help="JSON: the section `pseudo_labels`")
-    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser = shard_parser(__doc__, "pseudo_labels")
     parser.add_argument("--cams", type=Path, required=True, help="manifest of the attention maps")
     parser.add_argument(
         "--saliency", type=Path, required=True, help="manifest of the saliency maps"
     )
-    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
-    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
     run(main, parser)

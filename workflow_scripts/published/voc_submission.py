@@ -4,25 +4,23 @@ import argparse
 from pathlib import Path
 
 from i2crc.artifacts.kept import make_once
-from i2crc.artifacts.provenance import Origin, provenance_file, write_beside
+from i2crc.artifacts.provenance import Origin
 from i2crc.data.index import read_index
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
 
 def main(arguments: argparse.Namespace) -> None:
-    output = arguments.output
     index = read_index(arguments.index)
     origin = Origin(Path(__file__), [arguments.index, *arguments.manifests])
 
-    def make() -> None:
+    def make() -> list[bytes]:
         from i2crc.evaluation.submission import pack_submission
 
-        pack_submission(index, arguments.manifests, output)
-        write_beside(output, origin.describe(output))
+        return [pack_submission(index, arguments.manifests)]
 
-    make_once(origin, [output, provenance_file(output)], make)
-    log.info("%s: %d label images, checked", output, len(index.images))
+    make_once(origin, [arguments.output], make)
+    log.info("%s: %d label images, checked", arguments.output, len(index.images))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,10 @@ import argparse
 import io
 from pathlib import Path
 
+from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.data.index import read_index
-from i2crc.report.outputs import make_outputs
 from i2crc.runtime.parser import make_parser, run
-
-KINDS = ("best", "median", "worst", "sample")
 
 
 def parse_column(text: str) -> tuple[str, list[Path]]:
@@ -21,43 +19,41 @@ def parse_column(text: str) -> tuple[str, list[Path]]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    tables = [arguments.images_csv] if arguments.images_csv else []
-    manifests = [path for _, paths in arguments.column for path in paths]
-    settings = {
-        "kind": arguments.kind,
-        "count": arguments.count,
-        "columns": [name for name, _ in arguments.column],
-    }
-    origin = Origin(Path(__file__), [arguments.index, *tables, *manifests], settings)
+    columns = dict(arguments.column)
+    inputs = [
+        arguments.index,
+        arguments.images_csv,
+        *(path for paths in columns.values() for path in paths),
+    ]
+    settings = {"kind": arguments.kind, "count": arguments.count, "columns": list(columns)}
 
     def draw() -> list[bytes]:
         # Imported here, because a sheet that is already made must not wait for numpy and PIL.
-        from i2crc.report.contact_sheet import contact_sheet, read_miou
+        from i2crc.report.contact_sheet import choose, contact_sheet, read_miou
 
-        miou = read_miou(arguments.images_csv) if arguments.images_csv else {}
-        index = read_index(arguments.index)
-        sheet = contact_sheet(index, miou, arguments.kind, arguments.count, arguments.column)
+        index, miou = read_index(arguments.index), read_miou(arguments.images_csv)
+        entries = choose(index.images, miou, arguments.kind, arguments.count)
         buffer = io.BytesIO()
-        sheet.save(buffer, format="PNG")
+        contact_sheet(index, entries, miou, columns).save(buffer, format="PNG")
         return [buffer.getvalue()]
 
-    make_outputs(origin, [arguments.output], draw)
+    make_once(Origin(Path(__file__), inputs, settings), [arguments.output], draw)
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--index", type=Path, required=True, help="index of the split")
-    parser.add_argument("--images-csv", type=Path, help="scores per image, to rank by their miou")
-    parser.add_argument("--kind", choices=KINDS, default="sample", help="which images to show")
+    parser.add_argument("--images-csv", type=Path, required=True, help="scores per image")
+    parser.add_argument(
+        "--kind", choices=("best", "median", "worst", "sample"), default="sample",
+        help="which images to show; without scores a sample",
+    )  # fmt: skip
     parser.add_argument("--count", type=int, default=4, help="rows of the sheet")
     parser.add_argument(
-        "--column",
-        type=parse_column,
-        action="append",
-        default=[],
+        "--column", type=parse_column, action="append", default=[],
         metavar="NAME=MANIFEST[,MANIFEST...]",
         help="a column, in display order: saliency (grey maps), cam (attention maps), or any other "
         "title with label images",
-    )
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="output: PNG")
     run(main, parser)

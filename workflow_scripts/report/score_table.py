@@ -3,15 +3,14 @@
 import argparse
 from pathlib import Path
 
+from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.artifacts.schemas import Score, read_checked
-from i2crc.report.outputs import make_outputs
 from i2crc.runtime.parser import make_parser, run
 
 
 def main(arguments: argparse.Namespace) -> None:
     leaks = [arguments.leaks] if arguments.leaks else []
-    origin = Origin(Path(__file__), [*arguments.scores, *leaks, *arguments.weights])
 
     def draw() -> list[bytes]:
         # Imported here, because a table that is already made must not wait for jinja2.
@@ -21,7 +20,8 @@ def main(arguments: argparse.Namespace) -> None:
         messages = warnings(arguments.leaks, arguments.weights)
         return [text.encode() for text in score_pages(results, messages)]
 
-    make_outputs(origin, [arguments.output, arguments.html, arguments.fragment], draw)
+    origin = Origin(Path(__file__), [*arguments.scores, *leaks, *arguments.weights])
+    make_once(origin, [arguments.output, arguments.html, arguments.fragment], draw)
 
 
 if __name__ == "__main__":

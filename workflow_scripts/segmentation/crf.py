@@ -5,12 +5,12 @@ from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
-from i2crc.artifacts.manifest import Work, make_shard, read_manifests
+from i2crc.artifacts.manifest import Work, make_shard, read_manifests, shard_parser
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Crf
 from i2crc.data.index import read_index
 from i2crc.runtime.parallel import processes
-from i2crc.runtime.parser import make_parser, run
+from i2crc.runtime.parser import run
 
 
 def refine(
@@ -48,10 +48,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = make_parser(__doc__)
-    parser.add_argument("--settings", default="{}", help="JSON: the section `crf`")
-    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser = shard_parser(__doc__, "crf")
     parser.add_argument("--logits", type=Path, required=True, help="manifest of the logits")
-    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
-    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest")
     run(main, parser)

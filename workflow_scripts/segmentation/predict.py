@@ -5,11 +5,11 @@ import os
 from concurrent.futures import Executor
 from pathlib import Path
 
-from i2crc.artifacts.manifest import Work, make_shard, threads
+from i2crc.artifacts.manifest import Work, make_shard, shard_parser, threads
 from i2crc.artifacts.provenance import Origin
 from i2crc.data.index import read_index
 from i2crc.runtime.atomic import digest_file
-from i2crc.runtime.parser import make_parser, run
+from i2crc.runtime.parser import run
 from i2crc.training.options import add_deterministic
 
 
@@ -55,11 +55,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = make_parser(__doc__)
+    parser = shard_parser(__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="trained segmentation network")
-    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
-    parser.add_argument("--folder", type=Path, required=True, help="output: label PNGs")
-    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest of these")
     parser.add_argument("--logits", type=Path, required=True, help="output: folder of the logits")
     parser.add_argument(
         "--logits-manifest", type=Path, required=True, help="output: manifest of these"

@@ -6,12 +6,11 @@ from pathlib import Path
 from i2crc.artifacts.manifest import manifests_digest, read_manifests
 from i2crc.config.schema import Segmentation
 from i2crc.data.index import Index, read_index, training_digest
-from i2crc.models.weight_files import file_metadata
 from i2crc.runtime.atomic import digest_file, digest_value
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
-from i2crc.training.checkpoint import is_finished, publish
+from i2crc.training.checkpoint import publish, read_finished
 from i2crc.training.options import add_options, make_plan
 
 
@@ -30,15 +29,6 @@ def training_labels(
     found = read_manifests(manifests)
     labels = {Path(name).stem: path for name, (path, _) in found.items()}
     return labels, manifests_digest(manifests)
-
-
-def refuse_leaks(leaks: list[str], allow: bool) -> None:
-    """Raise InputError if labels equal the ground truth and that is not allowed."""
-    if leaks and not allow:
-        raise InputError(
-            f"{leaks[0]}; give generated labels, or declare segmentation.supervision: full (to go "
-            "on all the same, with a banner over every table: evaluation.allow_leaks: true)"
-        )
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -60,23 +50,27 @@ def main(arguments: argparse.Namespace) -> None:
             "leak_images": arguments.leak_images,
         },
     )
-    if is_finished(plan):
+    finished = read_finished(plan)
+    if finished:
         log.info("already trained: %s", plan.weights)
-        refuse_leaks(file_metadata(plan.weights).get("leaks", []), arguments.allow_leaks)
+        leaks = finished["leaks"]
     else:
         # Imported here, because a finished training must not wait for torch.
         from i2crc.evaluation.leaks import labels_equal_to_masks
-        from i2crc.training import distributed, loop
+        from i2crc.training import loop
         from i2crc.training.segmentation import train_segmentation
 
         device = loop.start(arguments, plan)
-        leaks = []
+        leaks, allowed = [], arguments.leak_images
         if not full:
-            leaks = labels_equal_to_masks(index, labels, arguments.leak_images, arguments.threads)
-        refuse_leaks(leaks, arguments.allow_leaks)
+            leaks = labels_equal_to_masks(index, labels, allowed, arguments.threads)
+    if leaks and not arguments.allow_leaks:
+        raise InputError(
+            f"{leaks[0]}; give generated labels, or declare segmentation.supervision: full (to go "
+            "on all the same, with a banner over every table: evaluation.allow_leaks: true)"
+        )
+    if not finished:
         train_segmentation(plan, device, settings, index, labels, own_masks, leaks)
-        if not distributed.is_main():
-            return
     publish(plan, arguments.weights, arguments.history)
 
 
@@ -84,15 +78,9 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
     parser.add_argument("--index", type=Path, required=True, help="training index")
-    parser.add_argument(
-        "--labels", type=Path, nargs="*", default=[], help="manifests of the pseudo labels"
-    )
-    parser.add_argument(
-        "--leak-images", type=int, default=3, help="labels that may equal the ground truth"
-    )
-    parser.add_argument(
-        "--allow-leaks", action="store_true", help="record such labels, do not stop"
-    )
+    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="manifests of labels")
+    parser.add_argument("--leak-images", type=int, default=3, help="labels that may equal masks")
+    parser.add_argument("--allow-leaks", action="store_true", help="record them, do not stop")
     parser.add_argument("--dataset-name", default="", help="recorded where masks are trained on")
     add_options(parser)
     run(main, parser)

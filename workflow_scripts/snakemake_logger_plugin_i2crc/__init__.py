@@ -1,7 +1,7 @@
 """Snakemake logger plugin that shows a run to people: one line as a stage starts and as it ends.
 
 Chosen by `logger: i2crc` in profiles/default. Snakemake's own messages are in .snakemake/log; a dry
-run, --verbose and --debug-dag print them instead.
+run, --printshellcmds, --verbose and --debug-dag print them instead.
 """
 
 import os
@@ -14,13 +14,14 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import INFO, LogRecord
+from pathlib import Path
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from i2crc.artifacts.stages import STAGES
 from i2crc.runtime.log import WARNINGS_ONLY
-from i2crc.runtime.progress import STOPPED, clock, last_message, read_log
+from i2crc.runtime.progress import clock, printable, read_status
 
 # How messages begin that are not shown: Snakemake's about itself, and what it adds to the error of
 # a failed job.
@@ -31,7 +32,6 @@ CHATTER = (
     "Singularity", "Touching ", "Using shell", "Will exit after", "host:",
     "WorkflowError:\nAt least one job did not complete",
 )  # fmt: skip
-TAIL_BYTES = 2**16
 REFRESH_SECONDS = 0.5
 
 
@@ -41,40 +41,26 @@ class StageLine:
 
     name: str
     rule: str
-    does: str
     total: int
-    unit: str
-    seconds: float = 0.0  # with at least one job running
-    since: float = 0.0
-    running: dict[int, str] = field(default_factory=dict)
+    begin: float = field(default_factory=time.time)
     messages: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         if self.total == 1:
             return self.name
-        done = "" if len(self.messages) in (0, self.total) else f"{len(self.messages)} of "
-        return f"{self.name} {done}{self.total} {self.unit}"
+        done = f"{len(self.messages)} of " if 0 < len(self.messages) < self.total else ""
+        return f"{self.name} {done}{self.total} jobs"
 
     def key_figure(self) -> str:
-        """Return what the logs say last, the counts of shards added up; else what the stage did."""
+        """Return the last message, the counts of shards added up; else what the stage did."""
         texts = [text.removeprefix(f"{self.rule}: ").partition("\n")[0] for text in self.messages]
         words = [re.split(r"(\d+)", text) for text in texts]
         if len(texts) > 1 and len({tuple(text[::2]) for text in words}) == 1:
             columns = enumerate(zip(*words, strict=True))
             texts = ["".join(str(sum(map(int, c))) if n % 2 else c[0] for n, c in columns)]
-        # Of a training the loss alone, and no more digits than a person reads.
-        text = re.sub(r"^(iteration \S+) .*?(\bloss \S+).*", r"\1, \2", texts[0])
-        text = re.sub(r"\d+\.\d{5,}", lambda found: f"{float(found[0]):.4g}", text)
-        return text if text and len(texts) == 1 else self.does
-
-    def progress(self) -> str:
-        """Return how far the running jobs are, by the last pace in their logs."""
-        paces = [pace for log in self.running.values() if (pace := read_log(tail(log)).pace)]
-        if not paces:
-            return str(self)
-        done, total = sum(pace.done for pace in paces), sum(pace.total for pace in paces)
-        left = clock(max(pace.seconds_left or 0 for pace in paces))
-        return f"{self}, {paces[0].unit} {done} of {total}, ETA {left}"
+        if len(texts) == 1 and texts[0]:
+            return texts[0]
+        return STAGES[self.rule].does if self.rule in STAGES else ""
 
 
 class LogHandler(LogHandlerBase):
@@ -85,22 +71,18 @@ class LogHandler(LogHandlerBase):
     writes_to_stream = True
 
     def __post_init__(self) -> None:
-        settings = self.common_settings
+        options = self.common_settings
         # If this handler does not write to the stream, Snakemake adds its own that does.
-        self.writes_to_stream = not (settings.dryrun or settings.verbose or settings.debug_dag)
-        self.is_quiet = bool({str(word) for word in settings.quiet or ()} & {"all", "rules"})
-        # Messages without an event are shown, and with -p the command lines.
-        self.shown: set[LogEvent | None] = set() if self.is_quiet else {None}
-        if settings.printshellcmds:
-            self.shown.add(LogEvent.SHELLCMD)
-        self.begin, self.steps = time.monotonic(), ""
-        self.planned: dict[str, int] = {}
-        self.finished: Counter[str] = Counter()
+        self.writes_to_stream = not (
+            options.dryrun or options.printshellcmds or options.verbose or options.debug_dag
+        )
+        self.begin, self.steps = time.time(), ""
+        self.to_come: Counter[str] = Counter()  # jobs of each rule
         self.stages: dict[str, StageLine] = {}
-        self.jobs: dict[int, StageLine] = {}
+        self.running: dict[int, tuple[StageLine, Path]] = {}  # by job, with the log
         self.screen, self.closed = threading.RLock(), threading.Event()
-        has_cursor = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self.is_live = has_cursor and self.writes_to_stream and not self.is_quiet
+        self.is_quiet = bool(options.quiet)
+        self.is_live = sys.stderr.isatty() and self.writes_to_stream and not self.is_quiet
         if self.writes_to_stream:
             os.environ[WARNINGS_ONLY] = "1"
         if self.is_live:
@@ -108,101 +90,94 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: LogRecord) -> None:
         """Print what a record of Snakemake says to people."""
-        if not self.writes_to_stream:
-            return
-        with self.screen:
-            try:
-                self.show(vars(record), record.getMessage(), record.levelno)
-            except OSError:
-                pass  # the terminal, or the program behind the pipe, is gone
-            except Exception:
-                self.handleError(record)
+        try:
+            if self.writes_to_stream:
+                with self.screen:
+                    self.show(vars(record), record.getMessage(), record.levelno)
+        except Exception:
+            self.handleError(record)
 
     def close(self) -> None:
         """Remove the live line."""
         self.closed.set()
-        if self.is_live:
-            with self.screen, suppress(OSError, ValueError):
-                self.write("", end="")
+        with suppress(OSError, ValueError):
+            self.write("", end="")
         super().close()
 
     def show(self, facts: dict, text: str, level: int) -> None:
         """Print a record by its kind, which decides what `facts` hold."""
         kind = facts.get("event")
+        is_message = level > INFO or (kind is None and not self.is_quiet)
         if kind == LogEvent.RUN_INFO:
-            self.planned = facts["stats"]
+            self.to_come = Counter(facts["stats"])
         elif kind == LogEvent.PROGRESS:
             self.steps = f"{facts['done']} of {facts['total']} jobs"
-        elif kind == LogEvent.JOB_INFO:
-            for log in facts["log"][:1]:  # a target has none, and runs nothing
-                self.start(facts["jobid"], facts["rule_name"], dict(facts["wildcards"]), log)
-        elif kind == LogEvent.JOB_FINISHED and facts["job_id"] in self.jobs:
+        elif kind == LogEvent.JOB_INFO and facts["log"]:  # a target has none, and runs nothing
+            self.start(facts["jobid"], facts["rule_name"], dict(facts["wildcards"]), facts["log"])
+        elif kind == LogEvent.JOB_FINISHED and facts["job_id"] in self.running:
             self.finish(facts["job_id"])
         elif kind == LogEvent.JOB_ERROR:
             self.fail(facts["jobid"], facts["rule_name"], facts["log"])
-        elif (level > INFO or kind in self.shown) and not text.startswith(CHATTER):
+        elif is_message and not text.startswith(CHATTER):
             self.write(text)
 
-    def start(self, job: int, rule: str, wildcards: dict[str, str], log: str) -> None:
+    def start(self, job: int, rule: str, wildcards: dict[str, str], logs: list[str]) -> None:
         """Note that a job started; print its stage if this is the first job of it."""
-        stage = STAGES.get(rule)
-        shards = wildcards.pop("shard", "1-of-1").split("-")[-1]
-        name, total, unit = "/".join([rule, *wildcards.values()]), int(shards), "shards"
-        if stage and stage.folder == "report":
-            name, total, unit = rule, self.planned.get(rule, 1), "files"
+        total = int(wildcards.pop("shard", "1-of-1").split("-")[-1])
+        name = "/".join([rule, *wildcards.values()])
+        if rule in STAGES and STAGES[rule].folder == "report":
+            name, total = rule, max(1, self.to_come[rule])
         if name not in self.stages:
-            does = stage.does if stage else ""
-            self.stages[name] = StageLine(name, rule, does, total, unit)
+            self.stages[name] = StageLine(name, rule, total)
             self.say("start", str(self.stages[name]))
-        line = self.jobs[job] = self.stages[name]
-        line.since = line.since if line.running else time.monotonic()
-        line.running[job] = log
+        self.running[job] = self.stages[name], Path(logs[0])
 
     def finish(self, job: int) -> None:
         """Note that a job ended; print its stage if this was the last job of it."""
-        line = self.jobs.pop(job)
-        line.messages.append(last_message(tail(line.running.pop(job))))
-        line.seconds += 0 if line.running else time.monotonic() - line.since
-        self.finished[line.rule] += 1
-        if len(line.messages) == line.total or self.finished[line.rule] == self.planned[line.rule]:
-            self.say("done", f"{line!s:<32} {line.seconds:6.1f} s  {line.key_figure()}")
+        line, log = self.running.pop(job)
+        status = read_status(log)
+        line.messages.append(status.message if status else "")
+        self.to_come[line.rule] -= 1
+        if len(line.messages) == line.total or not self.to_come[line.rule]:
+            seconds = time.time() - line.begin
+            self.say("done", f"{line!s:<32} {seconds:6.1f} s  {line.key_figure()}")
 
     def fail(self, job: int, rule: str, logs: list[str]) -> None:
-        """Print the error of a job, from its log, and where the log is."""
-        if job in self.jobs:
-            self.jobs.pop(job).running.pop(job)
-        text = tail(logs[0]) if logs else ""
-        end = read_log(text).end
-        error = last_message(text) if end else "killed, or it could not start"
-        log_lines = [f"log: {log}" for log in logs]
-        word = "stop" if end == STOPPED else "FAILED"
-        self.say(word, "\n    ".join([rule, *error.splitlines(), *log_lines]), is_error=True)
+        """Print the error of a job, from its status, and where the log is."""
+        self.running.pop(job, None)
+        status = read_status(Path(logs[0])) if logs else None
+        word, message = "FAILED", "killed, or it could not start"
+        # The status may be that of an earlier run.
+        if status and status.state in ("failed", "stopped") and status.written > self.begin:
+            word, message = status.state.upper(), status.message
+        lines = [rule, *message.splitlines(), *(f"log: {log}" for log in logs)]
+        self.say(word, "\n    ".join(lines), is_error=True)
 
     def say(self, word: str, text: str, is_error: bool = False) -> None:
         """Print what happened to a stage, after the time since the beginning of the run."""
         if is_error or not self.is_quiet:
-            self.write(f"{clock(time.monotonic() - self.begin)} {word:<6} {text}")
+            self.write(f"{clock(time.time() - self.begin)} {word:<6} {text}")
 
     def write(self, text: str, end: str = "\n") -> None:
         """Print text in place of the live line, without characters that steer the terminal."""
-        text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
-        print("\r\033[K" + text if self.is_live else text, end=end, file=sys.stderr, flush=True)
+        start = "\r\033[K" if self.is_live else ""
+        print(start + printable(text), end=end, file=sys.stderr, flush=True)
 
     def refresh(self) -> None:
         """Show again and again what runs now."""
         while not self.closed.wait(REFRESH_SECONDS):
             with self.screen, suppress(OSError):
-                running = [line.progress() for line in self.stages.values() if line.running]
+                running = map(self.progress, self.stages.values())
                 text = " | ".join(filter(None, [self.steps, *running]))
                 # The cursor goes back, so that other programs write over the line.
                 self.write(text[: shutil.get_terminal_size().columns - 1], end="\r")
 
-
-def tail(path: str) -> str:
-    """Return the last 64 KiB of a log; "" if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    def progress(self, line: StageLine) -> str:
+        """Return how far the running jobs of a stage are, by their status files."""
+        found = [read_status(log) for other, log in self.running.values() if other is line]
+        jobs = [job for job in found if job and job.total and job.written > line.begin]
+        if not jobs:
+            return str(line) if found else ""
+        done, total = sum(job.done for job in jobs), sum(job.total for job in jobs)
+        left = clock(max(job.seconds_left for job in jobs))
+        return f"{line}, {jobs[0].unit} {done} of {total}, ETA {left}"

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from i2crc.artifacts import kept
 from i2crc.artifacts.kept import keep, make_once, restore
-from i2crc.artifacts.provenance import Origin
+from i2crc.artifacts.provenance import Origin, provenance_file, read_provenance
+from i2crc.runtime.atomic import read_json
+from i2crc.runtime.errors import InputError
 
 
 class Job:
@@ -33,11 +35,12 @@ class Job:
         make_once(Origin(self.script, [self.input], self.settings), self.outputs, self.make)
         return self.made
 
-    def make(self) -> None:
+    def make(self) -> list[dict]:
         self.made += 1
-        for number, path in enumerate(self.outputs):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(f"{self.made} {number}".encode() + os.urandom(9))
+        random = os.urandom(9).hex()
+        return [
+            {"made": self.made, "number": n, "random": random} for n in range(len(self.outputs))
+        ]
 
     def read(self) -> list[bytes]:
         return [path.read_bytes() for path in self.outputs]
@@ -63,6 +66,61 @@ def test_outputs_are_restored_byte_for_byte(job):
 def test_copies_are_not_taken_for_artifacts(job):
     job.run()
     assert sorted(job.root.rglob("*.json")) == job.outputs
+
+
+def test_each_kind_of_output_has_its_provenance(tmp_path):
+    script = tmp_path / "draw.py"
+    script.write_text("")
+    outputs = [tmp_path / "out" / name for name in ("a.json", "b.svg", "c.zip")]
+    origin = Origin(script, [], {"b": 1})
+    calls = []
+
+    def make():
+        calls.append(1)
+        outputs[2].parent.mkdir(exist_ok=True)
+        outputs[2].write_bytes(b"packed")
+        return [{"x": 1}, b"<svg>", None]
+
+    make_once(origin, outputs, make)
+    assert read_json(outputs[0])["x"] == 1
+    assert [path.read_bytes() for path in outputs[1:]] == [b"<svg>", b"packed"]
+    assert all(read_provenance(path)["settings"] == {"b": 1} for path in outputs)
+    for path in (*outputs, *map(provenance_file, outputs[1:])):
+        path.unlink()
+    make_once(origin, outputs, make)
+    assert len(calls) == 1
+    assert all(read_provenance(path)["settings"] == {"b": 1} for path in outputs)
+    make_once(origin, outputs, make, key="what is not recorded")
+    assert len(calls) == 2
+
+
+def test_outputs_with_problems_or_damaged_files_are_made_again(tmp_path):
+    script, output, listed = (tmp_path / name for name in ("s.py", "out.json", "listed"))
+    script.write_text("")
+    contents = [
+        {"problems": [{"file": "x", "problem": "y", "remedy": "z"}]},
+        {"sizes": {"listed": 3}, "problems": []},
+        {"sizes": {"listed": 3}, "problems": []},
+    ]
+    calls = []
+
+    def make():
+        calls.append(1)
+        listed.write_bytes(b"abc")
+        return [contents[len(calls) - 1]]
+
+    for _ in range(3):
+        make_once(Origin(script, []), [output], make)
+    assert len(calls) == 2
+    listed.unlink()
+    make_once(Origin(script, []), [output], make)
+    assert len(calls) == 3 and listed.exists()
+
+
+def test_a_missing_input_is_named(job):
+    job.input.unlink()
+    with pytest.raises(InputError, match=r"input.txt: missing; run the stage that makes it again"):
+        job.run()
 
 
 def change_input(job):
@@ -134,10 +192,10 @@ class KilledError(BaseException):
     """Ends the process in place of kill -9."""
 
 
-@pytest.mark.parametrize("step", range(1, 4))
+@pytest.mark.parametrize("step", range(1, 6))
 @pytest.mark.parametrize("before", [False, True])
 def test_a_kill_between_the_files_of_keep_restores_nothing_wrong(job, monkeypatch, step, before):
-    """Killed while the outputs of other settings are kept: copy 1, copy 2, the record."""
+    """Killed while the outputs of other settings are written or kept: two files, copies, record."""
     if before:
         job.run()
         old = job.read()

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from i2crc.artifacts.damage import damaged_files, forget_damaged
 from i2crc.artifacts.journal import FileRecord, Journal, journal_ids
 from i2crc.artifacts.manifest import (
-    damaged_files,
-    forget_damaged,
     make_shard,
     manifests_digest,
     read_manifests,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from i2crc.cli.main import COMMANDS
+from i2crc.runtime.progress import Status, status_path
 
 COMMAND = Path(sys.executable).with_name("i2crc")
 HEAVY = {"pydantic", "numpy", "torch", "PIL", "snakemake", "yaml", "tqdm"}
@@ -18,6 +19,14 @@ atexit.register(lambda: print(*sys.modules, file=sys.stderr))
 from i2crc.cli.main import main
 main()
 """
+
+
+@pytest.fixture
+def started(tmp_path):
+    """The results of a run in which one job has begun."""
+    (tmp_path / "logs").mkdir()
+    status_path(tmp_path / "logs/score.log").write_text(Status().model_dump_json())
+    return tmp_path
 
 
 def run(*words, **options) -> subprocess.CompletedProcess:
@@ -54,37 +63,33 @@ def test_an_input_error_is_one_line_and_status_1(name, tmp_path):
 def test_an_error_of_the_disk_is_explained(tmp_path):
     """A folder without permission: root reads it all the same, so the error is made."""
     code = (
-        "from pathlib import Path; from i2crc.cli import main, progress\n"
-        "def read_stages(*_): raise PermissionError(13, 'no', '/data/a.json')\n"
-        "progress.read_stages = read_stages\n"
+        "from i2crc.cli import explain, main\n"
+        "def trace(*_): raise PermissionError(13, 'no', '/data/a.json')\n"
+        "explain.trace = trace\n"
         "main.main()"
     )
-    command = [sys.executable, "-c", code, "progress", tmp_path]
+    command = [sys.executable, "-c", code, "explain", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("i2crc progress: /data/a.json: no permission (file system at ")
+    assert done.stderr.startswith("i2crc explain: /data/a.json: no permission (file system at ")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_quietly(how, tmp_path):
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs/score.log").touch()
-    command = [COMMAND, "progress", tmp_path, "--watch", "600"]
+def test_a_signal_ends_it_quietly(how, started):
+    command = [COMMAND, "progress", started, "--watch", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.send_signal(how)
         assert process.communicate()[1] == b""
-    assert process.returncode == 128 + how
+    assert process.returncode == -how
 
 
 @pytest.mark.parametrize("words", [["--help"], ["explain", "--help"], ["progress", "FOLDER"]])
-def test_a_closed_pipe_ends_it_quietly(words, tmp_path, monkeypatch):
+def test_a_closed_pipe_ends_it_quietly(words, started, monkeypatch):
     # Without a buffer, argparse itself ignores that its help cannot be written.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs/score.log").touch()
-    command = [COMMAND, *(tmp_path if word == "FOLDER" else word for word in words)]
+    command = [COMMAND, *(started if word == "FOLDER" else word for word in words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 128 + signal.SIGPIPE
+    assert process.returncode == -signal.SIGPIPE

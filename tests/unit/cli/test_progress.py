@@ -1,6 +1,5 @@
-"""`i2crc progress` on folders as runs leave them: at work, killed, resumed, damaged."""
+"""`i2crc progress` on folders as runs leave them: at work, killed, stopped, damaged."""
 
-import json
 import os
 import platform
 import re
@@ -11,75 +10,45 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from i2crc.artifacts.stages import PIPELINE
-from i2crc.cli import progress, run_state
-from i2crc.cli.run_state import SHARDED, TRAININGS, JobState, StageState, read_stages
+from i2crc.cli import progress
 from i2crc.runtime.errors import InputError
-from i2crc.runtime.log import lock_of
-from i2crc.runtime.progress import ALREADY, Pace
+from i2crc.runtime.progress import Status, status_path
 
-PROJECT = Path(__file__).parents[3]
 PATIENCE = 300.0
 STOP = "stopped by SIGTERM; start again and it continues"
-HERE, ELSEWHERE = platform.node(), "another-machine"
-HOLD = """
-import sys, time
-from pathlib import Path
-from i2crc.runtime.log import log, start_log
-start_log(Path(sys.argv[1]))
-log.info("10 of 40 images were already made")
-print("held", flush=True)
-time.sleep(600)
-"""
+NO_PROCESS = 2**22 + 1  # above the highest number that Linux gives
+ELSEWHERE = {"host": "another-machine", "pid": NO_PROCESS}
 
 
 class Results:
-    """A results folder: two shards of 40 training images each, two of 6 to validate."""
+    """A results folder with the status files of jobs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for split, images in (("train", 40), ("val", 6)):
-            for shard in ("1-of-2", "2-of-2"):
-                ids = [{"id": f"{shard}_{n}"} for n in range(images)]
-                self.write(f"data/{split}/{shard}.json", json.dumps({"images": ids}))
-        self.age("data/train/1-of-2.json", 3600)
 
-    def write(self, name: str, text: str = "{}") -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
+    def job(self, name: str, state: str, age: float = 0.0, **facts) -> Path:
+        """Write the status of a job as it was `age` seconds ago; return its log."""
+        log = self.folder / f"logs/{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        status = Status(state=state, written=time.time() - age, **facts)
+        status_path(log).write_text(status.model_dump_json())
+        return log
 
-    def age(self, name: str, seconds: float) -> None:
-        then = time.time() - seconds
-        os.utime(self.folder / name, (then, then))
+    def lines(self) -> list[str]:
+        return progress.report(self.folder, PATIENCE).splitlines()
 
-    def log(self, name: str, *lines: str, age: float = 0.0, machine: str = HERE) -> Path:
-        """The log of a job that does not run (any more), last written `age` seconds ago."""
-        text = "".join(f"10:00:00 {line}\n" for line in ("python x.py", *lines))
-        path = self.write(f"logs/{name}.log", text)
-        self.age(f"logs/{name}.log", age)
-        lock_of(path).write_text(f"process 1 on {machine} (since 2026-01-01 09:00:00+00:00)")
-        return path
-
-    def journal(self, name: str, count: int, age: float = 0.0) -> None:
-        shard = name.split("/")[-1]
-        lines = [json.dumps({"id": f"{shard}_{n}", "key": "k", "files": {}}) for n in range(count)]
-        self.write(f"{name}.journal", "\n".join([*lines, lines[0], '{"id": "torn']))
-        self.age(f"{name}.journal", age)
-
-    def stages(self) -> dict[str, StageState]:
-        return {stage.name: stage for stage in read_stages(self.folder, PATIENCE)}
+    def stages(self) -> list[str]:
+        return [line.split()[0] for line in self.lines()[1:] if ": " not in line]
 
     def row(self, stage: str) -> list[str]:
         """Done, running, failed, stopped, waiting, progress, images/s, ETA."""
-        return list(progress.cells(self.stages()[stage])[1:])
+        (row,) = (line for line in self.lines() if line.startswith(f"{stage} "))
+        return re.split(r"  +", row)[1:]
 
     def notes(self) -> list[str]:
-        return progress.notes(list(self.stages().values()))
+        return [line for line in self.lines() if ": " in line]
 
 
 @pytest.fixture
@@ -87,228 +56,99 @@ def results(tmp_path):
     return Results(tmp_path / "demo")
 
 
-@pytest.fixture
-def hold(results):
-    """Starts jobs that hold the lock of their log until the end of the test, or are killed."""
-    jobs = []
-
-    def start(name: str) -> subprocess.Popen:
-        command = [sys.executable, "-c", HOLD, str(results.folder / f"logs/{name}.log")]
-        environment = {"PYTHONPATH": ":".join(sys.path)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        jobs.append(subprocess.Popen(command, text=True, env=environment, **pipes))
-        assert jobs[-1].stdout.readline() == "held\n"
-        return jobs[-1]
-
-    yield start
-    for job in jobs:
-        job.kill()
-        job.communicate()
-
-
-def images(done: int, rate: float, total: int = 40) -> str:
-    return Pace("image", done, total, rate, int((total - done) / rate)).line()
-
-
-def test_before_anything_has_begun_all_is_waiting(results):
-    assert list(results.stages()) == list(PIPELINE)
-    assert results.row("train_classifier") == ["0", "0", "0", "0", "1", "-", "-", "-"]
-    assert results.row("crf/final/val") == ["0", "0", "0", "0", "2", "0 of 12 images", "-", "-"]
+def test_what_comes_after_the_stages_that_have_begun_is_waiting(results):
+    results.job("prepare_data/train", "done")
+    results.job("prepare_data/val", "done")
+    assert results.stages() == ["prepare_data", *PIPELINE]
+    assert results.row("prepare_data") == ["2", "0", "0", "0", "0", "-", "-", "-"]
+    assert results.row("train_classifier") == ["0", "0", "0", "0", "all", "-", "-", "-"]
+    results.job("train_segmentation/final", "done")
+    assert results.stages() == ["prepare_data", *PIPELINE[7:]]
+    for other in ("predict/final/test/1-of-2", "score/val_crf", "what_comes_one_day"):
+        results.job(other, "done")
+    others = ["predict", "score", "what_comes_one_day"]
+    assert results.stages() == ["prepare_data", *PIPELINE[7:], *others]
     assert results.notes() == []
 
 
 def test_a_finished_stage(results):
     for shard in ("1-of-2", "2-of-2"):
-        results.log(f"infer_cam/{shard}", ALREADY.format(0, 40), "done", age=9999)
-        results.write(f"cams/{shard}.json")
+        results.job(f"infer_cam/{shard}", "done", age=9999, done=40, total=40)
     assert results.row("infer_cam") == ["2", "0", "0", "0", "0", "80 of 80 images", "-", "-"]
-    # The manifest is gone: an image was edited, and is made again alone.
-    (results.folder / "cams/2-of-2.json").unlink()
-    results.journal("cams/2-of-2", 39)
-    assert results.row("infer_cam") == ["1", "0", "0", "0", "1", "79 of 80 images", "-", "-"]
 
 
-def test_a_lock_that_is_held_is_a_job_at_work_and_a_kill_is_seen_at_once(results, hold):
-    job = hold("predict/initial/train/1-of-2")
-    log = results.folder / "logs/predict/initial/train/1-of-2.log"
-    assert results.row("predict/initial/train")[:6] == ["0", "1", "0", "0", "1", "10 of 80 images"]
-    with open(log, "a") as file:
-        file.write(f"10:00:10 {images(20, 0.5)}\n")
-    row = ["0", "1", "0", "0", "1", "20 of 80 images", "0.5", "0:02:00"]
-    assert results.row("predict/initial/train") == row
-    # Whoever looks leaves the lock where it is.
-    assert results.row("predict/initial/train") == row
-    # A job that hangs holds its lock, too; its pace is of the past.
-    results.age("logs/predict/initial/train/1-of-2.log", 2 * PATIENCE)
-    assert results.row("predict/initial/train")[1:] == [*row[1:6], "-", "-"]
-    job.send_signal(signal.SIGKILL)
-    job.wait()
-    row = ["0", "0", "0", "1", "1", "20 of 80 images", "-", "-"]
-    assert results.row("predict/initial/train") == row
-    (note,) = results.notes()
-    assert note == f"no sign of life since 10 min: {log}: {images(20, 0.5)}"
+def test_running_shards_and_those_that_wait(results):
+    facts = {"total": 40, "images_per_second": 0.5}
+    results.job("crf/final/val/1-of-4", "running", done=20, seconds_left=40, **facts)
+    results.job("crf/final/val/2-of-4", "running", done=10, seconds_left=60, **facts)
+    # 50 images of these two shards are left, and 80 of the others.
+    row = ["0", "2", "0", "0", "2", "30 of 80 images", "1", "0:02:10"]
+    assert results.row("crf/final/val") == row
+    results.job("crf/final/val/3-of-4", "running")
+    results.job("crf/final/val/4-of-4", "done", done=40, **facts)
+    row = ["1", "3", "0", "0", "0", "70 of 120 images", "1", "0:01:00"]
+    assert results.row("crf/final/val") == row
 
 
-def test_a_log_that_snakemake_has_deleted_does_not_hide_its_job(results, hold):
-    hold("gen_gt/1-of-2")
-    (results.folder / "logs/gen_gt/1-of-2.log").unlink()
-    results.journal("labels/initial/1-of-2", 12)
-    assert results.row("gen_gt") == ["0", "1", "0", "0", "1", "12 of 80 images", "-", "-"]
-
-
-def test_on_another_machine_what_was_written_lately_is_a_sign_of_life(results):
-    log = results.log("crf/initial/train/1-of-2", images(4, 2.0), machine=ELSEWHERE, age=999)
-    row = ["0", "1", "0", "0", "1", "4 of 80 images", "2", "0:00:38"]
-    results.journal("crf/initial/train/1-of-2", 5, age=10)
-    assert results.row("crf/initial/train") == row
-    results.age("crf/initial/train/1-of-2.journal", 720)
-    assert results.row("crf/initial/train") == ["0", "0", "0", "1", *row[4:6], "-", "-"]
-    assert results.notes() == [f"no sign of life since 12 min: {log}: {images(4, 2.0)}"]
-    patient = {stage.name: stage for stage in read_stages(results.folder, 800.0)}
-    assert patient["crf/initial/train"].count("running") == 1
-    # Without a lock file nothing else is known, either.
-    lock_of(log).unlink()
-    assert results.row("crf/initial/train")[3] == "1"
-
-
-def test_of_a_resumed_shard_only_this_attempt_gives_the_pace(results):
-    # Thirty were there; eight made since then, 2 a second, whatever the journal's age.
-    results.log("crf/initial/train/1-of-2", ALREADY.format(30, 40), images(38, 2.0), machine="x")
-    results.journal("crf/initial/train/1-of-2", 39)
-    results.log("crf/initial/train/2-of-2", ALREADY.format(20, 40), machine="x")
-    results.journal("crf/initial/train/2-of-2", 40)  # of other settings: not right any more
-    row = ["0", "2", "0", "0", "0", "58 of 80 images", "2", "0:00:11"]
-    assert results.row("crf/initial/train") == row
+def test_a_training_shows_its_iterations_and_what_is_left(results):
+    facts = {"unit": "iteration", "done": 50, "total": 200, "images_per_second": 8.5}
+    results.job("train_segmentation/initial", "running", seconds_left=3600, **facts)
+    row = ["0", "1", "0", "0", "0", "50 of 200 iterations", "8.5", "1:00:00"]
+    assert results.row("train_segmentation/initial") == row
+    results.job("train_segmentation/initial", "stopped", seconds_left=3600, **facts)
+    row = ["0", "0", "0", "1", "0", "50 of 200 iterations", "-", "-"]
+    assert results.row("train_segmentation/initial") == row
 
 
 def test_failed_and_stopped_jobs_are_named_with_log_and_reason(results):
-    trace = "Traceback (most recent call last):\n  File x\nValueError: no class \x1b[2J3"
-    failed = results.log(
-        "infer_cam/1-of-2", images(9, 1.0), f"stopped by an unexpected error\n{trace}", "failed"
-    )
-    stopped = results.log("infer_cam/2-of-2", images(7, 1.0), STOP)
-    results.log("check_leaks", "a.txt: wrong\nin a long story", "failed")
-    assert results.row("infer_cam") == ["0", "0", "1", "1", "0", "16 of 80 images", "-", "-"]
-    assert results.row("check_leaks") == ["0", "0", "1", "0", "-", "-", "-", "-"]
+    failed = results.job("infer_cam/1-of-2", "failed", message="no class \x1b[2J3\nin a long story")
+    stopped = results.job("infer_cam/2-of-2", "stopped", message=STOP)
+    long = results.job("check_leaks", "failed", message="b" * 300)
+    assert results.row("infer_cam")[:5] == ["0", "0", "1", "1", "0"]
     assert results.notes() == [
-        f"failed: {results.folder / 'logs/check_leaks.log'}: a.txt: wrong",
-        f"failed: {failed}: ValueError: no class ?[2J3",
+        f"failed: {long}: {'b' * progress.MESSAGE_LENGTH}",
+        f"failed: {failed}: no class ?[2J3",
         f"stopped: {stopped}: {STOP}",
     ]
 
 
-def test_a_training_shows_its_iterations_and_what_is_left(results):
-    pace = Pace("iteration", 50, 200, 8.5, 3600)
-    results.log("train_segmentation/initial", pace.line("loss 1", "1 GiB"), machine="x", age=60)
-    row = results.row("train_segmentation/initial")
-    assert row[:-1] == ["0", "1", "0", "0", "0", "50 of 200 iterations", "8.5"]
-    assert row[-1] in ("0:58:59", "0:59:00")
-    results.log("train_segmentation/initial", pace.line(), "checkpoint at iteration 50", STOP)
-    row = ["0", "0", "0", "1", "0", "50 of 200 iterations", "-", "-"]
-    assert results.row("train_segmentation/initial") == row
-    results.log("train_segmentation/initial", Pace("iteration", 200, 200, 8.5, 0).line(), "done")
-    results.write("segmentation/initial/weights.safetensors")
-    row = ["1", "0", "0", "0", "0", "200 of 200 iterations", "-", "-"]
-    assert results.row("train_segmentation/initial") == row
+def test_a_killed_job_is_seen_at_once(results):
+    with subprocess.Popen(["sleep", "600"]) as process:
+        facts = {"pid": process.pid, "done": 20, "total": 40, "images_per_second": 0.5}
+        log = results.job("gen_gt/1-of-2", "running", age=9999, message="a.png", **facts)
+        assert results.row("gen_gt")[:2] == ["0", "1"]
+        process.kill()
+    assert results.row("gen_gt") == ["0", "0", "0", "1", "1", "20 of 40 images", "-", "-"]
+    (note,) = results.notes()
+    since = r"no sign of life since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert re.fullmatch(f"{since}: {re.escape(str(log))}: a.png", note)
 
 
-def test_logs_of_before_that_do_not_say_done_are_known_by_what_they_made(results):
-    results.log("score/cam", age=999)
-    results.write("benchmarks/score/cam.tsv")
-    results.log("score/val_crf", age=999)
-    results.write("benchmarks/score/val_crf.tsv")
-    results.age("benchmarks/score/val_crf.tsv", 2000)  # of an earlier attempt
-    results.log("gen_gt/1-of-2", age=999)
-    results.write("labels/initial/1-of-2.json")
-    assert results.row("score")[:4] == ["1", "0", "0", "1"]
-    assert results.row("gen_gt")[:5] == ["1", "0", "0", "0", "1"]
-
-
-def test_stages_that_a_later_one_has_passed_over_are_not_to_come(results):
-    results.log("train_segmentation/final", "done")
-    assert list(results.stages()) == list(PIPELINE[7:])
-    results.log("predict/final/test/1-of-2", "done")
-    results.log("score/val_crf", "done")
-    results.log("what_comes_one_day", "done")
-    extra = ["predict/final/test", "score", "what_comes_one_day"]
-    assert list(results.stages()) == [*PIPELINE[7:], *extra]
-
-
-def test_without_a_list_of_images_a_split_is_not_to_come(results):
-    for shard in ("1-of-2", "2-of-2"):
-        (results.folder / f"data/val/{shard}.json").unlink()
-    assert list(results.stages()) == list(PIPELINE[:-2])
-
-
-def test_before_the_data_are_indexed_the_number_of_shards_is_not_known(tmp_path):
-    results = Results(tmp_path)
-    for index in tmp_path.glob("data/*/*.json"):
-        index.unlink()
-    results.log("render_demo", "done")
-    assert results.row("render_demo")[:5] == ["1", "0", "0", "0", "-"]
-    assert results.row("infer_cam") == ["-"] * 8
+def test_on_another_machine_what_was_written_lately_is_a_sign_of_life(results):
+    results.job("gen_gt/1-of-1", "running", age=PATIENCE - 60, **ELSEWHERE)
+    assert results.row("gen_gt")[:4] == ["0", "1", "0", "0"]
+    results.job("gen_gt/1-of-1", "running", age=PATIENCE + 60, **ELSEWHERE)
+    assert results.row("gen_gt")[:4] == ["0", "0", "0", "1"]
+    assert results.notes()[0].startswith("no sign of life since ")
+    # Another user's process cannot be asked, but is there.
+    results.job("gen_gt/1-of-1", "running", pid=1)
+    assert results.row("gen_gt")[:4] == ["0", "1", "0", "0"]
 
 
 def test_of_another_number_of_shards_the_newest_counts(results):
-    for shard in ("1-of-2", "2-of-2"):
-        results.age(f"data/train/{shard}.json", 99)
-        results.age(f"data/val/{shard}.json", 99)
-        results.write(f"cams/{shard}.json")
-    results.write("data/train/1-of-1.json", json.dumps({"images": [{"id": "a"}]}))
-    assert results.row("infer_cam") == ["0", "0", "0", "0", "1", "0 of 1 images", "-", "-"]
+    results.job("infer_cam/1-of-1", "failed", age=99)
+    results.job("infer_cam/2-of-3", "done", done=4, total=4)
+    results.job("infer_cam/3-of-3", "done", done=4, total=4)
+    assert results.row("infer_cam")[:6] == ["2", "0", "0", "0", "1", "8 of 8 images"]
+    assert results.notes() == []
 
 
-def test_what_is_damaged_is_not_known(results):
-    results.write("data/train/1-of-2.json", '{"images": [')
-    results.log("infer_cam/1-of-2", images(4, 1.0, total=9), machine="x")
-    assert results.row("infer_cam")[5] == "4 of 49 images"
-    results.log("infer_cam/1-of-2", machine="x")
-    assert results.row("infer_cam")[5:] == ["-", "-", "-"]
-
-
-PLACES = ["data/train/1-of-2.json", "cams/1-of-2.journal", "logs/infer_cam/1-of-2.log"]
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([*PLACES, "logs/infer_cam/.1-of-2.log.lock"]), st.binary() | st.text())
-def test_any_bytes_in_any_file(results, place, content):
-    results.log("infer_cam/1-of-2", images(4, 1.0))
-    results.journal("cams/1-of-2", 4)
-    path = results.folder / place
-    path.write_bytes(content if isinstance(content, bytes) else content.encode(errors="replace"))
-    progress.report(results.folder, PATIENCE)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(
-    st.sampled_from(["id", "images", "a"]), v)))  # fmt: skip
-def test_any_json_in_any_file(results, value):
-    results.log("infer_cam/1-of-2", machine="x")
-    text = json.dumps(value)
-    for content in (text, json.dumps({"images": [value, {"id": value}]})):
-        results.write("data/train/1-of-2.json", content)
-        results.write("cams/1-of-2.journal", f"{content}\n{text}")
-        progress.report(results.folder, PATIENCE)
-
-
-@pytest.mark.parametrize("count", range(1, 12))
-def test_files_that_vanish_while_it_looks(results, monkeypatch, count):
-    results.log("infer_cam/1-of-2", images(4, 1.0))
-    results.journal("cams/1-of-2", 4)
-    files = [path for path in results.folder.rglob("*") if path.is_file()]
-    open_file, calls = open, []
-
-    def vanishing(path, *arguments, **options):
-        calls.append(path)
-        if len(calls) == count:
-            for file in files:
-                file.unlink(missing_ok=True)
-        return open_file(path, *arguments, **options)
-
-    monkeypatch.setattr("builtins.open", vanishing)
-    monkeypatch.setattr("io.open", vanishing)
-    run_state._image_ids.cache_clear()
-    progress.report(results.folder, PATIENCE)
+def test_what_is_damaged_is_left_out(results):
+    results.job("infer_cam/2-of-2", "done")
+    damaged = status_path(results.job("infer_cam/1-of-2", "done"))
+    for content in (b"", b"\xff", b'{"state": ', b'{"pid": -1, "host": "", "written": "x"}'):
+        damaged.write_bytes(content)
+        assert results.row("infer_cam")[:5] == ["1", "0", "0", "0", "1"]
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, Path.touch])
@@ -319,8 +159,8 @@ def test_a_folder_of_no_run_is_refused_with_a_remedy(tmp_path, make):
 
 
 def test_nothing_is_written_and_torch_is_not_loaded(results):
-    results.log("infer_cam/1-of-2", images(4, 1.0))
-    results.log("infer_cam/2-of-2", "a.png: wrong", "failed")
+    results.job("infer_cam/1-of-2", "running", pid=os.getpid(), host=platform.node())
+    results.job("infer_cam/2-of-2", "failed", message="a.png: wrong")
 
     def snapshot():
         return {path: path.stat().st_mtime_ns for path in results.folder.rglob("*")}
@@ -332,61 +172,18 @@ def test_nothing_is_written_and_torch_is_not_loaded(results):
     assert snapshot() == before
     *lines, modules = done.stdout.splitlines()
     assert not {"torch", "numpy", "snakemake"} & set(modules.split())
-    assert lines[0].split() == ["stage", *progress.HEADER[1:]]
-    assert len({len(line) for line in lines[: lines.index("")]}) == 1
+    assert len({len(line) for line in lines[:-1]}) == 1
     assert lines[-1].startswith("failed: ") and lines[-1].endswith("a.png: wrong")
 
 
 def test_watching_shows_it_again_until_it_is_stopped(results):
+    results.job("check_leaks", "done")
     command = [Path(sys.executable).with_name("i2crc"), "progress", results.folder]
     process = subprocess.Popen(
         [*command, "--watch", "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    heads = [line for _, line in zip(range(60), process.stdout, strict=False) if "demo " in line]
+    heads = [line for _, line in zip(range(40), process.stdout, strict=False) if "demo " in line]
     assert len(heads) > 1
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
-    assert process.returncode == 128 + signal.SIGINT
     assert said == ""
-
-
-@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "often"])
-def test_an_interval_is_a_number_above_zero(number):
-    with pytest.raises(ValueError):
-        progress.positive(number)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(None, "an unknown time"), (7, "7 s"), (119, "119 s"), (725, "12 min"), (8000, "2 h"),
-     (9e5, "10 d")],
-)  # fmt: skip
-def test_times_in_words(seconds, words):
-    assert progress.spell(seconds) == words
-
-
-def test_long_lines_are_cut_and_their_file_is_not():
-    job = JobState(Path("a" * 300), "failed", 1.0, "b" * 300, None)
-    (note,) = progress.notes([StageState("score", [job])])
-    assert note == f"failed: {'a' * 300}: {'b' * progress.LINE_LENGTH}"
-
-
-def test_the_stages_are_those_of_the_rules():
-    """Logs, and where there are some manifests and weights, are where the rules put them."""
-    text = "".join(path.read_text() for path in (PROJECT / "rules").glob("*.smk"))
-    for rule in re.split(r"\nrule ", text)[1:]:
-        name = rule.split(":")[0]
-        found = re.search(r'log:\n +f"{RESULTS}/logs/(.*?)"', rule)
-        if found is None:
-            assert "shell:" not in rule  # a target
-            continue
-        log = found[1]
-        assert log.split("/")[0].removesuffix(".log") == name
-        assert ("{{shard}}" in log) == (name in SHARDED)
-        folder = (SHARDED | TRAININGS).get(name)
-        if folder:
-            file = "weights.safetensors" if name in TRAININGS else "{{shard}}.json"
-            places = log.removeprefix(name).removesuffix(".log").removesuffix("/{{shard}}")
-            output = rule.partition("output:")[2].partition("log:")[0]
-            assert f'"{{RESULTS}}/{folder}{places}/{file}"' in output
-    assert {stage.split("/")[0] for stage in PIPELINE} == {*SHARDED, *TRAININGS}

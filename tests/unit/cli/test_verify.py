@@ -6,6 +6,7 @@ from argparse import Namespace
 import pytest
 
 from helpers.experiment_tree import Tree, make_dataset
+from i2crc.artifacts.provenance import content_digest
 from i2crc.cli import verify
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import InputError
@@ -42,8 +43,9 @@ def verified(tree, capsys):
 
 
 def test_all_files_are_checked(tree, verified):
-    manifests = [tree.saliency, *tree.shards("cams"), *tree.shards("labels/initial"), tree.score]
-    count = sum(len(read_json(path)["files"]) for path in manifests) + 1  # the classifier
+    manifests = [tree.saliency, *tree.shards("cams"), *tree.shards("labels/initial")]
+    # The classifier and the scores of images have a .provenance file of their own.
+    count = sum(len(read_json(path)["files"]) for path in manifests) + 2
     assert verified() == (0, [f"{count} files checked: all are as recorded"])
 
 
@@ -54,19 +56,20 @@ def test_all_files_are_checked(tree, verified):
         ("cams/images/a1_1.png", None),
         ("labels/initial/images/a2.png", None),
         ("classifier/weights.safetensors", "classifier/weights.safetensors.provenance"),
-        ("scores/initial_labels.images.csv", "scores/initial_labels.json"),
+        ("scores/initial_labels.images.csv", "scores/initial_labels.images.csv.provenance"),
     ],
 )
 def test_a_file_that_is_changed_or_missing_is_named_with_its_list(tree, verified, file, listed_in):
     path = tree.folder / file
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # the same size
-    status, (line, last) = verified()
+    status, (line, count, remedy) = verified()
     assert status == 1
     assert line.startswith(f"{path}: CHANGED; listed in {tree.folder / (listed_in or '')}")
-    assert "files checked: 1 missing, changed or damaged. Delete the changed ones" in last
+    assert "files checked: 1 missing, changed or damaged" in count
+    assert "Delete the changed ones" in remedy
     path.unlink()
-    status, (line, last) = verified()
+    status, (line, *_) = verified()
     assert status == 1
     assert line.startswith(f"{path}: MISSING; listed in ")
 
@@ -74,17 +77,32 @@ def test_a_file_that_is_changed_or_missing_is_named_with_its_list(tree, verified
 def test_all_problems_are_found_in_one_go(tree, verified):
     (tree.folder / "saliency/images/a0.png").unlink()
     (tree.folder / "saliency/images/a1.png").write_bytes(b"edited")
-    (tree.folder / "labels/initial/images/a2.png").unlink()
-    (tree.folder / "labels/initial/images/a2.png").mkdir()
+    tree.weights.unlink()
     tree.shard("cams", 0).write_text("{")
-    status, (*lines, last) = verified()
+    status, (*lines, count, _) = verified()
     assert status == 1
-    assert "checked: 4 missing, changed or damaged" in last
+    assert "checked: 4 missing, changed or damaged" in count
     for words in ("cams/1-of-2.json: not valid JSON", "a0.png: MISSING", "a1.png: CHANGED",
-                  "a2.png: cannot be read (Is a directory)"):  # fmt: skip
+                  "weights.safetensors: MISSING"):  # fmt: skip
         assert sum(words in line for line in lines) == 1
 
 
 def test_a_folder_of_no_run_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(InputError, match=r"none: no manifest.*; give the folder .* results/demo"):
         verify.main(Namespace(results=tmp_path / "none"))
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(tree, verified, monkeypatch):
+    bad = (tree.folder / "saliency/images/a0.png").absolute()
+
+    def digest(path):
+        if path == bad:
+            raise OSError(5, "Input/output error", str(path))
+        return content_digest(path)
+
+    monkeypatch.setattr("i2crc.artifacts.lineage.content_digest", digest)
+    (tree.folder / "saliency/images/a1.png").unlink()
+    status, lines = verified()
+    assert status == 1
+    assert any("a0.png: cannot be read (Input/output error)" in line for line in lines)
+    assert any("a1.png: MISSING" in line for line in lines)

@@ -1,15 +1,16 @@
 """The logger plugin: records of Snakemake in, lines for people out."""
 
 import logging
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from i2crc.runtime.log import WARNINGS_ONLY
+from i2crc.runtime.progress import Status, status_path
 from snakemake_logger_plugin_i2crc import LogHandler
-
-END = "12:00:09 done\n"
 
 
 @pytest.fixture
@@ -51,6 +52,21 @@ def finish(handler: LogHandler, number: int) -> None:
     send(handler, LogEvent.JOB_FINISHED, f"Finished jobid: {number}", job_id=number)
 
 
+def job(folder: Path, name: str, message: str = "", age: float = -1, **facts) -> Path:
+    """Write the status of a job; return its log."""
+    facts = {"state": "done", **facts}
+    status = Status(message=message, written=time.time() - age, **facts)
+    log = folder / f"{name}.log"
+    status_path(log).write_text(status.model_dump_json())
+    return log
+
+
+def fail(handler: LogHandler, rule: str, log: Path) -> None:
+    """Let a job fail."""
+    facts = {"level": logging.ERROR, "jobid": 4, "rule_name": rule, "log": [str(log)]}
+    send(handler, LogEvent.JOB_ERROR, "Error in rule", **facts)
+
+
 def lines(capsys) -> list[str]:
     """Return what was printed, without the times."""
     output = capsys.readouterr()
@@ -59,8 +75,7 @@ def lines(capsys) -> list[str]:
 
 
 def test_a_stage_has_a_line_at_its_start_and_one_at_its_end(make, tmp_path, capsys):
-    log = tmp_path / "preflight.log"
-    log.write_text(f"12:00:00 python x.py\n12:00:01 no problems; 0.0512345678 GB\n{END}")
+    log = job(tmp_path, "preflight", "no problems; 0.05 GB\nof disk")
     handler = make()
     send(handler, LogEvent.RUN_INFO, "Job stats", stats={"preflight": 1, "total": 1})
     send(handler, text="Building DAG of jobs...")
@@ -69,15 +84,13 @@ def test_a_stage_has_a_line_at_its_start_and_one_at_its_end(make, tmp_path, caps
     first, last = lines(capsys)
     assert first == "start  preflight"
     assert last.split()[:2] == ["done", "preflight"]
-    assert last.endswith(" s  no problems; 0.05123 GB")
+    assert last.endswith(" s  no problems; 0.05 GB")
 
 
 def test_a_stage_that_says_nothing_is_described(make, tmp_path, capsys):
-    log = tmp_path / "render_demo.log"
-    log.write_text(f"12:00:00 python x.py --settings '{{}}'\n{END}")
     handler = make()
     send(handler, LogEvent.RUN_INFO, "Job stats", stats={"render_demo": 1})
-    start(handler, 1, "render_demo", log)
+    start(handler, 1, "render_demo", job(tmp_path, "render_demo"))
     finish(handler, 1)
     assert lines(capsys)[1].endswith("drew the demo's photographs, masks and saliency maps")
 
@@ -86,18 +99,17 @@ def test_shards_are_one_stage_with_their_counts_added_up(make, tmp_path, capsys)
     handler = make()
     send(handler, LogEvent.RUN_INFO, "Job stats", stats={"predict": 2})
     for number in (1, 2):
-        log = tmp_path / f"{number}-of-2.log"
-        log.write_text(
-            f"12:00:00 python x.py\n12:00:01 predict: {4 * number} images, 9 files\n{END}"
-        )
+        log = job(tmp_path, f"{number}-of-2", f"predict: {4 * number} images, 9 files")
         wildcards = {"round": "final", "split": "val", "shard": log.stem}
         start(handler, number, "predict", log, **wildcards)
     finish(handler, 1)
-    assert handler.stages["predict/final/val"].progress() == "predict/final/val 1 of 2 shards"
+    line = handler.stages["predict/final/val"]
+    assert handler.progress(line) == "predict/final/val 1 of 2 jobs"
     finish(handler, 2)
+    assert handler.progress(line) == ""
     first, last = lines(capsys)
-    assert first == "start  predict/final/val 2 shards"
-    assert "done   predict/final/val 2 shards " in last
+    assert first == "start  predict/final/val 2 jobs"
+    assert "done   predict/final/val 2 jobs " in last
     assert last.endswith("12 images, 18 files")
 
 
@@ -106,54 +118,59 @@ def test_a_stage_whose_other_shards_are_current_ends(make, tmp_path, capsys):
     send(handler, LogEvent.RUN_INFO, "Job stats", stats={"crf": 1})
     start(handler, 1, "crf", tmp_path / "none.log", shard="2-of-3")
     finish(handler, 1)
-    assert lines(capsys)[1].startswith("done   crf 1 of 3 shards ")
+    assert lines(capsys)[1].startswith("done   crf 1 of 3 jobs ")
 
 
-def test_a_training_shows_its_loss_and_how_far_it_is(make, tmp_path, capsys):
-    log = tmp_path / "classifier.log"
-    pace = "12:00:01 iteration {}/9 learning_rate 0.1 loss 1.25 other 2 23.5 images/s ETA 0:00:07\n"
-    log.write_text("12:00:00 python x.py\n" + pace.format(3))
+def test_the_files_of_a_rule_of_the_report_are_one_stage(make, tmp_path, capsys):
     handler = make()
-    send(handler, LogEvent.RUN_INFO, "Job stats", stats={"train_classifier": 1})
-    start(handler, 1, "train_classifier", log)
-    progress = handler.stages["train_classifier"].progress()
-    assert progress == "train_classifier, iteration 3 of 9, ETA 0:00:07"
-    log.write_text("12:00:00 python x.py\n" + pace.format(9) + END)
-    finish(handler, 1)
-    assert lines(capsys)[1].endswith("iteration 9/9, loss 1.25")
+    send(handler, LogEvent.RUN_INFO, "Job stats", stats={"contact_sheet": 2})
+    for number, kind in enumerate(("best", "worst")):
+        start(handler, number, "contact_sheet", tmp_path / "none.log", kind=kind)
+        finish(handler, number)
+    first, last = lines(capsys)
+    assert first == "start  contact_sheet 2 jobs"
+    assert last.startswith("done   contact_sheet 2 jobs ") and last.endswith("through all stages")
+
+
+def test_the_live_line_shows_how_far_the_running_jobs_are(make, tmp_path):
+    handler = make()
+    facts = {"state": "running", "total": 40}
+    for number in (1, 2):
+        facts |= {"done": 10 * number, "seconds_left": 7 * number}
+        log = job(tmp_path, f"{number}-of-3", **facts)
+        start(handler, number, "crf", log, shard=log.stem)
+    earlier_run = job(tmp_path, "3-of-3", age=60, **facts)
+    start(handler, 3, "crf", earlier_run, shard="3-of-3")
+    shown = handler.progress(handler.stages["crf"])
+    assert shown == "crf 3 jobs, image 30 of 80, ETA 0:00:14"
 
 
 def test_a_failed_job_shows_its_error_and_its_log_alone(make, tmp_path, capsys):
-    log = tmp_path / "preflight.log"
-    log.write_text("12:00:00 python x.py\n12:00:01 2 problems:\n  a\n  b\n12:00:02 failed\n")
+    log = job(tmp_path, "preflight", "2 problems:\n  a\n  b", state="failed")
     handler = make(quiet={"all"})
-    facts = {"level": logging.ERROR, "jobid": 4, "rule_name": "preflight", "log": [str(log)]}
     start(handler, 4, "preflight", log)
     text = "RuleException:\nCalledProcessError in file x.smk:\nCommand '{}' returned 1"
     send(handler, LogEvent.ERROR, text, level=logging.ERROR)
-    send(handler, LogEvent.JOB_ERROR, "Error in rule", **facts)
+    fail(handler, "preflight", log)
     send(handler, text="Exiting because a job execution failed. Look", level=logging.ERROR)
     printed = capsys.readouterr().err.splitlines()
     assert printed[0].endswith(" FAILED preflight")
     assert printed[1:] == ["    2 problems:", "      a", "      b", f"    log: {log}"]
 
 
-def test_a_job_that_was_killed_is_said_to_be(make, tmp_path, capsys):
-    log = tmp_path / "crf.log"
-    log.write_text("12:00:00 python x.py\n12:00:01 image 3/9\n")
-    facts = {"level": logging.ERROR, "jobid": 4, "rule_name": "crf", "log": [str(log)]}
-    send(make(), LogEvent.JOB_ERROR, "Error in rule", **facts)
-    assert "    killed, or it could not start\n" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "facts", [{"state": "running"}, {"state": "failed", "age": 60}, {"state": "done", "age": 60}]
+)
+def test_a_job_that_was_killed_or_did_not_start_is_said_to_be(make, tmp_path, capsys, facts):
+    fail(make(), "crf", job(tmp_path, "crf", "image 3/9", **facts))
+    assert "FAILED crf\n    killed, or it could not start\n" in capsys.readouterr().err
+    fail(make(), "crf", tmp_path / "none.log")
+    assert "FAILED crf\n    killed, or it could not start\n" in capsys.readouterr().err
 
 
 def test_a_job_that_was_stopped_has_not_failed(make, tmp_path, capsys):
-    log = tmp_path / "crf.log"
-    log.write_text(
-        "12:00:00 python x.py\n12:00:01 stopped by SIGINT; start again and it continues\n"
-    )
-    facts = {"level": logging.ERROR, "jobid": 4, "rule_name": "crf", "log": [str(log)]}
-    send(make(), LogEvent.JOB_ERROR, "Error in rule", **facts)
-    assert " stop   crf\n    stopped by SIGINT;" in capsys.readouterr().err
+    fail(make(), "crf", job(tmp_path, "crf", "stopped by SIGINT; start again", state="stopped"))
+    assert " STOPPED crf\n    stopped by SIGINT;" in capsys.readouterr().err
 
 
 def test_problems_and_messages_of_the_rules_are_shown(make, capsys):
@@ -176,14 +193,9 @@ def test_quiet_leaves_only_problems(make, tmp_path, capsys, quiet):
     assert capsys.readouterr().err == "low on disk\n"
 
 
-@pytest.mark.parametrize("option", ["dryrun", "verbose", "debug_dag"])
+@pytest.mark.parametrize("option", ["dryrun", "printshellcmds", "verbose", "debug_dag"])
 def test_where_snakemake_speaks_the_plugin_is_silent(make, monkeypatch, capsys, option):
     handler = make(**{option: True})
     assert not handler.writes_to_stream
     send(handler, text="a problem", level=logging.ERROR)
     assert capsys.readouterr().err == ""
-
-
-def test_command_lines_are_shown_if_asked_for(make, tmp_path, capsys):
-    start(make(printshellcmds=True), 1, "crf", tmp_path / "crf.log")
-    assert "python x.py --settings" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import config_reference
-from i2crc.config.load import read_config
+from helpers.settings import read_config
 from i2crc.config.schema import Config, Section
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import InputError
@@ -42,15 +42,19 @@ def test_every_key_has_one_row():
     assert sorted(rows) == sorted(keys(Config()))
 
 
-@pytest.mark.parametrize("name", ["docs/CONFIG.md", "config/schema.json"])
-def test_check_names_the_outdated_file(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(config_reference, "ROOT", tmp_path)
+@pytest.mark.parametrize("name", ["REFERENCE", "SCHEMA"])
+def test_check_names_the_outdated_file_and_the_introduction_is_kept(name, tmp_path, monkeypatch):
+    files = {"REFERENCE": tmp_path / "CONFIG.md", "SCHEMA": tmp_path / "schema.json"}
+    for constant, file in files.items():
+        monkeypatch.setattr(config_reference, constant, file)
+        file.write_text("# Introduction\n\n")
     config_reference.main(Namespace(check=False))
     config_reference.main(Namespace(check=True))
-    (tmp_path / name).write_text("older")
-    with pytest.raises(InputError, match=f"{name}: out of date; run: python "):
+    assert files["REFERENCE"].read_text().startswith("# Introduction\n\n## General\n")
+    files[name].write_text("older")
+    with pytest.raises(InputError, match=rf"{files[name].name}: out of date; run: python "):
         config_reference.main(Namespace(check=True))
-    assert (tmp_path / name).read_text() == "older"
+    assert files[name].read_text() == "older"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

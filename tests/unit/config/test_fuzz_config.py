@@ -8,8 +8,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helpers.settings import config_problem
-from i2crc.config.load import load_config, read_config
+from helpers.settings import config_problem, read_config
+from i2crc.config.load import load_config, read_yaml
 from i2crc.config.schema import Config, Section
 from i2crc.runtime.errors import InputError
 
@@ -92,11 +92,11 @@ def file(tmp_path_factory):
 def assert_read_or_refused(file, content: bytes) -> None:
     file.write_bytes(content)
     try:
-        config = read_config(file)
+        values = read_yaml(file)
+        if isinstance(values, dict):  # Snakemake refuses anything else
+            assert_sound(load_config(values, str(file)))
     except InputError as error:
         assert str(error).startswith(f"{file}: ")
-    else:
-        assert_sound(config)
 
 
 @given(st.text(st.sampled_from("seed: 1\n-[]{}&*!|>'\"#%@`,?abtrueclassifier.\t"), max_size=60))
@@ -145,7 +145,7 @@ def test_any_yaml(file, values):
 def test_yaml_tag_runs_nothing_and_is_named_with_its_line(file, tag):
     trace = file.with_name("trace")
     file.write_text(f"shards: 2\nexperiment: {tag.replace('TRACE', str(trace))}\n")
-    with pytest.raises(InputError, match=r"my\.yaml: line 2: not readable as YAML: .*tag"):
+    with pytest.raises(InputError, match=r"my\.yaml: not readable as YAML: .*tag(?s:.*)line 2"):
         read_config(file)
     assert not trace.exists()
 
@@ -194,7 +194,7 @@ def test_references_without_end(file, text):
 def test_key_given_twice_is_named_with_its_line(file, text, key, line):
     """YAML itself would take the last one in silence."""
     file.write_text(text)
-    with pytest.raises(InputError, match=rf"my\.yaml: line {line}: .*`{key}` is given twice"):
+    with pytest.raises(InputError, match=rf"`{key}` is given twice(?s:.*)my\.yaml\", line {line}"):
         read_config(file)
 
 
@@ -288,7 +288,7 @@ def test_class_without_a_name(name):
 def test_password_in_an_address_is_refused_and_not_shown(key):
     """It would stand in logs, manifests and the report."""
     message = config_problem({key: {"source": "https://me:s3cret@host/maps.zip"}})
-    assert f"`{key}.source`" in message
+    assert f"`{key}.source` is '...@host/maps.zip'" in message
     assert "netrc" in message
     assert "s3cret" not in message
 

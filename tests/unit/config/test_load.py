@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from helpers.settings import config_problem
-from i2crc.config.load import PRESETS, load_config, read_config
+from helpers.settings import config_problem, read_config
+from i2crc.config.load import PRESETS, load_config, read_yaml
 from i2crc.config.schema import Config
 from i2crc.runtime.errors import InputError
 
@@ -68,6 +68,18 @@ def test_masks_must_exist_where_they_are_used(values):
     assert "dataset.masks" in config_problem(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"classifier": {"output_stride": 16}}, "classifier.output_stride: vgg16 has 8"),
+        ({"segmentation": {"output_stride": 16}}, "segmentation.output_stride: resnet101 has 8"),
+        ({"segmentation": {"scales": [0.5, 1]}}, "segmentation.scales is [0.5, 1.0]: the first"),
+    ],
+)
+def test_settings_that_contradict_each_other(values, words):
+    assert words in config_problem(values)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_partial_override_keeps_the_other_values_of_the_section(preset):
     values = {"preset": preset, "segmentation": {"optimizer": {"learning_rate": 1e-4}}}
@@ -122,17 +134,17 @@ def test_read_config(tmp_path):
     assert (config.seed, config.classifier.optimizer.learning_rate) == (3, 1e-4)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"- a\n", b"", b"seed: \xff\xfe"])
-def test_file_that_holds_no_settings(tmp_path, content):
+@pytest.mark.parametrize("content", [b"a: [", b"seed: \xff\xfe"])
+def test_file_that_is_not_yaml(tmp_path, content):
     file = tmp_path / "my.yaml"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"my\.yaml"):
-        read_config(file)
+    with pytest.raises(InputError, match=r"my\.yaml: not readable as YAML"):
+        read_yaml(file)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.yaml"):
-        read_config(tmp_path / "none.yaml")
+        read_yaml(tmp_path / "none.yaml")
 
 
 def test_numbers_given_as_text_are_taken_as_numbers():

@@ -1,6 +1,6 @@
 """Class names, indexes and shards."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from i2crc.artifacts.hash_cache import HashCache
 from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index, class_names, classes_in_mask
 from i2crc.data.images import write_label
-from i2crc.data.index import index_json, read_index, shard_of
+from i2crc.data.index import Index, read_index, shard_of
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import InputError, Problem
 
@@ -34,8 +33,12 @@ def root(tmp_path):
     return tmp_path
 
 
+def index_of(root, split="train", **settings) -> Index:
+    return build_index(split, root, Dataset(**{"classes": CLASSES} | settings), workers=2)
+
+
 def test_index_holds_what_later_stages_need(root):
-    index = build_index("train", root, Dataset(), CLASSES, workers=2)
+    index = index_of(root)
     assert (index.split, index.classes) == ("train", CLASSES)
     assert [(entry.id, entry.classes) for entry in index.images] == [
         ("a", [0]), ("b", [1, 2]), ("c", [2]),
@@ -48,14 +51,14 @@ def test_index_holds_what_later_stages_need(root):
 
 
 def test_validation_needs_neither_classes_nor_mask(root):
-    (entry,) = build_index("val", root, Dataset(), CLASSES, workers=1).images
+    (entry,) = index_of(root, "val").images
     assert (entry.id, entry.classes, entry.mask) == ("d", None, None)
 
 
 def test_index_survives_json(root, tmp_path):
-    found = build_index("train", root, Dataset(), CLASSES, workers=1)
+    found = index_of(root)
     index = replace(found, left_out=["z"], problems=[Problem("z.jpg", "missing", "add it")])
-    write_json(tmp_path / "index.json", index_json(index))
+    write_json(tmp_path / "index.json", asdict(index))
     assert read_index(tmp_path / "index.json") == index
 
 
@@ -70,30 +73,30 @@ def test_size_is_that_of_the_upright_photo(root):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (5, 4)).save(root / "JPEGImages" / "a.jpg", exif=exif)
-    entry = build_index("train", root, Dataset(masks=""), CLASSES, workers=1).images[0]
+    entry = index_of(root, masks="").images[0]
     assert (entry.width, entry.height) == (4, 5)
 
 
 def test_replaced_photo_changes_its_entry_alone(root):
-    before = build_index("train", root, Dataset(), CLASSES, workers=1).images
+    before = index_of(root).images
     Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
-    after = build_index("train", root, Dataset(), CLASSES, workers=1).images
+    after = index_of(root).images
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
 
 
 def test_limit_takes_the_first_images(root):
-    index = build_index("train", root, Dataset(limit=2), CLASSES, workers=2)
+    index = index_of(root, limit=2)
     assert [entry.id for entry in index.images] == ["a", "b"]
 
 
 def test_labels_from_masks(root):
     (root / "train_cls.txt").write_text("a\nb 0\n")
-    index = build_index("train", root, Dataset(labels_from="masks"), CLASSES, workers=1)
+    index = index_of(root, labels_from="masks")
     assert [entry.classes for entry in index.images] == [[2], [2]]
 
 
-def problems(root, split="train", classes=CLASSES, **settings) -> list[str]:
-    index = build_index(split, root, Dataset(**settings), classes, workers=2)
+def problems(root, **settings) -> list[str]:
+    index = index_of(root, **settings)
     assert not {entry.id for entry in index.images} & set(index.left_out)
     return [str(problem).removeprefix(f"{root}/") for problem in index.problems]
 
@@ -111,14 +114,14 @@ def test_mask_with_an_unknown_class_is_named(root):
     for labels_from in ("list", "masks"):
         assert problems(root, classes=CLASSES[:2], labels_from=labels_from) == [
             "SegmentationClassAug/a.png: value 3, but there are 2 classes; use 0 for background, 1 "
-            "to 2 for the classes, 255 for ignored pixels"
+            "to 2 for classes, 255 for ignored pixels"
         ]
 
 
 def test_mask_without_an_object_gives_no_class(root):
     write_label(root / "SegmentationClassAug/a.png", np.zeros((4, 5), np.uint8))
     (problem,) = problems(root, labels_from="masks")
-    assert "train_cls.txt:1: a: a training image without a class; its mask shows none" in problem
+    assert "train_cls.txt:1: a: a training image without a class; correct its mask" in problem
 
 
 def test_mask_of_another_size(root):
@@ -169,7 +172,7 @@ def test_all_problems_of_a_split_are_reported(root):
     ):
         assert sum(part in problem for problem in found) == 1, part
     assert len(found) == 7
-    index = build_index("train", root, Dataset(), CLASSES, workers=1)
+    index = index_of(root)
     assert (index.images, index.left_out) == ([], ["a", "b", "c", "ghost"])
 
 
@@ -182,8 +185,17 @@ def test_a_missing_folder_of_photographs_is_one_problem(root):
 
 def test_photographs_are_looked_at_without_class_names(root):
     (root / "JPEGImages" / "b.jpg").unlink()
-    (problem,) = problems(root, classes=None)
+    no_classes, problem = problems(root, classes=[])
+    assert no_classes.startswith("classes.txt: missing; write it, a class a line, or set dataset.")
     assert "b.jpg: missing" in problem
+
+
+def test_what_leaves_nothing_to_read_is_a_problem(root):
+    assert problems(root, split="test") == [
+        "dataset.test_list: is empty; name the list of the test images"
+    ]
+    (problem,) = problems(root / "none")
+    assert problem.startswith(f"dataset.root: {root}/none: no such folder; give yours with")
 
 
 @pytest.mark.parametrize("name", ["b.jpeg", "B.jpg", "b .jpg"])
@@ -201,22 +213,6 @@ def test_large_photograph_is_refused_before_it_is_decoded(root):
     assert problem.startswith("JPEGImages/a.jpg: 5x4 pixels, more than the 19 allowed; ")
     assert "dataset.max_pixels" in problem
     assert not problems(root, max_pixels=20)
-
-
-def test_only_a_replaced_file_is_decoded_again(root, tmp_path):
-    def look() -> tuple[int, int, list]:
-        cache = HashCache(tmp_path / "cache", "key")
-        index = build_index("train", root, Dataset(), CLASSES, 2, cache)
-        cache.save()
-        return cache.decoded, cache.remembered, index.images
-
-    # Three photographs and three masks.
-    assert look()[:2] == (6, 0)
-    assert look()[:2] == (0, 6)
-    Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
-    decoded, remembered, images = look()
-    assert (decoded, remembered) == (1, 5)
-    assert images == build_index("train", root, Dataset(), CLASSES, 1).images
 
 
 def test_class_names(tmp_path):

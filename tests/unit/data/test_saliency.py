@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 import threading
 import zipfile
+from dataclasses import asdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2crc.artifacts.hash_cache import HashCache
+from i2crc.artifacts.journal import FileRecord
 from i2crc.artifacts.stages import STAGES
-from i2crc.data.index import Entry, Index, index_json
+from i2crc.data.index import Entry, Index
 from i2crc.data.saliency import collect
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import Problem
@@ -47,11 +49,11 @@ class Place:
         (image or Image.fromarray(GREY)).save(path, **{"format": "PNG"} | save)
         return path
 
-    def collect(self, **options) -> dict[str, str]:
-        """The digests of the maps, none of which has a problem."""
-        digests, problems = collect(self.source, self.sizes, self.destination, workers=2, **options)
+    def collect(self) -> dict[str, FileRecord]:
+        """The records of the maps, none of which has a problem."""
+        files, problems = collect(self.source, self.sizes, self.destination, workers=2)
         assert not problems
-        return digests
+        return files
 
     def placed(self, name: str) -> np.ndarray:
         with Image.open(self.destination / f"{name}.png") as image:
@@ -60,8 +62,8 @@ class Place:
 
     def problem(self, **options) -> str:
         """The one problem, without the folder."""
-        digests, (problem,) = collect(self.source, self.sizes, self.destination, **options)
-        assert len(digests) == len(self.sizes) - 1
+        files, (problem,) = collect(self.source, self.sizes, self.destination, **options)
+        assert len(files) == len(self.sizes) - 1
         return str(problem).removeprefix(f"{self.source}/")
 
 
@@ -75,11 +77,11 @@ def test_grey_png_is_copied_byte_for_byte(place):
         place.photograph(name)
         source = place.map(name)
     place.map("unasked")
-    digests = place.collect()
-    assert list(digests) == ["a.1", "b"]
-    for name, digest in digests.items():
-        data = (place.destination / f"{name}.png").read_bytes()
-        assert hashlib.sha256(data).hexdigest() == digest
+    files = place.collect()
+    assert list(files) == ["a.1.png", "b.png"]
+    for name, record in files.items():
+        data = (place.destination / name).read_bytes()
+        assert record == FileRecord(hashlib.sha256(data).hexdigest(), len(data))
     assert data == source.read_bytes()
     assert {path.name for path in place.destination.iterdir()} == {"a.1.png", "b.png"}
 
@@ -169,28 +171,9 @@ def test_all_problems_are_reported(place):
     for number in range(60):
         place.photograph(f"{number:03}")
     place.map("007")
-    digests, problems = collect(place.source, place.sizes, place.destination, workers=2)
-    assert list(digests) == ["007"]
+    files, problems = collect(place.source, place.sizes, place.destination, workers=2)
+    assert list(files) == ["007.png"]
     assert len(problems) == 59
-
-
-def test_only_a_replaced_map_is_decoded_again(place):
-    def look() -> tuple[int, int]:
-        cache = HashCache(place.root / "cache", "key")
-        place.collect(cache=cache)
-        cache.save()
-        return cache.decoded, cache.remembered
-
-    for number, name in enumerate("abc"):
-        place.photograph(name)
-        mode = "RGB" if name == "b" else "L"
-        place.map(name, Image.new("L", SIZE, number).convert(mode))
-    assert look() == (3, 0)
-    assert look() == (0, 3)
-    place.map("b", Image.new("L", SIZE, 9))
-    (place.destination / "c.png").unlink()
-    assert look() == (1, 2)
-    assert [int(place.placed(name)[0, 0]) for name in "abc"] == [0, 9, 2]
 
 
 # The command line.
@@ -198,27 +181,22 @@ def test_only_a_replaced_map_is_decoded_again(place):
 
 @pytest.fixture
 def stage(place, monkeypatch):
-    """Run the stage on three images in two indexes with the given further arguments."""
+    """Run the stage on three images, and one that was left out, with the given arguments."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    for name in "cab":
+    for name in "cabd":
         place.photograph(name)
         place.map(name)
-    indexes = [place.root / "one.json", place.root / "two.json"]
-    for path, names in zip(indexes, ("ca", "b"), strict=True):
-        entries = [Entry(name, f"{name}.jpg", None, [1], *SIZE, name) for name in names]
-        write_json(
-            path, index_json(Index("train", ["cat", "dog"], entries, ["d"] * (names == "b")))
-        )
-    place.map("d")
+    entries = [Entry(name, f"{name}.jpg", None, [1], *SIZE, name) for name in "cab"]
+    index = place.root / "index.json"
+    write_json(index, asdict(Index("train", ["cat", "dog"], entries, ["d"])))
 
     def run(*arguments) -> subprocess.CompletedProcess:
         paths = {
             "--cache": place.root / "cache",
-            "--output": place.destination,
             "--manifest": place.manifest,
         }
         options = [text for pair in paths.items() for text in pair]
-        command = [sys.executable, SCRIPT, *options, "--index", *indexes, *arguments]
+        command = [sys.executable, SCRIPT, *options, "--index", index, *arguments]
         return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=20)
 
     return run
@@ -262,11 +240,15 @@ def test_stage_from_the_web(place, stage):
         http.shutdown()
     assert done.returncode == 0, done.stderr
     assert (manifest(place)["archive_sha256"], manifest(place)["count"]) == (digest, 4)
-    # The cache holds the archive alone, which serves a second run without the server.
-    assert len(list((place.root / "cache").iterdir())) == 1
-    place.manifest.unlink()
-    assert stage("--source", url, "--sha256", digest).returncode == 0
-    assert manifest(place)["count"] == 4
+    # The archive in the cache serves a run without the server; then what was made is kept.
+    assert (place.root / "cache" / digest).read_bytes() == archive.read_bytes()
+    shutil.rmtree(place.manifest.parent)
+    for message in ("4 saliency maps", "already made"):
+        place.manifest.unlink(missing_ok=True)
+        done = stage("--source", url, "--sha256", digest)
+        assert done.returncode == 0, done.stderr
+        assert message in done.stderr
+        assert manifest(place)["count"] == 4
 
 
 def problems(place: Place) -> list[str]:
@@ -285,14 +267,27 @@ def test_stage_from_a_zip_with_a_map_too_few_and_a_bad_one(place, stage):
         f"{archive.as_uri()}: top/b.png: size 9x9, the photograph has 6x4",
         f"{archive.as_uri()}: c.png: no such saliency map",
     ]
-    assert not (place.root / "cache" / "unpacked").exists()
+    assert not (place.manifest.parent / "unpacked").exists()
+
+
+def test_an_archive_with_another_content_is_unpacked_again(place, stage):
+    archive = place.root / "maps.zip"
+    for value in (1, 2):
+        place.map("a", Image.new("L", SIZE, value))
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in "abcd":
+                packed.write(place.source / "top" / f"{name}.png", f"{name}.png")
+        done = stage("--source", archive)
+        assert done.returncode == 0, done.stderr
+        assert (place.placed("a") == value).all()
+    assert "already made" in stage("--source", archive).stderr
 
 
 def test_a_source_that_cannot_be_had_is_a_problem(place, stage):
     for arguments, message in [
         (["--source", place.root / "none.zip"], "none.zip: no such file; give another source"),
         (["--source", place.source, "--sha256", "0" * 64], "a folder has no --sha256"),
-        (["--source", place.root / "one.json"], "neither a tar nor a zip archive"),
+        (["--source", place.root / "index.json"], "no tar or zip archive"),
     ]:
         done = stage(*arguments)
         assert done.returncode == 0, done.stderr

@@ -64,7 +64,7 @@ def test_text_of_counts():
     assert counts_text(np.zeros((4, LABELS), int)) == ""
 
 
-@pytest.mark.parametrize("text", ["0:1:2:3", "3:1:1:1:0", "-1:1:1:1:0", "0:1:1:1:0:0", "cat"])
+@pytest.mark.parametrize("text", ["0:1:2:3", "0:1:1:1:0:0", "cat"])
 def test_text_that_holds_no_counts(text):
     with pytest.raises(ValueError):
         read_counts(text, LABELS)

@@ -68,7 +68,7 @@ def change_score(name, change):
 def test_a_difference_in_every_image_is_marked(project):
     found = compared("base", "worse")
     base, worse = found["results"]
-    assert found["baseline"] == base["experiment"] == "base"
+    assert found["baseline"] == base["experiment"] == "results/base"
     assert "difference" not in base
     assert worse["common_images"] == IMAGES
     assert worse["difference"] == pytest.approx(worse["miou"] - base["miou"])
@@ -95,10 +95,10 @@ def test_an_experiment_does_not_differ_from_its_copy(project):
 
 def test_pairing_makes_the_interval_narrower(project):
     images = [
-        read_images(Path(f"results/{name}/scores/initial_labels.images.csv"))
+        read_images(Path(f"results/{name}/scores/initial_labels.images.csv"), 3)
         for name in ("base", "worse")
     ]
-    (_, one), (_, two) = (resample(each, list(each), 3, 400) for each in images)
+    (_, one), (_, two) = (resample(each, 3, 400) for each in images)
     shuffled = np.random.default_rng(0).permutation(two)
     assert np.std(two - one) < np.std(shuffled - one)
 
@@ -108,23 +108,25 @@ def test_different_numbers_of_images_are_compared_on_the_common_ones(project):
     base, other = found["results"]
     assert (base["images"], other["images"], other["common_images"]) == (IMAGES, 9, 9)
     assert any("9 images against 10" in note and "9 that both" in note for note in found["notes"])
-    images = read_images(Path("results/base/scores/initial_labels.images.csv"))
-    ids = read_images(Path("results/other/scores/initial_labels.images.csv"))
-    expected = other["miou"] - resample(images, list(ids), 3, 1)[0]
+    images = read_images(Path("results/base/scores/initial_labels.images.csv"), 3)
+    ids = read_images(Path("results/other/scores/initial_labels.images.csv"), 3)
+    expected = other["miou"] - resample({i: images[i] for i in ids}, 3, 1)[0]
     assert other["difference"] == pytest.approx(expected)
     assert any(row["setting"] == "train images" for row in found["settings"])
 
 
 def test_settings_that_differ(project):
     found = compared("base", "worse", "other")
+    names = ["results/base", "results/worse", "results/other"]
     rows = {row["setting"]: row for row in found["settings"]}
     assert rows["settings.conflict_threshold"] == {
-        "stages": ["gen_gt"],
+        "stages": ["labels/initial"],
         "setting": "settings.conflict_threshold",
-        "values": {"base": 0.9, "worse": 0.8, "other": 0.9},
+        "values": dict(zip(names, [0.9, 0.8, 0.9], strict=True)),
     }
-    assert rows["settings.limit"]["values"] == {"base": None, "worse": None, "other": 9}
-    assert rows["train images"]["values"]["base"] == rows["train images"]["values"]["worse"]
+    assert list(rows["settings.limit"]["values"].values()) == [None, None, 9]
+    base, worse, other = rows["train images"]["values"].values()
+    assert base == worse != other and base.startswith("10 (digest ")
     assert set(rows) == {"settings.conflict_threshold", "settings.limit", "train images"}
 
 
@@ -136,7 +138,7 @@ def test_what_differs_in_several_stages_is_one_row(project):
     experiments = read_experiments([Path("results/base"), Path("results/worse")])
     rows = differing_settings(experiments, ["initial_labels"])
     [row] = [row for row in rows if row["setting"] == "versions.torch"]
-    assert len(row["stages"]) > 3 and row["values"]["worse"] == "0.1"
+    assert len(row["stages"]) > 3 and row["values"]["results/worse"] == "0.1"
 
 
 def test_settings_that_changed_without_the_scores_are_compared_again(project):
@@ -144,7 +146,7 @@ def test_settings_that_changed_without_the_scores_are_compared_again(project):
     change_score("worse", lambda content: content["provenance"].update(seed=3))
     rows = compared("base", "worse")["settings"]
     [row] = [row for row in rows if row["setting"] == "seed"]
-    assert row["values"] == {"base": None, "worse": 3}
+    assert row["values"] == {"results/base": None, "results/worse": 3}
 
 
 def test_a_stage_that_one_did_without(project):
@@ -154,8 +156,9 @@ def test_a_stage_that_one_did_without(project):
 
     change_score("worse", forget_labels)
     rows = compared("base", "worse")["settings"]
-    [row] = [row for row in rows if "gen_gt" in row["stages"]]
-    assert row["setting"] == "used" and row["values"] == {"base": True, "worse": False}
+    [row] = [row for row in rows if "labels/initial" in row["stages"]]
+    assert row["setting"] == "used"
+    assert row["values"] == {"results/base": True, "results/worse": None}
 
 
 def test_outputs(project):
@@ -179,12 +182,10 @@ def test_outputs(project):
     assert digests[1:] == [digest_file(Path("compare") / name) for name in OUTPUTS.values()][1:]
 
 
-def test_other_split_and_other_masks_are_noted(project):
-    change_score("worse", lambda content: content.update(split="val"))
+def test_other_masks_are_noted(project):
     path = Path("results/worse/scores/initial_labels.images.csv")
     path.write_text(path.read_text().replace(":32:", ":31:"))
     notes = " ".join(compared("base", "worse")["notes"])
-    assert "the split is val against train" in notes
     assert "the ground truth of 10 common images differs" in notes
 
 
@@ -197,18 +198,18 @@ def test_no_common_image(project):
 
 def test_nothing_measured_is_not_compared(project):
     change_score("other", lambda content: content.update(miou=None, miou_interval=None))
-    assert [row["experiment"] for row in compared("base", "worse", "other")["results"]] == [
-        "base",
-        "worse",
-    ]
-    with pytest.raises(InputError, match="initial_labels: only base has"):
-        compared("base", "other")
-
-
-def test_experiments_of_the_same_name_are_told_apart(project):
-    shutil.copytree("results/worse", "elsewhere/base")
-    names = [one.name for one in read_experiments([Path("results/base"), Path("elsewhere/base")])]
-    assert names == ["results/base", "elsewhere/base"]
+    with pytest.raises(InputError, match="initial_labels: only results/base and results/worse has"):
+        compared("base", "worse", "other")
+    second = {name: Path(f"results/{name}/scores/cam.json") for name in ("base", "worse", "other")}
+    for name, path in second.items():
+        shutil.copy(f"results/{name}/scores/initial_labels.json", path)
+        shutil.copy(
+            f"results/{name}/scores/initial_labels.images.csv", path.with_suffix(".images.csv")
+        )
+        write_json(path, {**read_json(path), "stage": "cam", "miou": 0.5})
+    found = compared("base", "worse", "other")
+    assert {row["stage"] for row in found["results"]} == {"cam"}
+    assert any("initial_labels: only" in note for note in found["notes"])
 
 
 def test_bad_input(project):
@@ -219,8 +220,8 @@ def test_bad_input(project):
     with pytest.raises(InputError, match="voc: no scores below it"):
         read_experiments([base, Path("voc")])
     change_score("other", lambda content: content.update(iou={"background": 1.0, "bird": 1.0}))
-    with pytest.raises(InputError, match=r"other.*classes are background, bird.*background, cat"):
-        read_experiments([base, Path("results/other")])
+    with pytest.raises(InputError, match=r"other.*are background, bird.*background, cat"):
+        compared("base", "other")
     Path("results/worse/scores/initial_labels.images.csv").unlink()
     with pytest.raises(InputError, match=r"initial_labels\.images\.csv: missing"):
         compared("base", "worse")

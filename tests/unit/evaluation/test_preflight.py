@@ -1,7 +1,7 @@
 """Preflight: the report, the estimate of disk, networks and checkpoints that do not fit."""
 
-import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation, Weights
 from i2crc.data.index import Entry, Index
-from i2crc.evaluation import disk, preflight
-from i2crc.evaluation.network_checks import checkpoint_problems, network_problems
+from i2crc.evaluation import preflight
+from i2crc.evaluation.network_checks import check_network, checkpoint_problems
 from i2crc.inference.prediction import load_published
 from i2crc.models.deeplab import build_segmentation
 from i2crc.runtime.errors import FileError, InputError, Problem
@@ -48,16 +48,6 @@ def test_report_of_names_that_are_no_text(tmp_path):
     assert (tmp_path / "problems.txt").read_text() == "\\udcff.jpg: missing; add it\n"
 
 
-def test_problems_are_read_from_what_recorded_them(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps({"problems": [vars(problem(1))], "leaks": []}))
-    assert preflight.recorded(tmp_path / "a.json") == [problem(1)]
-    assert preflight.recorded(tmp_path / "a.json", "leaks") == []
-    for content in ("{}", '{"problems": [{}]}', "[]"):
-        (tmp_path / "a.json").write_text(content)
-        with pytest.raises(InputError, match=r"a\.json: holds no list of problems"):
-            preflight.recorded(tmp_path / "a.json")
-
-
 def test_masks_that_are_needed(tmp_path):
     index = Index("train", ["cat"], [entry([0]), entry([0], "a.png")])
     assert not preflight.masks_problems([index], tmp_path, needed=False)
@@ -69,42 +59,42 @@ def test_masks_that_are_needed(tmp_path):
 
 
 def test_estimate_of_an_image():
-    # Logits of 3 labels at stride 8: 13 x 7.
-    predicted = 2 * (5000 * 0.05 + 4096) + 3 * 13 * 7 * 2 + 4096
-    assert disk.predicted_bytes(entry([0]), 3, 8) == predicted
+    val, train = (Index(split, ["cat", "dog"], []) for split in ("val", "train"))
+    # Logits of 3 labels at stride 8.
+    predicted = 2 * (5000 * 0.05 + 4096) + 3 * 5000 / 64 * 2 + 4096
+    assert preflight.image_bytes(entry([0]), val, 8) == pytest.approx(predicted)
     # A saliency map, attention of two classes, two labels.
     made = 3 * (5000 * 0.4 + 4096) + 2 * (5000 * 0.05 + 4096) + predicted
-    assert disk.training_image_bytes(entry([0, 1]), 3, 8) == made
-    # The weights, and two checkpoints of weights and momenta.
-    assert disk.training_bytes(10, "sgd") == 4 * 10 * (1 + 2 * 2)
-    assert disk.training_bytes(10, "adamw") == 4 * 10 * (1 + 2 * 3)
+    assert preflight.image_bytes(entry([0, 1]), train, 8) == pytest.approx(made)
 
 
 def test_plan_of_a_run():
-    indexes = [Index("train", ["cat"], [entry([0])] * 3), Index("val", ["cat"], [entry([0])])]
-    networks = {"classifier": Classifier(**LITE), "segmentation": Segmentation(**LITE)}
-    planned = disk.planned_bytes(indexes, networks, {"classifier": 5, "segmentation": 7})
-    assert planned == {
-        "images of train": 3 * round(disk.training_image_bytes(entry([0]), 2, 32)),
-        "images of val": round(disk.predicted_bytes(entry([0]), 2, 32)),
-        "training of classifier": disk.training_bytes(5, "sgd"),
-        "training of segmentation": 2 * disk.training_bytes(7, "sgd"),
+    train, val = (Index(split, ["cat"], [entry([0])] * 3) for split in ("train", "val"))
+    adamw = {"optimizer": {"name": "adamw"}}
+    networks = {"classifier": Classifier(**LITE, **adamw), "segmentation": Segmentation(**LITE)}
+    plan = preflight.planned_bytes([train, val], networks, {"classifier": 5, "segmentation": 7})
+    assert plan == {
+        "images of train": round(3 * preflight.image_bytes(entry([0]), train, 32)),
+        "images of val": round(3 * preflight.image_bytes(entry([0]), val, 32)),
+        # The weights, and two checkpoints of weights and moments.
+        "training of classifier": 4 * 5 * (1 + 2 * 3),
+        "training of segmentation": 2 * 4 * 7 * (1 + 2 * 2),
     }
     full = {"segmentation": Segmentation(**LITE, supervision="full")}
-    assert list(disk.planned_bytes(indexes, full, {"segmentation": 7})) == [
+    assert list(preflight.planned_bytes([train, val], full, {"segmentation": 7})) == [
         "images of val",
         "training of segmentation",
     ]
 
 
-def test_disk_counts_what_is_already_there(tmp_path):
-    free = preflight.shutil.disk_usage(tmp_path).free
-    (missing,) = preflight.disk_problems(tmp_path, 2 * free + (1 << 30))
+def test_disk_counts_what_is_already_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=500))
+    (missing,) = preflight.disk_problems(tmp_path, 1500)
     assert "are free; make room, or put the results elsewhere" in str(missing)
     (tmp_path / "cams/maps").mkdir(parents=True)
     (tmp_path / "cams/maps/a.png").write_bytes(bytes(1000))
-    assert disk.bytes_there(tmp_path) == 1000
-    assert not preflight.disk_problems(tmp_path, 1000)
+    assert not preflight.disk_problems(tmp_path, 1500)
+    assert preflight.disk_problems(tmp_path, 1501)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +108,7 @@ def test_disk_counts_what_is_already_there(tmp_path):
 def test_networks_that_cannot_be_had(settings, message):
     for network in (Classifier, Segmentation):
         given = network.model_validate({**LITE, **settings})
-        _, (found,) = network_problems("it", given, 3)
+        _, (found,) = check_network("it", given, 3)
         assert message in str(found)
         assert str(found).endswith("see the settings of it")
 
@@ -126,7 +116,7 @@ def test_networks_that_cannot_be_had(settings, message):
 def test_weights_of_another_network(tmp_path):
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "w.pth")
     weights = Weights(source="file", name=str(tmp_path / "w.pth"))
-    count, (found,) = network_problems("it", Classifier(**LITE | {"weights": weights}), 3)
+    count, (found,) = check_network("it", Classifier(**LITE | {"weights": weights}), 3)
     assert "not weights of this backbone" in str(found)
     assert count > 1_000_000
 

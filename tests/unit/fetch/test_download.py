@@ -1,8 +1,7 @@
 """Fetching files: a loopback server that misbehaves in every way that a real one does."""
 
-import errno
-import fcntl
 import gzip
+import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,8 +12,19 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.server import CUT, DATA, DIGEST, ETAG, Server, answer, assert_fetched, get, ranged
-from i2crc.fetch.download import BLOCK_BYTES, fetch, fetch_once, redirected
+from helpers.server import (
+    CUT,
+    DATA,
+    DIGEST,
+    ETAG,
+    Server,
+    answer,
+    assert_fetched,
+    get,
+    left_in,
+    ranged,
+)
+from i2crc.fetch.download import BLOCK_BYTES, fetch, refuse_insecure
 from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hide, reveal
 from i2crc.runtime.errors import InputError
@@ -73,17 +83,8 @@ def test_another_address_does_not_continue_the_partial_file(server, target):
     server.script = [CUT, answer(body=DATA)]
     with pytest.raises(InputError):
         get(server, target, retries=0)
-    fetch(server.url + "?other", target, None)
+    fetch(server.url + "?other", target)
     assert "Range" not in server.requests[1]
-
-
-@pytest.mark.parametrize("sidecar", ["", "{"])
-def test_damaged_sidecar_means_afresh(server, target, sidecar):
-    target.parent.mkdir()
-    target.with_name("maps.tar.part").write_bytes(b"junk")
-    target.with_name("maps.tar.part.json").write_text(sidecar)
-    server.script = [ranged()]
-    assert_fetched(target, get(server, target))
 
 
 def test_server_without_range(server, target):
@@ -96,16 +97,15 @@ def test_server_without_range(server, target):
     [
         ranged(etag='"two"'),
         ranged(DATA[::-1], etag='"two"', obey_if_range=False),
-        ranged(DATA + b"longer", obey_if_range=False),
         ranged(shift=1),
         ranged(b"", etag=ETAG),
         answer(206, DATA[BLOCK_BYTES:], ETag=ETAG),
     ],
-    ids=["if-range", "if-range ignored", "other length", "other range", "416", "no range stated"],
+    ids=["if-range", "if-range ignored", "other range", "416", "no range stated"],
 )
 def test_changed_file_is_never_spliced(server, target, second):
     server.script = [CUT, second, answer(body=DATA, ETag='"two"')]
-    assert_fetched(target, get(server, target, retries=1))
+    assert_fetched(target, get(server, target))
     assert len(server.requests) in (2, 3)
 
 
@@ -115,7 +115,7 @@ def test_complete_partial_file_starts_afresh_on_416(server, target):
         get(server, target, retries=0)
     target.with_name("maps.tar.part").write_bytes(DATA)
     server.script = [ranged()]
-    assert_fetched(target, get(server, target, retries=0))
+    assert_fetched(target, get(server, target, retries=1))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 416])
@@ -127,19 +127,20 @@ def test_refusal_fails_at_once(server, target, status):
     assert not target.exists()
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_passing_trouble_is_tried_again(server, target, status):
-    server.script = [answer(status), answer(status, Retry_After="0"), answer(body=DATA)]
-    assert_fetched(target, get(server, target))
-
-
-def test_waits_grow_and_heed_retry_after(server, target, monkeypatch):
+def test_waits_grow(server, target, monkeypatch):
     waits = []
     monkeypatch.setattr("time.sleep", waits.append)
-    server.script = [answer(500)] * 3 + [answer(503, Retry_After="7"), answer(500)]
-    with pytest.raises(InputError, match=r"not fetched in 6 tries .*status 500"):
-        get(server, target, backoff=0.5)
-    assert waits == [0.5, 1, 2, 7, 8]
+    monkeypatch.setattr("i2crc.fetch.download.BACKOFF_SECONDS", 1.0)
+    server.script = [answer(500)]
+    with pytest.raises(InputError, match=r"not fetched in 9 tries .*status 500"):
+        get(server, target, retries=8)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_passing_trouble_is_tried_again(server, target, status):
+    server.script = [answer(status), answer(status), answer(body=DATA)]
+    assert_fetched(target, get(server, target))
 
 
 def test_redirect(server, target):
@@ -150,9 +151,9 @@ def test_redirect(server, target):
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        ("/maps.tar", "more than 10 redirects"),
-        ("file:///etc/hostname", "redirects to file:///etc/hostname, which is not http or https"),
-        ("ftp://host/x?secret", "redirects to ftp://host/x, which"),
+        ("/maps.tar", "Exceeded 30 redirects"),
+        ("file:///etc/hostname", "'file:///etc/hostname'"),
+        ("ftp://host/x?secret", "'ftp://host/x'"),
         ("http://[", ""),
     ],
 )
@@ -160,7 +161,7 @@ def test_bad_redirect(server, target, location, reason):
     server.script = [answer(302, Location=location)]
     with pytest.raises(InputError, match=rf"maps\.tar: .*{reason}.*give another source"):
         get(server, target)
-    assert len(server.requests) < 20
+    assert len(server.requests) < 40
     assert not target.exists()
 
 
@@ -173,11 +174,15 @@ def test_redirect_to_another_server(server, target):
 
 
 def test_redirect_never_leaves_encryption():
-    assert redirected("https://a/x", "../y") == "https://a/y"
-    assert redirected("https://a/x", "//b/y z") == "https://b/y%20z"
-    assert redirected("http://a/x", "https://b/y") == "https://b/y"
-    with pytest.raises(requests.RequestException, match="redirects to http://a/x, which is not"):
-        redirected("https://a/x", "http://a/x")
+    response = requests.Response()
+    response.status_code, response.raw = 302, io.BytesIO()
+    steps = [("https://a/x", "../y"), ("https://a/x", "//b/y"), ("http://a/x", "https://b/y")]
+    for response.url, response.headers["Location"] in steps:
+        refuse_insecure(response)
+    response.url = "https://a/x"
+    for response.headers["Location"] in ("http://a/x", "ftp://a/x"):
+        with pytest.raises(requests.RequestException, match="which is not https"):
+            refuse_insecure(response)
 
 
 def test_redirect_whose_body_never_ends(server, target):
@@ -199,7 +204,7 @@ def test_redirect_whose_body_never_ends(server, target):
 
 def test_trickling_body(server, target, monkeypatch):
     """A byte now and then keeps every time limit of a connection, and never ends."""
-    monkeypatch.setattr("i2crc.fetch.download.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("i2crc.fetch.download.PROGRESS_SECONDS", 0.2)
 
     def trickle(handler):
         answer(body=DATA, sent=1000, ETag=ETAG)(handler)
@@ -247,7 +252,7 @@ def test_password_comes_from_netrc_alone(server, target, tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     "page",
     [
-        answer(body=b"anything", Content_Type="text/html; charset=utf-8"),
+        answer(body=b"<!doctype html>", Content_Type="text/html; charset=utf-8"),
         answer(body=b"\n <!DOCTYPE html><p>Log in", Content_Type="application/zip"),
         answer(body=b"\xef\xbb\xbf<HTML lang='en'>"),
     ],
@@ -256,15 +261,7 @@ def test_html_page(server, target, page):
     server.script = [page]
     with pytest.raises(InputError, match=r"maps\.tar: a page of HTML"):
         get(server, target)
-    assert not list(target.parent.iterdir())
-
-
-def test_log_in_page_keeps_the_partial_file(server, target):
-    server.script = [CUT, answer(body=b"page", Content_Type="text/html"), ranged()]
-    with pytest.raises(InputError, match="HTML"):
-        get(server, target)
-    assert_fetched(target, get(server, target))
-    assert "Range" in server.requests[2]
+    assert not left_in(target.parent)
 
 
 def test_lasting_truncation(server, target):
@@ -284,32 +281,36 @@ def test_chunked_body_cut_short(server, target):
     assert_fetched(target, get(server, target))
 
 
-def test_silent_server(server, target):
+def test_silent_server(server, target, monkeypatch):
+    monkeypatch.setattr("i2crc.fetch.download.TIMEOUTS", (1, 0.1))
     server.script = [lambda handler: server.end.wait(5)]
     with pytest.raises(InputError, match=r"not fetched in 2 tries .*timed out"):
-        get(server, target, retries=1, timeout=(1, 0.1))
+        get(server, target, retries=1)
 
 
-def test_server_that_falls_silent_in_the_body(server, target):
+def test_server_that_falls_silent_in_the_body(server, target, monkeypatch):
+    monkeypatch.setattr("i2crc.fetch.download.TIMEOUTS", (1, 0.2))
+
     def stall(handler):
         CUT(handler)
         server.end.wait(5)
 
     server.script = [stall, ranged()]
-    assert_fetched(target, get(server, target, timeout=(1, 0.2)))
+    assert_fetched(target, get(server, target))
     assert "Range" in server.requests[1]
 
 
-def test_no_server(target):
-    with pytest.raises(InputError, match="not fetched in 2 tries"):
-        fetch("http://127.0.0.1:9/x", target, None, retries=1, backoff=0.01)
+def test_no_server(target, monkeypatch):
+    monkeypatch.setattr("i2crc.fetch.download.BACKOFF_SECONDS", 0.01)
+    with pytest.raises(InputError, match=r"not fetched in 2 tries .*Connection refused"):
+        fetch("http://127.0.0.1:9/x", target, retries=1)
 
 
 def test_wrong_digest(server, target):
     server.script = [answer(body=DATA)]
     with pytest.raises(InputError, match=f"SHA-256 is {DIGEST}, expected {'0' * 64}; run again"):
         get(server, target, "0" * 64)
-    assert not list(target.parent.iterdir())
+    assert not left_in(target.parent)
 
 
 def test_wrong_digest_leaves_an_older_target(server, target):
@@ -326,7 +327,7 @@ def test_too_large(server, target, length):
     server.script = [answer(body=DATA, **length)]
     with pytest.raises(InputError, match=r"maps\.tar: .*more than the 1000"):
         get(server, target, max_bytes=1000)
-    assert not list(target.parent.iterdir())
+    assert not left_in(target.parent)
 
 
 def test_present_file_is_kept(server, target):
@@ -345,11 +346,11 @@ def test_outdated_file_is_replaced(server, target):
 
 def test_progress_is_logged(server, target, monkeypatch, caplog):
     monkeypatch.setattr("i2crc.fetch.download.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("i2crc.fetch.download.SLOW_BYTES", 0)
     caplog.set_level("INFO", "i2crc")
     server.script = [answer(body=DATA)]
     get(server, target)
-    assert f"{len(DATA)} bytes of {len(DATA)}, 0 s to go" in caplog.text
-    assert "MB/s" in caplog.text
+    assert f"{len(DATA)} of {len(DATA)} bytes" in caplog.text
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}"])
@@ -363,25 +364,18 @@ def test_local_file(tmp_path, target, form):
 def test_local_trouble(tmp_path, target):
     source = tmp_path / "page"
     source.write_bytes(b"<html>")
-    for url, options, message in [
-        (str(tmp_path / "none"), {}, "none: no such file; give another source"),
-        (str(tmp_path), {}, "no such file"),
-        (str(source), {}, "a page of HTML"),
-        (str(source), {"max_bytes": 5}, "6 bytes, more than the 5 allowed"),
-        ("ftp://host/x", {}, "ftp://host/x: only http"),
-        ("file://host/x", {}, "file://host/x: only http"),
-        ("http://[/x", {}, "not an address"),
-        ("http://", {}, "give another source"),
+    for url, message in [
+        (str(tmp_path / "none"), "none: no such file; give another source"),
+        (str(tmp_path), "no such file"),
+        (str(source), "a page of HTML"),
+        ("ftp://host/x", "ftp://host/x: only http"),
+        ("file://host/x", "file://host/x: only http"),
+        ("http://[/x", "give another source"),
+        ("http://", "give another source"),
     ]:
-        with pytest.raises(InputError, match=message.replace("[", r"\[")):
-            fetch(url, target, None, **options)
-    assert not list(target.parent.iterdir())
-
-
-def test_malformed_digest(server, target):
-    with pytest.raises(InputError, match="SHA-256 'abc': not 64"):
-        get(server, target, "abc")
-    assert not server.requests
+        with pytest.raises(InputError, match=message):
+            fetch(url, target)
+    assert not left_in(target.parent)
 
 
 def test_local_path():
@@ -402,7 +396,7 @@ def test_headers_that_trickle(server, target, monkeypatch, header):
                 handler.wfile.write(header)
 
     server.script = [trickle]
-    with pytest.raises(InputError, match=r"not fetched in 2 tries \(.*no complete answer in"):
+    with pytest.raises(InputError, match=r"not fetched in 2 tries \(TimeoutError"):
         get(server, target, retries=1)
     assert not target.exists()
     server.script = [trickle, answer(body=DATA)]
@@ -415,7 +409,7 @@ def test_query_is_written_nowhere(server, target, caplog, query):
     url = f"{server.url}?{query}"
     server.script = [answer(500), CUT]
     with pytest.raises(InputError) as caught:
-        fetch(url, target, retries=1, backoff=0)
+        fetch(url, target, retries=1)
     left = b"".join(path.read_bytes() for path in target.parent.iterdir())
     server.script = [ranged()]
     assert_fetched(target, fetch(url, target))
@@ -445,39 +439,21 @@ def test_hidden_address_can_be_revealed(path, query):
         assert reveal(hide(address)) == reveal(hide(hide(address))) == address
 
 
-def test_of_two_that_want_a_file_one_fetches_it(server, tmp_path):
+def test_of_two_that_want_a_file_one_fetches_it(server, target):
     def slowly(handler):
         time.sleep(0.3)
         answer(body=DATA)(handler)
 
     server.script = [slowly]
     with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(fetch_once, server.url, tmp_path, DIGEST, ".tar") for _ in range(2)]
-    assert {one.result() for one in asked} == {tmp_path / f"{DIGEST}.tar"}
+        asked = [pool.submit(get, server, target, DIGEST) for _ in range(2)]
+    for one in asked:
+        assert_fetched(target, one.result())
     assert len(server.requests) == 1
-    assert (tmp_path / f"{DIGEST}.tar").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
-def test_without_locks_a_shared_file_is_fetched_with_a_warning(
-    server, tmp_path, monkeypatch, caplog, number
-):
-    def refuse(*_):
-        raise OSError(number, "none here")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    server.script = [answer(body=DATA)]
-    assert fetch_once(server.url, tmp_path, DIGEST).read_bytes() == DATA
-    assert "no locks here (none here)" in caplog.text
-
-
-def test_a_damaged_file_of_the_shared_ones_is_fetched_again(server, tmp_path):
-    server.script = [answer(body=DATA)]
-    (tmp_path / DIGEST).write_bytes(DATA[:-1])
-    assert fetch_once(server.url, tmp_path, DIGEST).read_bytes() == DATA
-
-
-def test_a_folder_of_shared_files_need_not_be_writable_for_those_who_only_read(tmp_path):
+def test_present_file_needs_no_writable_folder(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("i2crc.fetch.download.take_lock", None)
     (tmp_path / DIGEST).write_bytes(DATA)
-    assert fetch_once("http://127.0.0.1:1/", tmp_path, DIGEST) == tmp_path / DIGEST
+    assert fetch("http://127.0.0.1:1/", tmp_path / DIGEST, DIGEST) == DIGEST
     assert [path.name for path in tmp_path.iterdir()] == [DIGEST]

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from contextlib import suppress
 
@@ -11,9 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.archives import assert_refused, header, tar_bytes, unpack, zip_bytes
-from helpers.server import CUT, DATA, ETAG, answer, assert_fetched, get, ranged
+from helpers.server import DATA, answer, assert_fetched, get, ranged
 from i2crc.fetch.archives import remove
-from i2crc.fetch.download import BLOCK_BYTES
 from i2crc.runtime.errors import InputError
 
 # Archives.
@@ -28,7 +28,7 @@ def test_names_that_other_file_systems_confuse_stay_apart(tmp_path, make):
 @pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
 @pytest.mark.parametrize("name", [".", "./."])
 def test_file_in_the_place_of_the_folder(tmp_path, make, name):
-    assert_refused(tmp_path, make({name: b"x"}), "comes twice|damaged")
+    assert_refused(tmp_path, make({name: b"x"}), "damaged")
 
 
 @pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
@@ -40,13 +40,13 @@ def test_strange_names_are_names(tmp_path, make, name):
 
 @pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
 def test_name_that_is_too_long(tmp_path, make):
-    assert_refused(tmp_path, make({"x" * 300: b""}), "cannot be unpacked")
+    assert_refused(tmp_path, make({"x" * 300: b""}), "File name too long")
 
 
 @pytest.mark.parametrize("make", [tar_bytes, zip_bytes])
 def test_folders_in_folders_without_end(tmp_path, make):
     files = {"a/" * depth + "x": b"" for depth in range(200, 2000, 200)}
-    assert_refused(tmp_path, make(files), "folders in one another", max_members=100)
+    assert_refused(tmp_path, make(files), "too deep", max_members=100)
 
 
 def test_file_behind_a_link(tmp_path):
@@ -72,7 +72,7 @@ def test_zip_members_that_share_their_content(tmp_path):
     directory = b"".join(entries)
     counts = struct.pack("<HHII", 4, 4, len(directory), start)
     data = content[:start] + directory + content[end : end + 8] + counts + b"\0\0"
-    assert_refused(tmp_path, data, "comes twice|unpacks to more|Overlapped entries")
+    assert_refused(tmp_path, data, "unpacks to more|Overlapped entries")
 
 
 def test_zip_whose_directory_and_headers_disagree(tmp_path):
@@ -124,6 +124,19 @@ def pax(kind: bytes, key: str, length: int) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT) + record + bytes(-len(record) % 512)
 
 
+def test_global_headers_are_not_kept_in_memory(tmp_path):
+    members = [
+        pax(tarfile.XGLTYPE, f"k{number:05}", 10_000)
+        + header(f"m{number}", tarfile.REGTYPE).tobuf()
+        for number in range(1100)
+    ]
+    data = gzip.compress(b"".join([*members, bytes(1024)]), 1)
+    tracemalloc.start()
+    assert len(unpack(tmp_path, data, max_bytes=1 << 30, max_members=2000)) == 1100
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
 def test_chain_of_extended_headers(tmp_path, kind):
     chain = b"".join(pax(kind, f"k{number:05}", 20_000) for number in range(2000))
@@ -132,61 +145,19 @@ def test_chain_of_extended_headers(tmp_path, kind):
         assert_refused(tmp_path, packed, "headers of more than", max_bytes=1 << 30)
 
 
-def test_global_headers_without_end(tmp_path):
-    members = [
-        pax(tarfile.XGLTYPE, f"k{number:05}", 10_000)
-        + header(f"m{number}", tarfile.REGTYPE).tobuf()
-        for number in range(1100)
-    ]
-    limits = {"max_bytes": 1 << 30, "max_members": 2000}
-    data = b"".join([*members, bytes(1024)])
-    assert_refused(tmp_path, data, "more than 1000 global headers", **limits)
-
-
-def test_links_in_the_place_of_folders_are_not_followed(tmp_path):
+def test_link_that_is_removed_is_not_followed(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "photo").write_text("precious")
-    place = tmp_path / "place"
-    place.mkdir()
-    (place / ".out.partial").symlink_to(mine)
-    assert [path.name for path in unpack(place, zip_bytes({"a": b"x"}))] == ["a"]
-    assert sorted(path.name for path in mine.iterdir()) == ["photo"]
-    for end in (mine, tmp_path / "nowhere"):
-        other = tmp_path / f"other-{end.name}"
-        other.mkdir()
-        (other / "out").symlink_to(end)
-        with pytest.raises(InputError, match="already there; delete it"):
-            unpack(other, zip_bytes({"a": b"x"}))
-        remove(other / "out")
-        assert len(unpack(other, zip_bytes({"a": b"x"}))) == 1
-    assert sorted(path.name for path in mine.iterdir()) == ["photo"]
-    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "out").symlink_to(mine)
+    with pytest.raises(FileExistsError):
+        unpack(tmp_path, zip_bytes({"a": b"x"}))
+    remove(tmp_path / "out")
+    assert len(unpack(tmp_path, zip_bytes({"a": b"x"}))) == 1
+    assert [path.name for path in mine.iterdir()] == ["photo"]
 
 
 # Transfers.
-
-
-@pytest.mark.parametrize(
-    "sidecar",
-    [
-        "{}",
-        "[]",
-        "5",
-        '{"url": null}',
-        '{"url": "URL", "validator": 5, "total": null}',
-        '{"url": "URL", "validator": "\\"one\\"", "total": "many"}',
-        '{"url": "URL", "validator": "\\"one\\""}',
-        "[" * 100_000,
-    ],
-)
-def test_sidecar_of_any_content_means_afresh(server, target, sidecar):
-    target.parent.mkdir()
-    target.with_name("maps.tar.part").write_bytes(b"junk")
-    target.with_name("maps.tar.part.json").write_text(sidecar.replace("URL", server.url))
-    server.script = [ranged()]
-    assert_fetched(target, get(server, target))
-    assert "Range" not in server.requests[0]
 
 
 @pytest.mark.parametrize("length", ["many", "-5", "1e9", "9" * 5000])
@@ -211,21 +182,23 @@ def test_answer_that_is_not_http(server, target):
     assert_fetched(target, get(server, target))
 
 
-def test_retry_after_for_ever_is_not_heeded(server, target, monkeypatch):
-    waits = []
-    monkeypatch.setattr("time.sleep", waits.append)
-    server.script = [answer(503, Retry_After="9" * 400), answer(body=DATA)]
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        "{}",
+        "[]",
+        "5",
+        '{"url": null}',
+        '{"url": "URL", "version": 5}',
+        '{"url": "URL", "version": null}',
+        '{"url": "URL", "etag": "one"}',
+        "[" * 100_000,
+    ],
+)
+def test_sidecar_of_any_content_means_afresh(server, target, sidecar):
+    target.parent.mkdir()
+    target.with_name("maps.tar.part").write_bytes(b"junk")
+    target.with_name("maps.tar.part.json").write_text(sidecar.replace("URL", server.url))
+    server.script = [ranged()]
     assert_fetched(target, get(server, target))
-    assert waits == [60]
-
-
-def test_continuation_longer_than_the_file(server, target):
-    def longer(handler):
-        start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
-        span = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
-        answer(206, DATA[start:] + bytes(BLOCK_BYTES), ETag=ETAG, Content_Range=span)(handler)
-
-    server.script = [CUT, longer]
-    with pytest.raises(InputError, match="not fetched"):
-        get(server, target, retries=1)
-    assert not target.exists()
+    assert "Range" not in server.requests[0]

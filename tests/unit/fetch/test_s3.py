@@ -1,11 +1,13 @@
 """Archives in S3: fetched, resumed, refused."""
 
 import logging
+import sys
 
 import pytest
 from botocore.exceptions import ClientError
 
 from helpers.archives import tar_bytes
+from helpers.server import left_in
 from i2crc.fetch.download import fetch
 from i2crc.fetch.s3 import signed
 from i2crc.runtime.atomic import digest_bytes, write_json
@@ -24,12 +26,12 @@ def test_an_archive_is_fetched_and_a_broken_transfer_goes_on(s3, tmp_path, caplo
 
     target.unlink()
     (tmp_path / "cache/maps.part").write_bytes(data[:100_000])
-    version = {"url": ADDRESS, "validator": made["ETag"], "total": len(data)}
-    write_json(tmp_path / "cache/maps.part.json", version)
+    record = {"url": ADDRESS, "version": made["ETag"]}
+    write_json(tmp_path / "cache/maps.part.json", record)
     assert fetch(ADDRESS, target) == digest_bytes(data)
     said = " ".join(record.getMessage() for record in caplog.records if record.name == "i2crc")
     assert f"{len(data)} bytes" in said and "starting again" not in said
-    assert [path.name for path in target.parent.iterdir()] == ["maps"]
+    assert left_in(target.parent) == ["maps"]
     assert "Signature" not in said and "s3cret" not in said
 
 
@@ -43,6 +45,12 @@ def test_missing_keys_are_reported_with_the_remedy(s3, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(InputError, match="set AWS_ACCESS_KEY_ID"):
+        signed(ADDRESS)
+
+
+def test_missing_boto3_is_reported_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(InputError, match="no boto3; run `make cluster`"):
         signed(ADDRESS)
 
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from helpers.weights import Malicious, network, same
 from i2crc.config.schema import Weights
-from i2crc.models.checkpoints import load_weights, read_state
 from i2crc.models.pretrained import insert, load_pretrained
-from i2crc.models.weight_files import file_metadata, masks_seen
+from i2crc.models.weight_files import file_metadata, load_weights, masks_seen, read_state
 from i2crc.runtime.errors import InputError
 
 
@@ -56,7 +55,7 @@ def test_refused_checkpoint_can_be_converted_as_the_message_says(tmp_path):
     file, trace = tmp_path / "a 'w'.pth", tmp_path / "trace"
     state = network().state_dict()
     torch.save({"state_dict": state, "arguments": Malicious(trace)}, file)
-    with pytest.raises(InputError, match=r"If you trust it, convert it once") as caught:
+    with pytest.raises(InputError, match=r"if you trust it, convert it once") as caught:
         read_state(file)
     command = str(caught.value).splitlines()[-1].removeprefix("python")
     converted = tmp_path / "b.safetensors"

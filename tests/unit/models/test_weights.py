@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ from safetensors.torch import save_file
 
 from helpers.weights import Malicious, network, same
 from i2crc.config.schema import Weights
-from i2crc.data.transforms import CAFFE_BGR, IMAGENET, LITE, preprocessing_values
+from i2crc.data.transforms import CAFFE_BGR, IMAGENET, LITE, Preprocessing
 from i2crc.models.backbones import timm_features
-from i2crc.models.checkpoints import load_weights, metadata_preprocessing, read_state, save_weights
 from i2crc.models.pretrained import insert, load_pretrained, provenance
 from i2crc.models.weight_files import (
     file_metadata,
+    load_weights,
     masks_seen,
     package_file,
     read_metadata,
+    read_state,
+    save_weights,
     weights_digest,
 )
 from i2crc.runtime.atomic import digest_file
@@ -62,13 +65,13 @@ def test_preprocessing_travels_with_the_weights(tmp_path):
         facts = provenance(start, preprocessing, ["cat"])
         save_weights(tmp_path / "w.safetensors", network(), facts)
         found = read_metadata(tmp_path / "w.safetensors")
-        assert metadata_preprocessing(found) == preprocessing
+        assert Preprocessing(**found["preprocessing"]) == preprocessing
         assert found["classes"] == ["cat"]
 
 
 def test_own_weight_file_brings_its_preprocessing(tmp_path):
     file = tmp_path / "w.safetensors"
-    save_weights(file, network(), {"preprocessing": preprocessing_values(CAFFE_BGR)})
+    save_weights(file, network(), {"preprocessing": asdict(CAFFE_BGR)})
     pretrained = load_pretrained(Weights(source="file", name=str(file)), "vgg16")
     assert pretrained.preprocessing == CAFFE_BGR
     assert pretrained.sha256 == digest_file(file)
@@ -145,7 +148,7 @@ def test_random_weights_leave_the_network_alone():
 
 def test_sha256_is_checked(tmp_path):
     file = tmp_path / "w.safetensors"
-    save_weights(file, network(), {"preprocessing": preprocessing_values(LITE)})
+    save_weights(file, network(), {"preprocessing": asdict(LITE)})
     good = Weights(source="file", name=str(file), sha256=digest_file(file))
     assert load_pretrained(good, "vgg16").sha256 == good.sha256
     bad = good.model_copy(update={"sha256": "0" * 64})
@@ -185,7 +188,7 @@ def test_cut_file_is_refused(tmp_path, suffix):
     else:
         save_weights(file, network(), {})
     file.write_bytes(file.read_bytes()[:-50])
-    with pytest.raises(InputError, match=rf"w\{suffix}: refused"):
+    with pytest.raises(InputError, match=rf"w\{suffix}: (refused|not a safetensors file)"):
         read_state(file)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
-from i2crc.models.checkpoints import save_weights
+from i2crc.models.weight_files import save_weights
 from i2crc.report.score_table import CEILING, COLUMNS
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["score_table"].script

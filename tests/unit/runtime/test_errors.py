@@ -90,7 +90,10 @@ def test_killed_workers_are_named_with_what_to_lower():
 def test_no_memory_is_named_with_what_to_lower():
     with pytest.raises(RuntimeError) as cpu:
         torch.empty(2**50)
-    for error in (cpu.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")):
+    for error in (
+        *(cpu.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ):
         message = explain(error)
         assert "memory ran out" in message
         assert "batch_size" in message

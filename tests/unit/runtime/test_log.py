@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from i2crc.runtime.log import lock_of, log, start_log
+from i2crc.runtime.log import log, start_log
 
 # Holds the lock of a job, with a forked process and a program beside it, until it is killed.
 HOLD = """
@@ -66,7 +66,7 @@ def test_a_second_process_waits_for_the_first_and_says_so_once(tmp_path, hold, h
     first.wait()
     assert second.communicate(timeout=60)[1] == ""
     assert second.returncode == 0
-    assert f"process {second.pid} on " in lock_of(file).read_text()
+    assert f"process {second.pid} on " in file.with_name(".job.log.lock").read_text()
 
 
 def test_the_log_is_started_anew_by_the_first_process_of_a_training_alone(tmp_path, monkeypatch):
@@ -107,4 +107,4 @@ def test_a_log_that_cannot_be_written_is_given_up_with_one_line(tmp_path, capsys
     log.info("two")
     lines = [line[9:] for line in capsys.readouterr().err.splitlines()]
     assert [lines[0], lines[2]] == ["one", "two"] and len(lines) == 3
-    assert "cannot be written ([Errno 28] No space left on device); the log goes on" in lines[1]
+    assert "job.log: cannot be written ([Errno 28] No space left on device)" in lines[1]

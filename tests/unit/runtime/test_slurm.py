@@ -35,7 +35,7 @@ def test_a_slurm_that_does_not_answer_is_no_slurm_without_nodes(tmp_path, monkey
         largest_node()
     monkeypatch.setattr(slurm, "SECONDS", 0.1)
     play("exec sleep 9", tmp_path, monkeypatch)
-    with pytest.raises(InputError, match=r"does not answer.*printed nothing in 0\.1 seconds"):
+    with pytest.raises(InputError, match=r"does not answer.*timed out after 0\.1 seconds"):
         largest_node()
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from i2crc.config.schema import RelationLosses
+from i2crc.training import losses
 from i2crc.training.losses import (
     classification_loss,
     relation_losses,
@@ -26,22 +27,29 @@ def batch(*class_counts: int, seed: int = 0):
     return cam.requires_grad_(), saliency, labels
 
 
-def over_two_processes(loss, halves) -> torch.Tensor:
-    """What DDP descends on: the mean of two processes' losses, counts averaged between them."""
-    counts = []
-    for half in halves:
-        counts.append([])
-        loss(*half, lambda count, found=counts[-1]: found.append(count) or count)
-    means = [(first + second) / 2 for first, second in zip(*counts, strict=True)]
-    losses = []
-    for half in halves:
-        remaining = iter(means)
-        losses.append(loss(*half, lambda _, remaining=remaining: next(remaining)))
-    return sum(losses) / 2
+@pytest.fixture
+def over_two_processes(monkeypatch):
+    """A function: what DDP descends on, the mean of two processes' losses with averaged counts."""
+
+    def compute(loss, halves) -> torch.Tensor:
+        counts = []
+        for half in halves:
+            counts.append([])
+            monkeypatch.setattr(losses, "mean_count", lambda c, f=counts[-1]: f.append(c) or c)
+            loss(*half)
+        means = [(first + second) / 2 for first, second in zip(*counts, strict=True)]
+        total = 0
+        for half in halves:
+            remaining = iter(means)
+            monkeypatch.setattr(losses, "mean_count", lambda _, found=remaining: next(found))
+            total = total + loss(*half)
+        return total / 2
+
+    return compute
 
 
-def relation_sum(cam, saliency, labels, mean_count) -> torch.Tensor:
-    terms = relation_losses(cam, saliency, labels, RelationLosses(), mean_count)
+def relation_sum(cam, saliency, labels) -> torch.Tensor:
+    terms = relation_losses(cam, saliency, labels, RelationLosses())
     return sum((number + 1) * terms[name] for number, name in enumerate(TERMS))
 
 
@@ -88,9 +96,9 @@ def test_relation_losses_follow_their_definition():
 
 
 @pytest.mark.parametrize("class_counts", [(1, 1, 1, 1), (1, 2, 2, 1), (1, 1, 1, 2), (1, 1, 2, 2)])
-def test_relation_losses_of_two_processes_are_those_of_the_batch(class_counts):
+def test_relation_losses_of_two_processes_are_those_of_the_batch(class_counts, over_two_processes):
     cam, saliency, labels = batch(*class_counts)
-    whole = relation_sum(cam, saliency, labels, lambda count: count)
+    whole = relation_sum(cam, saliency, labels)
     halves = [(cam[h], saliency[h], labels[h]) for h in (slice(0, 2), slice(2, 4))]
     split = over_two_processes(relation_sum, halves)
     torch.testing.assert_close(split, whole)
@@ -98,7 +106,7 @@ def test_relation_losses_of_two_processes_are_those_of_the_batch(class_counts):
     torch.testing.assert_close(*gradients)
 
 
-def test_classification_loss_of_two_processes_is_that_of_the_batch():
+def test_classification_loss_of_two_processes_is_that_of_the_batch(over_two_processes):
     cam, _, labels = batch(1, 2, 3)
     logits = cam.mean((2, 3))
     whole = classification_loss(logits, labels)
@@ -121,7 +129,7 @@ def segmentation_batch():
     return logits, labels
 
 
-def test_segmentation_loss_of_two_processes_is_that_of_the_batch():
+def test_segmentation_loss_of_two_processes_is_that_of_the_batch(over_two_processes):
     logits, labels = segmentation_batch()
     whole = segmentation_loss(logits, labels)
     halves = [([s[h] for s in logits], labels[h]) for h in (slice(0, 2), slice(2, 4))]

@@ -11,7 +11,7 @@ from i2crc.config.schema import Classifier, Optimizer, Schedule, Segmentation
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
 from i2crc.training.optim import learning_rate_factor, parameter_groups
-from i2crc.training.sampler import batch_positions, batches_per_epoch
+from i2crc.training.samples import batch_positions, batches_per_epoch
 
 LIGHT = {"backbone": "efficientnet_lite0", "output_stride": 32}
 
@@ -20,8 +20,8 @@ def drawn_in_epoch(epoch: int, images: int, batch_size: int, seed: int) -> list[
     per_epoch = batches_per_epoch(images, batch_size)
     steps = range(epoch * per_epoch, (epoch + 1) * per_epoch)
     positions = [p for step in steps for p in batch_positions(step, images, batch_size, seed)]
-    assert {found for found, _ in positions} == {epoch}
-    return [image for _, image in positions]
+    assert {found[:2] for found in positions} == {(seed, epoch)}
+    return [image for _, _, image in positions]
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 2**31))

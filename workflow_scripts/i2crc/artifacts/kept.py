@@ -1,7 +1,7 @@
-"""Copies of finished outputs, so that a job that starts again in vain computes nothing.
+"""Outputs that are made once: a job that starts again in vain restores them, and computes nothing.
 
-Snakemake deletes the outputs of a job before the job starts. The copies are in the folder `.kept`
-beside the first output.
+Snakemake deletes the outputs of a job before the job starts. Copies of finished outputs are in the
+folder `.kept` beside the first output.
 """
 
 import os
@@ -10,24 +10,52 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from i2crc.artifacts.provenance import Origin
-from i2crc.runtime.atomic import atomic_path, digest_file, read_json, write_json
+from i2crc.artifacts.damage import damaged_files
+from i2crc.artifacts.provenance import Origin, provenance_file, write_beside
+from i2crc.runtime.atomic import (
+    atomic_path,
+    digest_file,
+    digest_value,
+    read_json,
+    write_bytes,
+    write_json,
+)
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import log
 
+Content = dict[str, Any] | bytes | None
 
-def make_once(origin: Origin, outputs: Sequence[Path], make: Callable[[], None]) -> None:
-    """Restore `outputs` if the kept ones have the fingerprint of `origin`, else call `make`.
 
-    `make` writes all of `outputs`. The fingerprint covers code, settings, seed and the content of
-    the inputs.
+def make_once(
+    origin: Origin,
+    outputs: Sequence[Path],
+    make: Callable[[], Sequence[Content] | None],
+    key: Any = None,
+) -> None:
+    """Restore `outputs` if the kept ones were made from the same as now, else make and keep them.
+
+    `make` returns the content of each output. A dict is written as JSON, with the provenance under
+    "provenance". Bytes are written as they are; None means that `make` has written the file. The
+    provenance of these files is written beside them. `key` is a JSON value that determines the
+    result as well, but is not recorded. Outputs with "problems", or whose listed files are damaged,
+    are made again. Raise InputError if an input is missing.
     """
-    fingerprint = origin.fingerprint()
-    if restore(fingerprint, outputs):
+    made_from = digest_value([origin.fingerprint(), key])
+    beside = [provenance_file(path) for path in outputs if path.suffix != ".json"]
+    files = [*outputs, *beside]
+    if restore(made_from, files) and not any(map(damaged_files, outputs)):
         log.info("%s: already made", outputs[0])
         return
-    make()
-    keep(fingerprint, outputs)
+    contents = make()
+    for path, content in zip(outputs, contents or (), strict=contents is not None):
+        if isinstance(content, dict):
+            write_json(path, {**content, "provenance": origin.describe(path)})
+            continue
+        if content is not None:
+            write_bytes(path, content)
+        write_beside(path, origin.describe(path))
+    if not any(isinstance(one, dict) and one.get("problems") for one in contents or ()):
+        keep(made_from, files)
 
 
 def restore(fingerprint: str, outputs: Sequence[Path]) -> bool:

@@ -4,7 +4,7 @@ A manifest is a JSON file ``{"stage", "folder", "count", "files": {name: sha256}
 bytes}, "provenance"}``; `folder` is relative to the manifest. It is written after all of its files.
 """
 
-import os
+import argparse
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from i2crc.artifacts.journal import FileRecord, Journal
-from i2crc.artifacts.provenance import Origin, read_provenance
-from i2crc.artifacts.schemas import FileList, Manifest, read_checked
-from i2crc.artifacts.stages import STAGES
-from i2crc.runtime.atomic import digest_value, read_json, write_json
-from i2crc.runtime.errors import InputError
+from i2crc.artifacts.provenance import Origin
+from i2crc.artifacts.schemas import Manifest, read_checked
+from i2crc.runtime.atomic import digest_value, write_json
 from i2crc.runtime.log import log
 from i2crc.runtime.parallel import no_interrupts
-from i2crc.runtime.progress import ALREADY, Pace
+from i2crc.runtime.parser import make_parser
+from i2crc.runtime.progress import clock, status
 
 LOG_SECONDS = 10.0
 # Writes the files of one image by atomic rename and returns their names below the folder.
@@ -66,59 +65,23 @@ def read_manifests(paths: Iterable[Path]) -> dict[str, tuple[Path, str]]:
     return found
 
 
-def damaged_files(artifact: Path) -> list[str]:
-    """Return the names of recorded files that are missing or have another size than recorded.
-
-    A manifest records the files that it lists; the provenance of a weight file records its size.
-    """
-    if artifact.suffix != ".json":
-        size = artifact.stat().st_size
-        recorded = (read_provenance(artifact) or {}).get("bytes", size)
-        return [] if size == recorded else [artifact.name]
-    content = read_checked(artifact, FileList)
-    folder = artifact.parent / content.get("folder", ".")
-
-    def is_damaged(name: str, size: int) -> bool:
-        try:
-            return os.stat(f"{folder}/{name}").st_size != size
-        except OSError:
-            return True
-
-    return [name for name, size in content.get("sizes", {}).items() if is_damaged(name, size)]
-
-
-def forget_damaged(results: Path) -> list[str]:
-    """Remove each manifest that lists damaged files, and each damaged weight file.
-
-    Snakemake then starts their stages, which make the damaged files alone. A manifest that records
-    problems is removed as well: they may have been corrected where Snakemake does not look. Return
-    a sentence for each removed file.
-    """
-    removed = []
-    patterns = [pattern for stage in STAGES.values() for pattern in stage.records]
-    for path in sorted(file for pattern in patterns for file in results.glob(pattern)):
-        problem = _problem(path)
-        if problem:
-            path.unlink()
-            removed.append(f"{path}: {problem}; removed, so that its stage makes it again")
-    return removed
-
-
-def _problem(artifact: Path) -> str:
-    """Return what is wrong with an artifact or the files that it records; "" for nothing."""
-    try:
-        names = damaged_files(artifact)
-        if names:
-            return f"missing files or files of another size: {len(names)} (first: {names[0]})"
-        has_problems = artifact.suffix == ".json" and read_json(artifact).get("problems")
-        return "it records problems" if has_problems else ""
-    except InputError as error:
-        return str(error)
-
-
 def manifests_digest(paths: Iterable[Path]) -> str:
     """Return a digest of the content behind manifests, the same for any number of shards."""
     return digest_value({name: sha for name, (_, sha) in read_manifests(paths).items()})
+
+
+def shard_parser(description: str | None, section: str = "") -> argparse.ArgumentParser:
+    """Return a parser with the options that every stage has that runs in shards.
+
+    `section` names the section of the configuration that the stage takes; "" for none.
+    """
+    parser = make_parser(description)
+    if section:
+        parser.add_argument("--settings", default="{}", help=f"JSON: the section `{section}`")
+    parser.add_argument("--index", type=Path, required=True, help="index of the shard")
+    parser.add_argument("--folder", type=Path, required=True, help="output: folder of the images")
+    parser.add_argument("--manifest", type=Path, required=True, help="output: manifest of these")
+    return parser
 
 
 def make_shard(
@@ -142,7 +105,8 @@ def make_shard(
     digests = {image_id: digest_value([*common, *key]) for image_id, key in keys.items()}
     made = journal.finished(digests)
     pending = [image_id for image_id in keys if image_id not in made]
-    log.info(ALREADY.format(len(made), len(keys)))
+    status.report("image", len(made), len(keys))
+    log.info("%d of %d images were already made", len(made), len(keys))
     if pending:
         made |= _make(journal, digests, pending, prepare)
     files = {name: record for records in made.values() for name, record in records.items()}
@@ -178,11 +142,13 @@ def _make(
             for count, future in enumerate(as_completed(futures), 1):
                 image_id = futures[future]
                 made[image_id] = journal.add(image_id, digests[image_id], future.result())
-                now = time.monotonic()
+                now, done, total = time.monotonic(), before + count, len(digests)
+                rate = count / max(now - begin, 1e-9)
+                left = (total - done) / rate
+                status.report("image", done, total, rate, left)
                 if now - logged >= LOG_SECONDS:
-                    logged, rate = now, count / (now - begin)
-                    left = int((len(pending) - count) / rate)
-                    log.info(Pace("image", before + count, len(digests), rate, left).line())
+                    logged = now
+                    log.info("image %d/%d %.4g images/s ETA %s", done, total, rate, clock(left))
         except BaseException:
             # as_completed does not wait for cancelled futures, so finish the running ones here.
             pool.shutdown(cancel_futures=True)

@@ -20,6 +20,7 @@ from i2crc.artifacts.code_digest import LIBRARY, code_digest
 from i2crc.artifacts.schemas import Schema, checked, read_checked
 from i2crc.config.schema import Section
 from i2crc.runtime.atomic import digest_file, digest_value, read_json, write_json
+from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import STARTED
 
 PACKAGES = (
@@ -118,8 +119,10 @@ def content_digest(path: Path) -> str:
     """Return the SHA-256 of a file; of a JSON artifact, that of its content without provenance.
 
     So two runs that made the same have the same digest. The paths in an index do not count either:
-    it holds the digests of the photographs and masks.
+    it holds the digests of the photographs and masks. Raise InputError if the file is missing.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; run the stage that makes it again")
     if path.suffix == ".json":
         content = read_json(path)
         if isinstance(content, dict) and "provenance" in content:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import InputError
@@ -44,45 +44,6 @@ class Manifest(FileList):
     files: dict[RelativeName, str]
 
 
-class IndexEntry(Schema):
-    """A photograph in an index."""
-
-    id: RelativeName
-    image: str
-    mask: str | None
-    classes: list[int] | None
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
-    sha256: str
-    mask_sha256: str | None = None
-
-
-class ProblemRecord(Schema):
-    """A problem that a stage has found."""
-
-    file: str
-    problem: str
-    remedy: str
-
-
-class IndexFile(Schema):
-    """The images of a split."""
-
-    split: str
-    classes: list[str]
-    images: list[IndexEntry]
-    left_out: list[str] = []
-    problems: list[ProblemRecord] = []
-
-    @model_validator(mode="after")
-    def _classes_exist(self) -> "IndexFile":
-        # An index without class names records that as a problem.
-        for image in self.images if self.classes else ():
-            if not all(0 <= number < len(self.classes) for number in image.classes or ()):
-                raise ValueError(f"{image.id} has a class that is none of the {len(self.classes)}")
-        return self
-
-
 class ProvenanceRecord(Schema):
     """The provenance of an artifact."""
 
@@ -97,20 +58,6 @@ class ProvenanceRecord(Schema):
     git: dict[str, Any] | None
     start: str
     seconds: float
-
-
-class FileFactsRecord(Schema):
-    """What is remembered of a file: its size and time stamp, its digest, and facts."""
-
-    stat: list[int]
-    sha256: str
-
-
-class HashMemory(Schema):
-    """The memory of a HashCache."""
-
-    key: str
-    files: dict[str, FileFactsRecord]
 
 
 class Score(Schema):
@@ -136,75 +83,21 @@ class Leaks(Schema):
     findings: list[str]
 
 
-class SweepPoint(Schema):
-    """The scores at a value of a swept parameter; null where there were no masks."""
-
-    value: Share
-    miou: Share | None
-    miou_255_as_background: Share | None
-    miou_255_as_wrong: Share | None
-    coverage: Share | None
-
-
-class ScoredPoint(SweepPoint):
-    """The scores at a value of a swept parameter, of images that have masks."""
-
-    miou: Share
-    miou_255_as_background: Share
-    miou_255_as_wrong: Share
-    coverage: Share
-
-
-class BestPoints(Schema):
-    """The best point by each of the mIoUs."""
-
-    miou: ScoredPoint
-    miou_255_as_background: ScoredPoint
-    miou_255_as_wrong: ScoredPoint
-
-
 class Sweep(Schema):
     """The scores over the values of one parameter; null where there were no masks."""
 
     parameter: str
     split: str
-    points: list[SweepPoint]
-    fixed: ScoredPoint | None
-    oracle: BestPoints | None
-
-    @model_validator(mode="after")
-    def _scored_or_not(self) -> "Sweep":
-        if (self.fixed is None) != (self.oracle is None):
-            raise ValueError("fixed and oracle are not both there or both null")
-        return self
+    points: list[dict[str, Share | None]]
+    fixed: dict[str, Share] | None
+    oracle: dict[str, dict[str, Share]] | None
 
 
-class SaliencyQuality(Schema):
-    """How well the saliency maps find the foreground; null where there were no masks."""
+class Quality(Schema):
+    """The quality of the saliency maps or of the classifier on the images of a split."""
 
     split: str
     images: int
-    threshold: Share
-    iou: Share | None
-    precision: Share | None
-    recall: Share | None
-    mae: Share | None
-
-
-class ClassifierQuality(Schema):
-    """How well the classifier ranks the images; null where there were no labels."""
-
-    split: str
-    images: int
-    mean_average_precision: Share | None
-    average_precision: dict[str, Share | None]
-    positives: dict[str, int]
-
-    @model_validator(mode="after")
-    def _same_classes(self) -> "ClassifierQuality":
-        if set(self.average_precision) - set(self.positives):
-            raise ValueError("average_precision and positives are not of the same classes")
-        return self
 
 
 def checked(path: Path, value: Any, schema: type[Schema]) -> Any:
@@ -212,11 +105,16 @@ def checked(path: Path, value: Any, schema: type[Schema]) -> Any:
     try:
         schema.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))[:100]
-        problem = f"{f'{place}: ' if place else ''}{first['msg'][:200]}"
-        raise InputError(f"{path}: damaged ({problem}); delete it and run again") from None
+        raise damaged(path, error) from None
     return value
+
+
+def damaged(path: Path, error: ValidationError) -> InputError:
+    """Return the error for an artifact that does not fit its schema."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))[:100]
+    problem = f"{f'{place}: ' if place else ''}{first['msg'][:200]}"
+    return InputError(f"{path}: damaged ({problem}); delete it and run again")
 
 
 def read_checked(path: Path, schema: type[Schema]) -> Any:

@@ -1,13 +1,11 @@
 """The command `i2crc`: each sub-command is a module of this package, imported only when it runs."""
 
 import argparse
-import os
 import signal
 import sys
 from importlib import import_module
 
 from i2crc.runtime.errors import InputError, explain
-from i2crc.runtime.signals import stop_on_signals
 
 # Sub-command, which is the name of its module -> what it does.
 COMMANDS = {
@@ -21,19 +19,11 @@ def main() -> None:
     """Run the sub-command of the command line and exit with its status.
 
     An InputError, or an error that `errors.explain` knows, gives one line on stderr and status 1.
-    SIGINT, SIGTERM and a closed pipe end the command quietly with 128 + the signal.
+    Ctrl-C and a closed pipe end the command quietly.
     """
-    stop_on_signals()
-    try:
-        try:
-            status = run(sys.argv[1:])
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (such as `head`) has ended; the flush at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + signal.SIGPIPE
-    sys.exit(status)
+    for number in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(words: list[str]) -> int | None:

@@ -1,139 +1,137 @@
-"""Show how far a run is, while it runs or after it ended, from the files of its results."""
+"""Show how far a run is, while it runs or after it ended, from the status files of its jobs."""
 
 import argparse
+import os
+import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 
-from i2crc.cli.run_state import (
-    RUNNING,
-    SHARDED,
-    SILENT,
-    TRAININGS,
-    WAITING,
-    JobState,
-    StageState,
-    read_stages,
-)
-from i2crc.runtime.progress import DONE, FAILED, STOPPED, clock
+from i2crc.artifacts.stages import PIPELINE, STAGES
+from i2crc.runtime.errors import FileError
+from i2crc.runtime.progress import Status, clock, printable, read_status
 
-HEADER = (
-    "stage", "done", "running", "failed", "stopped", "waiting", "progress", "images/s", "ETA",
-)  # fmt: skip
-LINE_LENGTH = 160
+# Rules before the pipeline, the stages of the pipeline, and the other rules.
+ORDER = [*(s.name for s in STAGES.values() if s.folder == "data"), *PIPELINE, *STAGES]
+LINE = "{:<26}  {:>4}  {:>7}  {:>6}  {:>7}  {:>7}  {:>24}  {:>8}  {:>8}"
+HEADER = LINE.format(
+    "stage", "done", "running", "failed", "stopped", "waiting", "progress", "images/s", "ETA"
+)
+MESSAGE_LENGTH = 160
 CLEAR = "\033[H\033[2J\033[3J"
+
+Jobs = dict[Path, Status]  # by their logs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this sub-command."""
     parser.add_argument("folder", type=Path, help="RESULTS/EXPERIMENT, as results/demo")
-    parser.add_argument(
-        "--watch", type=positive, metavar="SECONDS", help="show it again and again, until Ctrl-C"
-    )
-    parser.add_argument(
-        "--patience",
-        type=positive,
-        default=5,
-        metavar="MINUTES",
-        help="how long a job on another machine may write nothing and count as running "
-        "(default: %(default)s)",
-    )
-
-
-def positive(text: str) -> float:
-    """Return the number of an option; raise ValueError unless it is above 0 and finite."""
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise ValueError
-    return number
+    watch = "show it again and again, until Ctrl-C"
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help=watch)
+    patience = "how long a job on another machine may be silent and count as running (default: 5)"
+    parser.add_argument("--patience", type=float, default=5, metavar="MINUTES", help=patience)
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Print the state of a run, with --watch until a signal ends it."""
-    patience = 60 * arguments.patience
-    shown = report(arguments.folder, patience)
+    shown = report(arguments.folder, 60 * arguments.patience)
     if arguments.watch is None:
         print(shown)
         return
     while True:
         clear = CLEAR if sys.stdout.isatty() else ""
         print(f"{clear}{arguments.folder} {datetime.now():%H:%M:%S}\n{shown}\n", flush=True)
-        time.sleep(arguments.watch)
-        shown = report(arguments.folder, patience)
+        time.sleep(max(0.1, arguments.watch))
+        shown = report(arguments.folder, 60 * arguments.patience)
 
 
 def report(folder: Path, patience: float) -> str:
-    """Return the table and the notes of a run.
+    """Return the table of a run, and a line for each job that failed, was stopped or seems dead.
 
-    patience: seconds without a written byte after which a job on another machine counts as dead.
+    patience: seconds without a sign of life after which a job on another machine counts as dead.
+    Raise FileError if the folder holds no run.
     """
-    stages = read_stages(folder, patience)
-    lines = notes(stages)
-    return "\n".join(table(stages) + [""] * bool(lines) + lines)
-
-
-def table(stages: Sequence[StageState]) -> list[str]:
-    """Return the lines of the table, a header and one for each stage."""
-    rows = [HEADER, *map(cells, stages)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+    stages = read_stages(folder / "logs", patience)
+    if not stages:
+        raise FileError(
+            folder,
+            "no run wrote anything here",
+            "give the folder RESULTS/EXPERIMENT of a run that has begun, as results/demo",
         )
-        for row in rows
-    ]
+    begun = max((n for n, name in enumerate(PIPELINE, 1) if name in stages), default=0)
+    shown = {*stages, *PIPELINE[begun:]}
+    names = [name for name in dict.fromkeys([*ORDER, *sorted(stages)]) if name in shown]
+    rows = [row(name, stages[name]) for name in names]
+    jobs = [job for name in names for job in stages[name].items()]
+    notes = [note(log, job) for log, job in jobs if job.state not in ("done", "running")]
+    return printable("\n".join([HEADER, *rows, *notes]))
 
 
-def cells(stage: StageState) -> tuple[str, ...]:
-    """Return the row of a stage; `-` means unknown."""
-    states = [(DONE,), (RUNNING,), (FAILED,), (STOPPED, SILENT), (WAITING,)]
-    jobs = [str(stage.count(*each)) if stage.jobs else "-" for each in states]
-    if jobs[-1] == "0" and stage.rule not in {**SHARDED, **TRAININGS}:
-        jobs[-1] = "-"  # the files do not say how many jobs of other rules are to come
-    rate, left = stage.images_per_second, stage.seconds_left
-    return (
-        printable(stage.name),
-        *jobs,
-        progress(stage),
-        "-" if rate is None else f"{rate:.4g}",
-        "-" if left is None else clock(left),
+def read_stages(logs: Path, patience: float) -> dict[str, Jobs]:
+    """Return the jobs of each stage that has begun."""
+    stages: dict[str, Jobs] = defaultdict(dict)
+    for path in sorted(logs.rglob(".*.status.json")):
+        log = path.with_name(path.name[1:].replace(".status.json", ".log"))
+        if job := read_status(log):
+            if job.state == "running" and not shows_life(job, patience):
+                job.state = "silent"
+            name = log.relative_to(logs).with_suffix("")
+            stage = str(name.parent if shard_count(log) else name)
+            stages[stage if stage in PIPELINE else name.parts[0]][log] = job
+    for stage, jobs in stages.items():
+        # If the number of shards was changed, the files of the earlier number are still there.
+        count = shard_count(max(jobs, key=lambda log: jobs[log].written))
+        stages[stage] = {log: job for log, job in jobs.items() if shard_count(log) == count}
+    return stages
+
+
+def shows_life(job: Status, patience: float) -> bool:
+    """Return whether the process of a job seems to run."""
+    if job.host != platform.node():
+        return time.time() - job.written < patience
+    try:
+        os.kill(job.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
+
+
+def shard_count(log: Path) -> str:
+    """Return "2" for the log 1-of-2.log; "" for a job that is no shard."""
+    return log.stem.partition("-of-")[2]
+
+
+def row(stage: str, jobs: Jobs) -> str:
+    """Return the line of a stage; `-` means unknown."""
+    if not jobs:
+        return LINE.format(stage, 0, 0, 0, 0, "all", "-", "-", "-")
+    found = list(jobs.values())
+    states = [job.state for job in found]
+    waiting = max(0, int(shard_count(next(iter(jobs))) or 0) - len(jobs))
+    done, total = sum(job.done for job in found), sum(job.total for job in found)
+    running = [job for job in found if job.state == "running"]
+    speed = sum(job.images_per_second for job in running)
+    left = max((job.seconds_left for job in running), default=0)
+    if waiting and speed:  # the shards that wait are as large as the others
+        left = (total * (1 + waiting / len(jobs)) - done) / speed
+    return LINE.format(
+        stage,
+        *map(states.count, ("done", "running", "failed")),
+        states.count("stopped") + states.count("silent"),
+        waiting,
+        f"{done} of {total} {found[0].unit}s" if total else "-",
+        f"{speed:.4g}" if speed else "-",
+        clock(left) if left else "-",
     )
 
 
-def progress(stage: StageState) -> str:
-    """Return how many images or iterations are done, of how many."""
-    if stage.done is None or stage.total is None:
-        return "-"
-    return f"{stage.done} of {stage.total} {'iterations' if stage.rule in TRAININGS else 'images'}"
-
-
-def notes(stages: Sequence[StageState]) -> list[str]:
-    """Return a line with log and reason for each job that failed, was stopped or seems dead."""
-    jobs = [job for stage in stages for job in stage.jobs]
-    parts = [(word(job), str(job.log), job.line[:LINE_LENGTH]) for job in jobs if word(job)]
-    return [printable(": ".join(filter(None, each))) for each in parts]
-
-
-def word(job: JobState) -> str:
-    """Return what happened to a job; empty if it needs no attention."""
-    if job.state == SILENT:
-        return f"no sign of life since {spell(job.quiet)}"
-    return job.state if job.state in (FAILED, STOPPED) else ""
-
-
-def spell(seconds: float | None) -> str:
-    """Return a time in its largest whole unit."""
-    if seconds is None:
-        return "an unknown time"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def printable(text: str) -> str:
-    """Return a text without characters that would control the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def note(log: Path, job: Status) -> str:
+    """Return the line of a job that failed, was stopped or seems dead."""
+    since = f"no sign of life since {datetime.fromtimestamp(job.written):%Y-%m-%d %H:%M:%S}"
+    what = since if job.state == "silent" else job.state
+    message = job.message.partition("\n")[0][:MESSAGE_LENGTH]
+    return f"{what}: {log}: {message}".replace("\n", "?")

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from i2crc.config.schema import PATTERNS, QUOTES, Config
+from i2crc.config.schema import PASSWORD, PATTERNS, QUOTES, Config
 from i2crc.runtime.errors import InputError
 
 # Preset -> the settings that differ from the defaults. The comments are numbers of METHOD.md.
@@ -52,37 +52,19 @@ def load_run_config(
     return load_config(values, " + ".join(sources))
 
 
-def read_config(path: Path) -> Config:
-    """Return the configuration in a YAML file; raise InputError if it is not valid."""
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
-    return load_config(values, str(path))
-
-
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML or JSON file, without running code of tags in it.
 
     Raise InputError if it cannot be read or a key is given twice.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        with open(path, "rb") as file:
+            return yaml.load(file, _Loader)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); correct the path or its permissions"
         ) from error
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise InputError(f"{path}: {line}not readable as YAML: {error.problem}") from error
-    # PyYAML raises the others for tags that do not fit their value, such as `!!int x`.
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-        AttributeError,
-        LookupError,
-        TypeError,
-    ) as error:
+    except Exception as error:  # PyYAML raises any kind for a tag that does not fit its value
         raise InputError(f"{path}: not readable as YAML: {error}") from error
 
 
@@ -90,16 +72,11 @@ class _Loader(yaml.SafeLoader):
     """A loader that refuses a key given twice; YAML would silently use the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        known = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if (key.tag, key.value) in known:
+        keys = [(key.tag, key.value) for key, _ in node.value]
+        for key, _ in reversed(node.value):
+            if keys.count((key.tag, key.value)) > 1:
                 problem = f"`{key.value}` is given twice; delete one of them"
-                raise yaml.constructor.ConstructorError(
-                    problem=problem, problem_mark=key.start_mark
-                )
-            known.add((key.tag, key.value))
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -117,31 +94,25 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _explain(problem: Any) -> str:
     """Return one of pydantic's errors as a line for the user."""
-    path = _short(".".join(str(part) for part in problem["loc"]))
+    *parents, key = problem["loc"] or [""]
+    path = _short(".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
-        *parents, key = problem["loc"]
-        near = difflib.get_close_matches(str(key)[:100], _keys_at(parents), n=1, cutoff=0)
-        nearest = ".".join([*map(str, parents), near[0]])
-        return f"unknown key `{path}`; the nearest valid key is `{nearest}`"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    if problem["type"] == "secret":
-        return f"`{path}`: {problem['msg']}"
-    message = problem["msg"]
-    if problem["type"] == "string_pattern_mismatch":
-        message = PATTERNS[problem["ctx"]["pattern"]]
+        model: Any = Config
+        for parent in parents:
+            model = model.model_fields[parent].annotation
+        near = difflib.get_close_matches(str(key)[:100], model.model_fields, n=1, cutoff=0)
+        return f"unknown key `{path}`; the nearest valid key is `{'.'.join([*parents, *near])}`"
+    message = PATTERNS.get(problem.get("ctx", {}).get("pattern"), problem["msg"])
+    message = message.removeprefix("Value error, ")
     if problem["type"] == "string_type":
         message += f" ({QUOTES})"
-    return f"`{path}` is {_short(reprlib.repr(problem['input']))}: {_short(message, 400)}"
+    if not path:
+        return message
+    value = problem["input"]
+    if isinstance(value, str):
+        value = PASSWORD.sub("...@", value)
+    return f"`{path}` is {_short(reprlib.repr(value))}: {_short(message, 400)}"
 
 
 def _short(text: str, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
-
-
-def _keys_at(parents: list[Any]) -> list[str]:
-    """Return the valid keys of a section, given the keys that lead to it."""
-    model: Any = Config
-    for part in parents:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)

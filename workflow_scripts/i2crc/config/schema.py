@@ -13,7 +13,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.errors import InputError
@@ -23,6 +22,7 @@ PATH = r"^([^{}~\-][^{}]*)?$"
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 CLASS_NAME = r"^\S(.*\S)?$"
 DIGEST = r"^([0-9a-f]{64})?$"
+CUT_OFF = "cut a timm backbone off after this feature map (0: stride 2); null: whole"
 # Pattern of a text -> what the text must be, in the words of a message.
 PATTERNS = {
     PATH: "expected a path without braces that does not begin with - or ~",
@@ -56,19 +56,23 @@ def _without_secrets(source: str) -> str:
     try:
         return hide(refuse_password(source))
     except InputError as error:
-        raise PydanticCustomError("secret", "{why}", {"why": str(error)}) from None
+        raise ValueError(str(error)) from None
 
 
 def _number_from_text(value: Any) -> Any:
     # Snakemake passes the numbers of a nested --config as text, which Literal would refuse.
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-Scale = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+Scales = Annotated[list[AboveZero], Field(min_length=1)]
 Grey = Annotated[int, Field(ge=0, le=255)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
+LastStage = Annotated[int | None, Field(ge=0)]
+Folder = Annotated[str, Field(pattern=PATH)]
 Source = Annotated[str, AfterValidator(_without_secrets), Field(pattern=PATH)]
 ClassName = Annotated[str, Field(pattern=CLASS_NAME)]
 Sha256 = Annotated[str, Field(pattern=DIGEST)]
@@ -83,12 +87,12 @@ class Section(BaseModel):
     @classmethod
     def _refuse_ambiguous(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse values that pydantic or a shell would understand differently than the user."""
-        items = value if isinstance(value, list) else [value]
-        wanted = cls.model_fields[str(info.field_name)].annotation
-        if wanted is not bool and any(isinstance(item, bool) for item in items):
-            raise PydanticCustomError("truth_value", QUOTES)
-        if any(isinstance(item, str) and CONTROL.search(item) for item in items):
-            raise PydanticCustomError("control", "control characters and line breaks are refused")
+        is_flag = cls.model_fields[str(info.field_name)].annotation is bool
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool) and not is_flag:
+                raise ValueError(QUOTES)
+            if isinstance(item, str) and CONTROL.search(item):
+                raise ValueError("control characters and line breaks are refused")
         return value
 
 
@@ -108,33 +112,21 @@ class Demo(Section):
 class Dataset(Section):
     """An image folder, label lists, class names and, to score, a mask folder."""
 
-    name: str = setting(
-        "",
-        "name of the data set; weights that have seen its masks are refused",
-    )
-    root: str = setting(
-        "", "data set folder (VOC layout); empty: the embedded demo is drawn", pattern=PATH
-    )
+    name: str = setting("", "name of the data set; weights that have seen its masks are refused")
+    root: Folder = setting("", "data set folder (VOC layout); empty: the embedded demo is drawn")
     images: str = setting("JPEGImages", "folder of the photographs, below root")
     image_suffix: str = setting(".jpg", "file name ending of a photograph")
-    masks: str = setting(
-        "SegmentationClassAug", "folder of the ground-truth masks, below root; empty: none"
-    )
-    classes: list[ClassName] = setting(
-        [], "names of the foreground classes, in label order; empty: those in root's classes.txt"
-    )
+    masks: str = setting("SegmentationClassAug", "ground-truth masks, below root; empty: none")
+    classes: list[ClassName] = setting([], "foreground, in label order; empty: root's classes.txt")
     train_list: str = setting(
         "train_cls.txt",
         "training images, below root: `id class class ...`, classes by number from 0 or by name; a "
         "name that ends in .csv: the same as CSV (ids may then have spaces)",
     )
     val_list: str = setting("val_cls.txt", "validation images, below root: `id` or `id class ...`")
-    test_list: str = setting(
-        "", "images to predict for a test server, below root: an `id` a line; empty: none"
-    )
+    test_list: str = setting("", "test server's images, below root: an `id` a line; empty: none")
     labels_from: Literal["list", "masks"] = setting(
-        "list",
-        "where image-level labels come from: the list, or the classes in the masks",
+        "list", "where image-level labels come from: the list, or the classes in the masks"
     )
     max_pixels: int = setting(
         16_000_000,
@@ -145,13 +137,6 @@ class Dataset(Section):
     )
     limit: int | None = setting(None, "use only the first N images of each list, for a trial", ge=1)
     demo: Demo = Demo()
-
-    @model_validator(mode="after")
-    def _classes_differ(self) -> "Dataset":
-        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
-        if twice:
-            raise ValueError(f"dataset.classes has {', '.join(twice)} twice; name each class once")
-        return self
 
 
 class Saliency(Section):
@@ -170,50 +155,41 @@ class Weights(Section):
     """Where pretrained weights come from."""
 
     source: Literal["random", "torchvision", "timm", "file", "package"] = setting(
-        "torchvision",
-        "random, torchvision, timm, file (.safetensors, .pth), or a package that contains them",
+        "torchvision", "file: .safetensors or .pth; package: a Python package that contains them"
     )
-    name: str = setting(
-        "", "torchvision weights (IMAGENET1K_V1), timm tag, file path, or package name"
-    )
+    name: str = setting("", "torchvision weights (IMAGENET1K_V1), timm tag, file, or package")
     sha256: Sha256 = setting("", "SHA-256 of the weight file; empty: not checked")
-    masks_seen: list[str] = setting(
-        [], "names of the data sets whose ground-truth masks these weights were trained on"
-    )
+    masks_seen: list[str] = setting([], "data sets whose masks these weights were trained on")
 
 
 class Optimizer(Section):
     """The optimiser and its parameter groups."""
 
     name: Literal["sgd", "adamw"] = setting("sgd", "sgd or adamw")
-    learning_rate: float = setting(1e-3, "learning rate of the backbone's weights", gt=0)
-    head_factor: float = setting(10.0, "learning rate of the head / that of the backbone", gt=0)
-    bias_factor: float = setting(2.0, "learning rate of biases / that of their weights", gt=0)
+    learning_rate: AboveZero = setting(1e-3, "learning rate of the backbone's weights")
+    head_factor: AboveZero = setting(10.0, "learning rate of the head / that of the backbone")
+    bias_factor: AboveZero = setting(2.0, "learning rate of biases / that of their weights")
     momentum: Fraction = setting(0.9, "momentum (sgd)")
     nesterov: bool = setting(True, "Nesterov momentum (sgd)")
-    weight_decay: float = setting(5e-4, "weight decay of every parameter", ge=0)
+    weight_decay: NotNegative = setting(5e-4, "weight decay of every parameter")
 
 
 class Schedule(Section):
     """The learning rate over the training."""
 
-    name: Literal["step", "poly"] = setting(
-        "step", "step: x gamma at milestones; poly: (1 - n/N)^power"
-    )
-    milestones: list[int] = setting(
-        [5, 10], "epochs (0-based) at whose start step multiplies by gamma"
-    )
-    gamma: float = setting(0.1, "factor at a milestone", gt=0)
-    power: float = setting(0.9, "exponent of poly", gt=0)
+    name: Literal["step", "poly"] = setting("step", "step: x gamma; poly: (1 - n/N)^power")
+    milestones: list[int] = setting([5, 10], "epochs (0-based) where step multiplies by gamma")
+    gamma: AboveZero = setting(0.1, "factor at a milestone")
+    power: AboveZero = setting(0.9, "exponent of poly")
     hold: Positive = setting(1, "poly changes the rate every `hold` iterations")
 
 
 class RelationLosses(Section):
     """Weights of the inter- and intra-class relation terms (METHOD 8-9); 0 switches a term off."""
 
-    foreground: float = setting(0.01, "compactness of each class within the salient region", ge=0)
-    background: float = setting(0.025, "compactness within the background", ge=0)
-    class_gap: float = setting(0.1, "distance between foreground and background prototypes", ge=0)
+    foreground: NotNegative = setting(0.01, "compactness of each class within the salient region")
+    background: NotNegative = setting(0.025, "compactness within the background")
+    class_gap: NotNegative = setting(0.1, "distance between foreground and background prototypes")
 
 
 class Training(Section):
@@ -221,9 +197,7 @@ class Training(Section):
 
     batch_size: Positive = setting(5, "images of one forward pass, over all processes")
     accumulate: Positive = setting(1, "forward passes for one optimiser step")
-    batch_norm: Literal["train", "freeze"] = setting(
-        "train", "train, or freeze the running statistics"
-    )
+    batch_norm: Literal["train", "freeze"] = setting("train", "freeze: keep running statistics")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto", "auto: bf16 if the GPU supports it, fp16 on older GPUs, fp32 on the CPU"
     )
@@ -236,73 +210,47 @@ class Classifier(Training):
 
     backbone: str = setting("vgg16", "vgg16 (the published VGG16-CAM) or any timm model")
     output_stride: OutputStride = setting(8, "image pixels per CAM pixel")
-    backbone_stage: int | None = setting(
-        None, "cut a timm backbone off after this feature map (0: stride 2); null: whole", ge=0
-    )
+    backbone_stage: LastStage = setting(None, CUT_OFF)
     weights: Weights = Weights()
     head_convs: int = setting(3, "3x3 convolutions before the 1x1 classifier", ge=0)
     head_channels: Positive = setting(512, "channels of those convolutions")
-    head_std: float | None = setting(
-        None, "initial standard deviation of the head; null: sqrt(2 / (k*k*out)) (METHOD 6)", gt=0
-    )
+    head_std: AboveZero | None = setting(None, "initial deviation of the head; null: as METHOD 6")
     input_size: int = setting(256, "images are resized to a square of this side", ge=32)
     color_jitter: list[float] = setting(
         [0.3, 0.3, 0.3, 0.1], "brightness, contrast, saturation, hue", min_length=4, max_length=4
     )
     flip: bool = setting(False, "mirror half of the images")
     epochs: Positive = setting(30, "passes over the training list")
-    max_iterations: int | None = setting(
-        None, "stop after this many iterations at the latest", ge=1
-    )
+    max_iterations: int | None = setting(None, "stop after so many iterations at the latest", ge=1)
     relation_losses: RelationLosses = RelationLosses()
-
-    @model_validator(mode="after")
-    def _vgg16_has_one_stride(self) -> "Classifier":
-        if self.backbone == "vgg16" and self.output_stride != 8:
-            raise ValueError(
-                f"classifier.output_stride is {self.output_stride}: vgg16 has 8; "
-                "choose a timm backbone"
-            )
-        return self
 
 
 class Cam(Section):
     """CAM inference (METHOD 12)."""
 
     flip: bool = setting(False, "average with the mirrored image")
-    scales: list[Scale] = setting(
-        [1.0], "average over these multiples of the input size", min_length=1
-    )
+    scales: Scales = setting([1.0], "average over these multiples of the input size")
 
 
 class PseudoLabels(Section):
     """Thresholds of label generation (METHOD 13-16)."""
 
-    attention_threshold: Fraction = setting(
-        0.3, "attention and background score below this become background"
-    )
+    attention_threshold: Fraction = setting(0.3, "attention and background below this: background")
     conflict_threshold: Fraction = setting(0.9, "more than one channel above this: ignore")
-    object_threshold: Fraction = setting(
-        0.5, "background where a class's attention is above this: ignore"
-    )
+    object_threshold: Fraction = setting(0.5, "background with more attention than this: ignore")
     salient_value: Grey = setting(32, "background where the saliency is at least this: ignore")
-    min_foreground: Fraction = setting(
-        0.01, "less foreground than this share: the whole image is ignored"
-    )
+    min_foreground: Fraction = setting(0.01, "images with less foreground than this are ignored")
 
 
 class Refinement(Section):
     """Object-guided label refinement (METHOD 27)."""
 
-    min_foreground: Fraction = setting(
-        0.01, "less foreground than this share: the whole image is ignored"
-    )
+    min_foreground: Fraction = setting(0.01, "images with less foreground than this are ignored")
 
 
 class Segmentation(Training):
     """The segmentation network and its trainings (METHOD 17-22)."""
 
-    batch_size: Positive = setting(5, "images of one forward pass, over all processes")
     accumulate: Positive = setting(2, "forward passes for one optimiser step")
     optimizer: Optimizer = Optimizer(
         learning_rate=2.5e-4, head_factor=1.0, bias_factor=1.0, nesterov=False
@@ -313,96 +261,60 @@ class Segmentation(Training):
     )
     backbone: str = setting("resnet101", "resnet101 (the published DeepLabV2) or any timm model")
     output_stride: OutputStride = setting(8, "image pixels per logit")
-    backbone_stage: int | None = setting(
-        None, "cut a timm backbone off after this feature map (0: stride 2); null: whole", ge=0
-    )
+    backbone_stage: LastStage = setting(None, CUT_OFF)
     weights: Weights = Weights()
     preprocessing: Literal["weights", "caffe_bgr"] = setting(
-        "weights",
-        "weights: what the pretrained weights expect; caffe_bgr: the published BGR minus mean",
+        "weights", "weights: what they expect; caffe_bgr: the published BGR minus mean"
     )
     aspp_rates: list[int] = setting([6, 12, 18, 24], "dilations of the ASPP branches", min_length=1)
-    scales: list[Scale] = setting(
-        [1.0, 0.5, 0.75], "input scales of the multi-scale network (MSC), 1.0 first", min_length=1
-    )
+    scales: Scales = setting([1.0, 0.5, 0.75], "inputs of the multi-scale network, 1.0 first")
     crop_size: int = setting(321, "side of the training crop", ge=32)
-    scale_jitter: list[Scale] = setting(
-        [0.5, 0.75, 1.0, 1.25, 1.5], "random image scales", min_length=1
-    )
+    scale_jitter: Scales = setting([0.5, 0.75, 1.0, 1.25, 1.5], "random image scales")
     flip: bool = setting(True, "mirror half of the images")
     iterations: Positive = setting(20_000, "optimiser steps")
-
-    @model_validator(mode="after")
-    def _buildable(self) -> "Segmentation":
-        if self.backbone == "resnet101" and self.output_stride != 8:
-            raise ValueError(
-                f"segmentation.output_stride is {self.output_stride}: resnet101 has 8; "
-                "choose a timm backbone"
-            )
-        if self.scales[0] != 1:
-            raise ValueError(f"segmentation.scales is {self.scales}: the first must be 1.0")
-        return self
 
 
 class Crf(Section):
     """Dense CRF (METHOD 24-25)."""
 
     iterations: Positive = setting(10, "mean-field iterations")
-    gaussian_weight: float = setting(3.0, "weight of the smoothness kernel", ge=0)
-    gaussian_xy: float = setting(1.0, "its spatial standard deviation in pixels", gt=0)
-    bilateral_weight: float = setting(4.0, "weight of the appearance kernel", ge=0)
-    bilateral_xy: float = setting(67.0, "its spatial standard deviation in pixels", gt=0)
-    bilateral_rgb: float = setting(3.0, "its colour standard deviation in grey levels", gt=0)
+    gaussian_weight: NotNegative = setting(3.0, "weight of the smoothness kernel")
+    gaussian_xy: AboveZero = setting(1.0, "its spatial standard deviation in pixels")
+    bilateral_weight: NotNegative = setting(4.0, "weight of the appearance kernel")
+    bilateral_xy: AboveZero = setting(67.0, "its spatial standard deviation in pixels")
+    bilateral_rgb: AboveZero = setting(3.0, "its colour standard deviation in grey levels")
     image: Literal["real", "legacy"] = setting(
-        "real",
-        "real: the photograph; legacy: the published mean-subtracted BGR image wrapped to uint8",
+        "real", "real: the photograph; legacy: as published, BGR minus mean, wrapped to uint8"
     )
 
 
 class Sweeps(Section):
-    """Values that the threshold sweeps try on the training images, besides the configured one."""
+    """Values that the threshold sweeps try on the training images, besides the configured one.
 
-    cam_background: list[Fraction] = setting(
-        [round(0.05 * n, 2) for n in range(1, 17)], "background score of a CAM"
-    )
-    attention_threshold: list[Fraction] = setting(
-        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], "pseudo_labels.attention_threshold"
-    )
-    conflict_threshold: list[Fraction] = setting(
-        [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0], "pseudo_labels.conflict_threshold"
-    )
-    object_threshold: list[Fraction] = setting(
-        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "pseudo_labels.object_threshold"
-    )
-    salient_value: list[Grey] = setting(
-        [8, 16, 32, 64, 96, 128, 192, 255], "pseudo_labels.salient_value"
-    )
+    `cam_background` is that of evaluation, the others are those of pseudo_labels.
+    """
+
+    cam_background: list[Fraction] = [round(0.05 * n, 2) for n in range(1, 17)]
+    attention_threshold: list[Fraction] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    conflict_threshold: list[Fraction] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0]
+    object_threshold: list[Fraction] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    salient_value: list[Grey] = [8, 16, 32, 64, 96, 128, 192, 255]
 
 
 class Evaluation(Section):
     """Scoring, sweeps and pictures."""
 
-    cam_background: Fraction = setting(
-        0.2, "background score that a CAM must exceed to count as its class"
-    )
+    cam_background: Fraction = setting(0.2, "background score that the CAM of a class must exceed")
     boundary_width: float = setting(
         0.02, "width of the band of boundary IoU, as a share of the image's diagonal", gt=0, le=1
     )
     bootstrap: Positive = setting(1000, "bootstrap replicates of a confidence interval")
-    saliency_threshold: Fraction = setting(
-        0.5, "saliency from which a pixel counts as foreground when the maps are scored"
-    )
+    saliency_threshold: Fraction = setting(0.5, "saliency from which a pixel is foreground")
     sweeps: Sweeps = Sweeps()
-    leak_images: int = setting(
-        3, "pseudo labels equal to the ground truth on more images than this: error", ge=0
-    )
-    allow_leaks: bool = setting(
-        False, "continue if ground truth leaks into training; every table then shows a warning"
-    )
+    leak_images: int = setting(3, "more pseudo labels equal to the ground truth: error", ge=0)
+    allow_leaks: bool = setting(False, "continue after a leak; every table then shows a warning")
     sheet_images: Positive = setting(4, "images of each kind (best, median, worst) in the report")
-    submission: Literal["crf", "prediction"] = setting(
-        "crf", "what goes to the test server: predictions after or before the CRF"
-    )
+    submission: Literal["crf", "prediction"] = setting("crf", "what the test server gets")
 
 
 class Compare(Section):
@@ -425,39 +337,20 @@ class Runtime(Section):
     """How a run uses the machine; nothing here changes a result or makes a stage stale."""
 
     training_threads: Positive = setting(
-        16,
-        "CPU threads of a training, at most the given cores (deterministic: exactly this many)",
+        16, "CPU threads of a training, at most the given cores (deterministic: exactly this many)"
     )
-    inference_threads: Positive = setting(
-        4, "CPU threads of an inference shard, at most the given cores"
-    )
+    inference_threads: Positive = setting(4, "CPU threads of a shard, at most the given cores")
     gpus: Positive = setting(1, "GPUs of a training, at most those of the run")
-    nodes: Positive = setting(
-        1, "nodes of a training (only with SLURM); each gets an equal part of `gpus`"
-    )
+    nodes: Positive = setting(1, "nodes of a training (SLURM); each gets an equal part of `gpus`")
     workers: int = setting(1, "data-loading processes of a training (0: none)", ge=0)
-    log_seconds: float = setting(15.0, "seconds between two log lines of a training", gt=0)
-    checkpoint_seconds: float = setting(
-        300.0, "seconds between two checkpoints of a training", gt=0
-    )
-    picture_iterations: Positive = setting(
-        200, "iterations between two sample predictions in TensorBoard"
-    )
-    cache: str = setting(
+    log_seconds: AboveZero = setting(15.0, "seconds between two log lines of a training")
+    checkpoint_seconds: AboveZero = setting(300.0, "seconds between two checkpoints")
+    picture_iterations: Positive = setting(200, "iterations between two pictures in TensorBoard")
+    cache: Folder = setting(
         "",
         "folder that experiments, clones and users may share: archives and checkpoints with a "
-        "`sha256`, pretrained weights, facts about decoded images; empty: each has its own",
-        pattern=PATH,
+        "`sha256`, pretrained weights; empty: each has its own",
     )
-
-    @model_validator(mode="after")
-    def _equal_parts(self) -> "Runtime":
-        if self.nodes > 1 and self.gpus % self.nodes:
-            raise ValueError(
-                f"runtime.gpus: {self.gpus} cannot be shared out equally to {self.nodes} nodes; "
-                f"give a multiple of {self.nodes} (on nodes without GPUs, too)"
-            )
-        return self
 
 
 class Config(Section):
@@ -466,14 +359,11 @@ class Config(Section):
     preset: Literal["default", "paper"] = setting(
         "default", "default: what we recommend; paper: exactly the published computation"
     )
-    experiment: str = setting(
-        "demo", "name of the folder below results", pattern=NAME, max_length=100
-    )
+    experiment: str = setting("demo", "folder below results", pattern=NAME, max_length=100)
     results: str = setting("results", "folder of all outputs", pattern=PATH, min_length=1)
     seed: int = setting(0, "seed of everything random", ge=0)
     deterministic: bool = setting(
-        False,
-        "bitwise reproducible: deterministic GPU kernels, a fixed number of CPU threads (slower)",
+        False, "bitwise reproducible: deterministic GPU kernels, fixed CPU threads (slower)"
     )
     shards: Positive = setting(4, "parts into which per-image stages are split", le=10_000)
     dataset: Dataset = Dataset()
@@ -490,9 +380,26 @@ class Config(Section):
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
-    def _masks_where_needed(self) -> "Config":
-        if self.dataset.labels_from == "masks" and not self.dataset.masks:
+    def _refuse_contradictions(self) -> "Config":
+        """Refuse settings that are valid alone, but not together."""
+        dataset, classifier, segmentation = self.dataset, self.classifier, self.segmentation
+        gpus, nodes = self.runtime.gpus, self.runtime.nodes
+        for name in dataset.classes:
+            if dataset.classes.count(name) > 1:
+                raise ValueError(f"dataset.classes has {name} twice; name each class once")
+        if dataset.labels_from == "masks" and not dataset.masks:
             raise ValueError("dataset.labels_from: masks needs dataset.masks")
-        if self.segmentation.supervision == "full" and not self.dataset.masks:
+        if segmentation.supervision == "full" and not dataset.masks:
             raise ValueError("segmentation.supervision: full needs dataset.masks")
+        if classifier.backbone == "vgg16" and classifier.output_stride != 8:
+            raise ValueError("classifier.output_stride: vgg16 has 8; choose a timm backbone")
+        if segmentation.backbone == "resnet101" and segmentation.output_stride != 8:
+            raise ValueError("segmentation.output_stride: resnet101 has 8; choose a timm backbone")
+        if segmentation.scales[0] != 1:
+            raise ValueError(f"segmentation.scales is {segmentation.scales}: the first must be 1.0")
+        if gpus % nodes:
+            raise ValueError(
+                f"runtime.gpus: {gpus} cannot be shared out equally to {nodes} nodes; give a "
+                f"multiple of {nodes} (on nodes without GPUs, too)"
+            )
         return self

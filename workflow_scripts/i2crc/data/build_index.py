@@ -1,26 +1,17 @@
 """Build the index of a split: read its list, decode photographs and masks, collect all problems."""
 
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from i2crc.artifacts.hash_cache import FileFacts, HashCache
 from i2crc.config.schema import Dataset
 from i2crc.data.images import IGNORE, read_label, read_photo
-from i2crc.data.index import Entry, Index
+from i2crc.data.index import Entry, Index, collecting
 from i2crc.data.label_lists import ListRow, read_label_list, read_text
+from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.errors import FileError, Problem
 from i2crc.runtime.parallel import map_in_order
-
-# Whether labels come from masks -> the remedy for a training image without a class.
-NO_CLASS = {
-    False: "give its classes in the list, or take it out",
-    True: "its mask shows none: correct it, or take the image out of the list",
-}
 
 
 def class_names(root: Path, dataset: Dataset) -> list[str]:
@@ -39,42 +30,90 @@ def class_names(root: Path, dataset: Dataset) -> list[str]:
     return names
 
 
-def build_index(
-    split: str,
-    root: Path,
-    dataset: Dataset,
-    classes: list[str] | None,
-    workers: int,
-    cache: HashCache | None = None,
-) -> Index:
+def build_index(split: str, root: Path, dataset: Dataset, workers: int) -> Index:
     """Return the index of a split ("train", "val" or "test") of a data set, with all its problems.
 
-    Every photograph and mask is decoded, unless `cache` remembers it. A training image needs at
-    least one class. `classes` is None if the class names are unknown. Raise FileError if the
-    settings name no list for the split.
+    Every photograph and mask is decoded. A training image needs at least one class.
     """
-    rows, problems = read_label_list(list_file(root, dataset, split), classes)
-    reader = _ImageReader(split, root, dataset, classes, cache or HashCache())
+    if not root.is_dir():
+        remedy = "give yours with --config dataset='{root: FOLDER}'"
+        missing = Problem(f"dataset.root: {root}", "no such folder", remedy)
+        return Index(split, [], [], problems=[missing])
+    problems: list[Problem] = []
+    rows: list[ListRow] = []
+    classes: list[str] | None = None  # if they are unknown
+    with collecting(problems):
+        classes = class_names(root, dataset)
+    name = getattr(dataset, f"{split}_list")
+    if name:
+        rows, in_list = read_label_list(root / name, classes)
+        problems += in_list
+    else:
+        remedy = f"name the list of the {split} images"
+        problems.append(Problem(f"dataset.{split}_list", "is empty", remedy))
     # Batches are drawn by number, so the order of the lines must not matter.
     rows = sorted(rows[: dataset.limit], key=lambda row: row.id)
     folder = root / dataset.images
     if not folder.is_dir():
         missing = Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
-        left_out = [row.id for row in rows]
-        return Index(split, classes or [], [], left_out, [*problems, missing])
-    found = list(map_in_order(reader, rows, workers))
-    entries = [one for one in found if isinstance(one, Entry)]
-    left_out = [row.id for row, one in zip(rows, found, strict=True) if not isinstance(one, Entry)]
-    problems += [problem for one in found if not isinstance(one, Entry) for problem in one]
-    return Index(split, classes or [], entries, left_out, problems)
+        return Index(split, classes or [], [], [row.id for row in rows], [*problems, missing])
+    similar = {_plain(path.stem): path.name for path in folder.iterdir()}
+
+    def read(row: ListRow) -> Entry | list[Problem]:
+        return _read_entry(row, split, root, dataset, classes, similar)
+
+    images: list[Entry] = []
+    left_out: list[str] = []
+    for row, found in zip(rows, map_in_order(read, rows, workers), strict=True):
+        if isinstance(found, Entry):
+            images.append(found)
+        else:
+            left_out.append(row.id)
+            problems += found
+    return Index(split, classes or [], images, left_out, problems)
 
 
-def list_file(root: Path, dataset: Dataset, split: str) -> Path:
-    """Return the path of the image list of a split; raise FileError if the settings name none."""
-    name = getattr(dataset, f"{split}_list")
-    if not name:
-        raise FileError(f"dataset.{split}_list", "is empty", f"name the list of the {split} images")
-    return root / name
+def _read_entry(
+    row: ListRow,
+    split: str,
+    root: Path,
+    dataset: Dataset,
+    classes: list[str] | None,
+    similar: dict[str, str],
+) -> Entry | list[Problem]:
+    """Return the entry of an image, or its problems (none if its line has problems alone).
+
+    `similar` maps the name of each photograph in plain form to the name of its file.
+    """
+    problems: list[Problem] = []
+    image = root / dataset.images / f"{row.id}{dataset.image_suffix}"
+    mask = root / dataset.masks / f"{row.id}.png"
+    has_mask = bool(dataset.masks) and mask.is_file()
+    from_mask = dataset.labels_from == "masks" and split != "test"
+    size = in_mask = None
+    with collecting(problems):
+        near = similar.get(_plain(image.stem))
+        if near and not image.is_file():
+            remedy = f"{near!r} is there: rename it, correct the list, or set dataset.image_suffix"
+            raise FileError(image, "missing", remedy)
+        size = read_photo(image, dataset.max_pixels).size
+    with collecting(problems):
+        if has_mask:
+            in_mask = _read_mask(mask, size, classes, dataset.max_pixels)
+        elif from_mask:
+            problem = "missing, and dataset.labels_from is masks"
+            raise FileError(mask, problem, "add it, or take its image out of the list")
+    labels = in_mask if from_mask else row.classes
+    are_known = row.usable and classes is not None and not (from_mask and in_mask is None)
+    if split == "train" and are_known and not labels:
+        remedy = "correct its mask" if from_mask else "give its classes in the list"
+        problem = f"{row.id}: a training image without a class"
+        problems.append(Problem(row.place, problem, f"{remedy}, or take it out of the list"))
+    if problems or size is None or not row.usable:
+        return problems
+    mask_sha256 = digest_file(mask) if has_mask else None
+    path = str(mask) if has_mask else None
+    return Entry(row.id, str(image), path, labels, *size, digest_file(image), mask_sha256)
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:
@@ -85,103 +124,25 @@ def classes_in_mask(mask: np.ndarray) -> list[int]:
     return [int(value) - 1 for value in np.unique(mask) if value not in (0, IGNORE)]
 
 
-@dataclass(frozen=True)
-class _ImageReader:
-    """Reads the photograph and the mask of a row; returns its entry, or its problems."""
+def _read_mask(
+    path: Path, size: tuple[int, int] | None, classes: list[str] | None, max_pixels: int
+) -> list[int]:
+    """Return the classes in a mask; raise FileError unless it fits the photograph and the classes.
 
-    split: str
-    root: Path
-    dataset: Dataset
-    classes: list[str] | None
-    cache: HashCache
-
-    def __call__(self, row: ListRow) -> Entry | list[Problem]:
-        image = self.root / self.dataset.images / f"{row.id}{self.dataset.image_suffix}"
-        mask = self.root / self.dataset.masks / f"{row.id}.png"
-        has_mask = bool(self.dataset.masks) and mask.is_file()
-        from_mask = self.dataset.labels_from == "masks" and self.split != "test"
-        problems: list[Problem] = []
-        photo = label = None
-        try:
-            photo = self.cache.facts(image, "photo", self._look_at_photo)
-        except FileError as error:
-            problems.append(self._with_hint(image, error.problem))
-        if has_mask:
-            try:
-                label = self.cache.facts(mask, "mask", self._look_at_mask)
-                problems += self._mask_problems(mask, label, photo)
-            except FileError as error:
-                problems.append(error.problem)
-        elif from_mask:
-            problem = "missing, and dataset.labels_from is masks"
-            remedy = "add it, or take its image out of the list"
-            problems.append(Problem(str(mask), problem, remedy))
-        classes = row.classes
-        if from_mask:
-            classes = label["classes"] if label else None
-        are_known = row.usable and self.classes is not None and not (from_mask and label is None)
-        if self.split == "train" and are_known and not classes:
-            problem = f"{row.id}: a training image without a class"
-            problems.append(Problem(row.place, problem, NO_CLASS[from_mask]))
-        if problems or photo is None or not row.usable:
-            return problems
-        return Entry(
-            id=row.id,
-            image=str(image),
-            mask=str(mask) if has_mask else None,
-            classes=classes,
-            width=photo["width"],
-            height=photo["height"],
-            sha256=photo["sha256"],
-            mask_sha256=label["sha256"] if label else None,
-        )
-
-    def _look_at_photo(self, path: Path) -> FileFacts:
-        width, height = read_photo(path, self.dataset.max_pixels).size
-        return {"width": width, "height": height}
-
-    def _look_at_mask(self, path: Path) -> FileFacts:
-        mask = read_label(path, self.dataset.max_pixels)
-        height, width = mask.shape
-        return {"width": width, "height": height, "classes": classes_in_mask(mask)}
-
-    def _mask_problems(
-        self, mask: Path, label: FileFacts, photo: FileFacts | None
-    ) -> Iterator[Problem]:
-        """Yield what does not fit between a mask, its photograph and the classes."""
-        size = label["width"], label["height"]
-        if photo and size != (photo["width"], photo["height"]):
-            yield Problem(
-                str(mask),
-                "size {}x{}, the photograph has {}x{}".format(
-                    *size, photo["width"], photo["height"]
-                ),
-                "give the mask of this photograph, of its size as displayed",
-            )
-        if self.classes is None:
-            return
-        count = len(self.classes)
-        unknown = [c + 1 for c in label["classes"] if c >= count]
-        if unknown:
-            yield Problem(
-                str(mask),
-                f"value {', '.join(map(str, unknown[:5]))}, but there are {count} classes",
-                f"use 0 for background, 1 to {count} for the classes, 255 for ignored pixels",
-            )
-
-    def _with_hint(self, image: Path, problem: Problem) -> Problem:
-        """Return the problem of a photograph; if it is missing, name a file of similar name."""
-        near = None if image.exists() else self._photographs.get(_plain(image.stem))
-        if near is None:
-            return problem
-        remedy = f"{near!r} is there: rename it, correct the list, or set dataset.image_suffix"
-        return Problem(problem.file, problem.problem, remedy)
-
-    @cached_property
-    def _photographs(self) -> dict[str, str]:
-        """The names of all photographs, by their name in plain form."""
-        folder = self.root / self.dataset.images
-        return {_plain(path.stem): path.name for path in folder.glob("*")}
+    `size` is the (width, height) of the photograph, None if it cannot be read.
+    """
+    mask = read_label(path, max_pixels)
+    height, width = mask.shape
+    if size and size != (width, height):
+        problem = "size {}x{}, the photograph has {}x{}".format(width, height, *size)
+        raise FileError(path, problem, "give the mask of this photograph, of its size as displayed")
+    found = classes_in_mask(mask)
+    unknown = [str(number + 1) for number in found if classes and number >= len(classes)]
+    if classes and unknown:
+        problem = f"value {', '.join(unknown[:5])}, but there are {len(classes)} classes"
+        remedy = f"use 0 for background, 1 to {len(classes)} for classes, 255 for ignored pixels"
+        raise FileError(path, problem, remedy)
+    return found
 
 
 def _plain(name: str) -> str:

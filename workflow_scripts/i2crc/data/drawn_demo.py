@@ -5,49 +5,24 @@ import io
 import math
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
-from i2crc.data.demo_objects import (
-    BUILDERS,
-    CLASS_NAMES,
-    Colour,
-    Part,
-    band,
-    box,
-    ellipse,
-    hsv,
-    rotation,
-    shade,
-)
+from i2crc.data.demo_objects import CLASS_NAMES, Part, Thing, clutter, ellipse, hsv, place, shade
 from i2crc.data.images import IGNORE, voc_palette
 from i2crc.runtime.atomic import digest_bytes, write_bytes
-from i2crc.runtime.errors import InputError
 
 SUPERSAMPLING = 3
-SMALLEST_SIZE = 64  # pixels of an image side
 # The visible part of each thing, as a share of the image and of the whole thing.
 SMALLEST_AREA = 0.032
 SMALLEST_VISIBLE = 0.65
 
 
-@dataclass(frozen=True)
-class Thing:
-    """An object of class `label` (0-based) in an image; `paint` is the colour of its body.
-
-    `parts` are in the order of drawing. Their points are fractions of the image side.
-    """
-
-    label: int
-    paint: Colour
-    parts: list[Part]
-
-
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """`image` is (S, S, 3) uint8; `mask` and `saliency` are (S, S) uint8.
 
     In the mask, 0 is background, n + 1 is class n and 255 is ignored.
@@ -61,7 +36,7 @@ class Scene:
 # Where things stand -------------------------------------------------------------------------------
 
 
-def schedule(count: int, rng: np.random.Generator) -> list[list[int]]:
+def schedule(count: int, rng: Generator) -> list[list[int]]:
     """Return the sorted 0-based classes of each of `count` images.
 
     A third of the images, rounded, have two or three classes. Each image takes the classes that
@@ -80,44 +55,22 @@ def schedule(count: int, rng: np.random.Generator) -> list[list[int]]:
     return images
 
 
-def place(label: int, largest: float, rng: np.random.Generator) -> Thing:
-    """Return a thing of class `label`, wholly inside the image.
-
-    The longer of its width and height is 0.3 to `largest` image sides.
-    """
-    paint = hsv(rng.random(), rng.uniform(0.4, 0.8), rng.uniform(0.6, 0.95))
-    parts = BUILDERS[label](paint)
-    turn = rotation(rng.uniform(-0.4, 0.4)) * (1, rng.uniform(0.85, 1.15))
-    if rng.random() < 0.5:
-        turn = turn * (-1, 1)
-    turned = [part.points @ turn for part in parts]
-    low, high = np.concatenate(turned).min(0), np.concatenate(turned).max(0)
-    scale = rng.uniform(0.3, largest) / (high - low).max()
-    corner = rng.uniform(0.02, 0.98 - scale * (high - low))
-    return Thing(
-        label,
-        paint,
-        [
-            Part((points - low) * scale + corner, part.colour, part.distinctive)
-            for part, points in zip(parts, turned, strict=True)
-        ],
-    )
-
-
 def outline(parts: list[Part], side: int) -> np.ndarray:
     """Return the union of the parts, (side, side) bool: true if the centre of a pixel is inside."""
     fine = side * SUPERSAMPLING
     canvas = Image.new("L", (fine, fine))
-    draw = ImageDraw.Draw(canvas)
     for part in parts:
-        draw.polygon((part.points * fine).ravel().tolist(), fill=1)
+        fill(canvas, part.points, 1)
     centre = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
     return np.asarray(canvas)[centre, centre] > 0
 
 
-def arrange(
-    classes: list[int], size: int, rng: np.random.Generator
-) -> tuple[list[Thing], np.ndarray]:
+def fill(canvas: Image.Image, points: np.ndarray, value: int) -> None:
+    """Draw a polygon of points (n, 2), which are fractions of the side of the `canvas`."""
+    ImageDraw.Draw(canvas).polygon((points * canvas.width).ravel().tolist(), value)
+
+
+def arrange(classes: list[int], size: int, rng: Generator) -> tuple[list[Thing], np.ndarray]:
     """Return things of the given classes, back to front, and their mask, (size, size) uint8.
 
     Things are drawn again until enough of each one is visible.
@@ -132,34 +85,26 @@ def arrange(
         instances = np.zeros((size, size), np.uint8)
         for number, inside in enumerate(outlines, 1):
             instances[inside] = number
-        mask = label_mask(instances, labels)
+        # 0 is background, n + 1 is class n; borders are ignored.
+        mask = np.array([0] + [label + 1 for label in labels], np.uint8)[instances]
+        widened = np.asarray(Image.fromarray(instances).filter(ImageFilter.MaxFilter(3)))
+        mask[widened != instances] = IGNORE
         kept = np.bincount(instances[mask != IGNORE], minlength=len(things) + 1)[1:]
         drawn = np.array([inside.sum() for inside in outlines])
         if (kept >= SMALLEST_AREA * mask.size).all() and (kept >= SMALLEST_VISIBLE * drawn).all():
             return things, mask
 
 
-def label_mask(instances: np.ndarray, labels: list[int]) -> np.ndarray:
-    """Return the mask, (S, S) uint8, of an instance map in which n is a thing of the n-th label.
-
-    0 is background in both; borders of things become 255.
-    """
-    mask = np.array([0] + [label + 1 for label in labels], np.uint8)[instances]
-    widened = np.asarray(Image.fromarray(instances).filter(ImageFilter.MaxFilter(3)))
-    mask[widened != instances] = IGNORE
-    return mask
-
-
 # Pixels -------------------------------------------------------------------------------------------
 
 
-def noise(side: int, cells: int, rng: np.random.Generator) -> np.ndarray:
+def noise(side: int, cells: int, rng: Generator) -> np.ndarray:
     """Return smooth noise with about `cells` bumps a side: (side, side) float32, about 0..1."""
     grid = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
     return np.asarray(grid.resize((side, side), Image.Resampling.BICUBIC))
 
 
-def waves(side: int, rng: np.random.Generator) -> np.ndarray:
+def waves(side: int, rng: Generator) -> np.ndarray:
     """Return stripes or dots at a random angle and pitch: (side, side) float in -1..1."""
     angle, pitch = rng.uniform(0, math.pi), 2 * math.pi * rng.uniform(7, 20)
     y, x = np.mgrid[:side, :side] / side
@@ -169,16 +114,15 @@ def waves(side: int, rng: np.random.Generator) -> np.ndarray:
     return stripes * np.sin(pitch * (y * math.cos(angle) - x * math.sin(angle)))
 
 
-def backdrop(size: int, rng: np.random.Generator) -> Image.Image:
+def backdrop(size: int, rng: Generator) -> Image.Image:
     """Return a supersampled RGB image: two muted colours mixed by noise, under a pattern."""
     hue = rng.random()
     colours = [
         hsv(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.08, 0.4), value)
         for value in rng.permutation([rng.uniform(0.35, 0.6), rng.uniform(0.6, 0.9)])
     ]
-    blend = sum(
-        noise(size, cells, rng) * share for cells, share in ((3, 0.6), (9, 0.25), (40, 0.15))
-    )
+    octaves = ((3, 0.6), (9, 0.25), (40, 0.15))
+    blend = sum(noise(size, cells, rng) * share for cells, share in octaves)
     blend = blend + rng.uniform(0, 0.16) * waves(size, rng)
     first, second = (np.array(colour, np.float32) for colour in colours)
     pixels = first + (second - first) * blend.clip(0, 1)[..., None]
@@ -186,26 +130,7 @@ def backdrop(size: int, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def distractors(rng: np.random.Generator) -> list[Part]:
-    """Return two to six shapes that belong to no class: blobs, shards, rods and rings."""
-    shapes = []
-    for _ in range(rng.integers(2, 7)):
-        radius, (x, y) = rng.uniform(0.05, 0.16), rng.random(2)
-        angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        lobes = 1 + 0.3 * np.sin(rng.integers(2, 5) * angles + rng.uniform(0, 6))
-        corners = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 6)))
-        points = (
-            np.stack([lobes * np.cos(angles), lobes * np.sin(angles)], 1),
-            np.stack([np.cos(corners), np.sin(corners)], 1),
-            box(-1.6, -0.2, 1.6, 0.2),
-            band(0, 0, 1, 0.35, 0, rng.uniform(3, 6.2)),
-        )[rng.integers(4)]
-        colour = hsv(rng.random(), rng.uniform(0.15, 0.6), rng.uniform(0.35, 0.9))
-        shapes.append(Part(radius * points @ rotation(rng.uniform(0, 6)) + (x, y), colour))
-    return shapes
-
-
-def paint_parts(canvas: Image.Image, parts: list[Part], rng: np.random.Generator) -> None:
+def paint_parts(canvas: Image.Image, parts: list[Part], rng: Generator) -> None:
     """Draw parts onto the supersampled RGB `canvas`, with texture and with light from above."""
     side = canvas.width
     drawn = np.concatenate([part.points for part in parts]) * side
@@ -225,62 +150,55 @@ def paint_parts(canvas: Image.Image, parts: list[Part], rng: np.random.Generator
     canvas.paste(Image.fromarray(pixels), tuple(corner.tolist()), shape)
 
 
-def finish(canvas: Image.Image, rng: np.random.Generator) -> np.ndarray:
+def finish(canvas: Image.Image, rng: Generator) -> np.ndarray:
     """Return the image of final size, (S, S, 3) uint8, with uneven light and sensor noise."""
     pixels = np.asarray(canvas.reduce(SUPERSAMPLING)).astype(np.float32)
     size = len(pixels)
     angle = rng.uniform(0, 2 * math.pi)
     y, x = np.mgrid[:size, :size] / size - 0.5
-    light = rng.uniform(0.85, 1.1) + rng.uniform(0, 0.4) * (
-        x * math.cos(angle) + y * math.sin(angle)
-    )
+    slope = x * math.cos(angle) + y * math.sin(angle)
+    light = rng.uniform(0.85, 1.1) + rng.uniform(0, 0.4) * slope
     grain = rng.normal(0, rng.uniform(1, 5), pixels.shape)
     return (pixels * light[..., None] + grain).clip(0, 255).astype(np.uint8)
 
 
 def draw_saliency(
-    things: list[Thing],
-    clutter: list[Part],
-    ground: np.ndarray,
-    size: int,
-    rng: np.random.Generator,
+    things: list[Thing], others: list[Part], ground: np.ndarray, size: int, rng: Generator
 ) -> np.ndarray:
     """Return a saliency map, (size, size) uint8, with the faults of an unsupervised detector.
 
-    Some clutter is taken for an object. Some parts and patches are missing. Of several things, the
-    one closest to the mean background colour `ground` may be almost missing. Edges are soft.
+    Some of the `others` are taken for an object. Some parts and patches are missing. Of several
+    things, the one closest to the mean background colour `ground` may be almost missing. Edges are
+    soft.
     """
     canvas = Image.new("L", (size, size))
-    draw = ImageDraw.Draw(canvas)
-    for part in clutter:
+    for part in others:
         if rng.random() < 0.22:
-            draw.polygon((part.points * size).ravel().tolist(), int(rng.integers(110, 230)))
+            fill(canvas, part.points, int(rng.integers(110, 230)))
     faintest = min(things, key=lambda thing: np.abs(ground - thing.paint).sum())
     lost = faintest if len(things) > 1 and rng.random() < 0.3 else None
     for thing in things:
         level = int(rng.integers(10, 90) if thing is lost else rng.integers(185, 256))
         for part in thing.parts:
-            fill = 0 if rng.random() < 0.06 else level
-            draw.polygon((part.points * size).ravel().tolist(), fill)
+            fill(canvas, part.points, 0 if rng.random() < 0.06 else level)
         if rng.random() < 0.5:
             x, y = thing.parts[0].points.mean(0) + rng.normal(0, 0.04, 2)
-            patch = ellipse(x, y, *rng.uniform(0.04, 0.1, 2)) * size
-            draw.polygon(patch.ravel().tolist(), level // 4)
+            fill(canvas, ellipse(x, y, *rng.uniform(0.04, 0.1, 2)), level // 4)
     soft = np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.012, 0.03) * size)))
     return (soft * (0.7 + 0.6 * noise(size, 6, rng))).clip(0, 255).astype(np.uint8)
 
 
-def render_scene(classes: list[int], size: int, rng: np.random.Generator) -> Scene:
+def render_scene(classes: list[int], size: int, rng: Generator) -> Scene:
     """Return a scene that shows exactly the given classes (0-based, all different)."""
     things, mask = arrange(classes, size, rng)
     canvas = backdrop(size, rng)
-    clutter = distractors(rng)
-    for part in clutter:
+    others = clutter(rng)
+    for part in others:
         paint_parts(canvas, [part], rng)
     ground = np.asarray(canvas.reduce(SUPERSAMPLING)).mean((0, 1))
     for thing in things:
         paint_parts(canvas, thing.parts, rng)
-    saliency = draw_saliency(things, clutter, ground, size, rng)
+    saliency = draw_saliency(things, others, ground, size, rng)
     return Scene(finish(canvas, rng), mask, saliency)
 
 
@@ -293,7 +211,7 @@ def encode(pixels: np.ndarray, kind: str, palette: bytes | None = None) -> bytes
     if palette:
         image.putpalette(palette)
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 92} if kind == "JPEG" else {}))
+    image.save(buffer, kind, quality=92)  # a PNG has none
     return buffer.getvalue()
 
 
@@ -301,10 +219,8 @@ def pack(members: dict[str, bytes]) -> bytes:
     """Return a tar.gz of `members` (name -> content), without times and owners."""
     buffer = io.BytesIO()
     # The header that gzip.compress writes differs between versions of Python.
-    with (
-        gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-    ):
+    zipped = gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0)
+    with zipped, tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -328,9 +244,8 @@ def write_demo(root: Path, archive: Path, counts: dict[str, int], size: int, see
     `counts` are the numbers of images of "train" and "val". In the manifest, "count" is the number
     of all images. "files" and "sizes" are the SHA-256 and the bytes of each file by its name below
     `root`. "archive" is the SHA-256 of the archive by its name. The same arguments give the same
-    bytes. Raise InputError for a size below 64, a count below 1 or a negative seed.
+    bytes.
     """
-    check(counts, size, seed)
     files: dict[str, bytes] = {}
     saliency: dict[str, bytes] = {}
     palette = voc_palette().tobytes()
@@ -353,14 +268,3 @@ def write_demo(root: Path, archive: Path, counts: dict[str, int], size: int, see
         "sizes": {name: len(content) for name, content in files.items()},
         "archive": {archive.name: digest_bytes(packed)},
     }
-
-
-def check(counts: dict[str, int], size: int, seed: int) -> None:
-    """Raise InputError for arguments that `write_demo` refuses."""
-    for split, count in counts.items():
-        if count < 1:
-            raise InputError(f"demo data set: {count} {split} images; ask for 1 or more")
-    if size < SMALLEST_SIZE:
-        raise InputError(f"demo data set: size {size}; ask for {SMALLEST_SIZE} pixels or more")
-    if seed < 0:
-        raise InputError(f"demo data set: seed {seed}; give 0 or more")

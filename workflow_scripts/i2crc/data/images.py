@@ -24,8 +24,10 @@ MOST_PIXELS = 1 << 27
 Image.MAX_IMAGE_PIXELS = None
 # What Pillow raises on damaged files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError)
-COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "LA")
-GREY_MODES = ("L", "1")
+SMALLER = (
+    "make it smaller (with its mask and saliency map), or raise dataset.max_pixels if the machine "
+    "has the memory"
+)
 AS_LABEL = (
     "save it as a palette or 8-bit grey PNG whose pixel values are the classes "
     "(0 background, 255 ignored)"
@@ -38,7 +40,17 @@ def read_photo(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
     Raise FileError if it is missing, damaged, or larger than `max_pixels`; so do all readers here.
     """
     with _decoded(path, max_pixels) as image:
-        return _rgb(path, ImageOps.exif_transpose(image))
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("I", "F"):
+            problem = f"mode {image.mode}, whose values have no fixed range"
+            raise FileError(path, problem, "save it with 8 bits")
+        if image.mode.startswith("I;16"):
+            # Pillow reads 16-bit colour like this, but clips 16-bit grey at 255.
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return image.convert("RGB")
 
 
 def read_gray(path: Path) -> np.ndarray:
@@ -67,9 +79,9 @@ def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
     """
     remedy = "save it as an 8-bit grey PNG, 255 = salient"
     with _decoded(path, max_pixels) as image:
-        if image.mode in GREY_MODES:
-            return image if image.mode == "L" else image.convert("L")
-        if image.mode not in COLOUR_MODES:
+        if image.mode == "L":
+            return image
+        if image.mode not in ("1", "P", "PA", "RGB", "RGBA", "LA"):
             raise FileError(path, f"mode {image.mode}, not 8-bit grey", remedy)
         red, green, blue, alpha = image.convert("RGBA").split()
         if alpha.getextrema() != (255, 255):
@@ -95,26 +107,9 @@ def write_gray(path: Path, values: np.ndarray) -> None:
 
 def voc_palette() -> np.ndarray:
     """Return the VOC colour map, (256, 3) uint8: the bits of an index spread over R, G and B."""
-    index = np.arange(256)[:, None]
-    channel = np.arange(3)[None, :]
-    colors = np.zeros((256, 3), dtype=np.uint8)
-    for j in range(8):
-        colors |= (((index >> (3 * j + channel)) & 1) << (7 - j)).astype(np.uint8)
-    return colors
-
-
-def _rgb(path: Path, image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F"):
-        raise FileError(
-            path, f"mode {image.mode}, whose values have no fixed range", "save it with 8 bits"
-        )
-    if image.mode.startswith("I;16"):
-        # Pillow reads 16-bit colour like this, but clips 16-bit grey at 255.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    index, channel = np.arange(256)[:, None], np.arange(3)
+    bits = [((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)]
+    return np.sum(bits, 0).astype(np.uint8)
 
 
 @contextmanager
@@ -126,23 +121,14 @@ def _decoded(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]
         with Image.open(path, formats=FORMATS) as image:
             # The header states the size, so a bomb is refused before it is decoded.
             if image.width * image.height > max_pixels:
-                raise FileError(
-                    path,
-                    f"{image.width}x{image.height} pixels, more than the {max_pixels} allowed",
-                    "make it smaller (with its mask and saliency map), or raise "
-                    "dataset.max_pixels if the machine has the memory",
-                )
+                size = f"{image.width}x{image.height}"
+                raise FileError(path, f"{size} pixels, more than the {max_pixels} allowed", SMALLER)
             image.load()
             yield image
     except UNREADABLE as error:
-        raise FileError(
-            path, f"cannot be decoded ({_reason(path, error)})", "replace the file"
-        ) from error
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if path.stat().st_size == 0:
-        return "it is empty"
-    if isinstance(error, UnidentifiedImageError):
-        return f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    return getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
+        if path.stat().st_size == 0:
+            reason = "it is empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise FileError(path, f"cannot be decoded ({reason})", "replace the file") from error

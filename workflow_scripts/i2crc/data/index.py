@@ -7,14 +7,19 @@ problems are left out; the stage preflight then stops the run and reports all pr
 """
 
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Self
+
+from pydantic import PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from i2crc.artifacts.lineage import Artifact
-from i2crc.artifacts.schemas import IndexFile, read_checked
-from i2crc.runtime.atomic import digest_value
-from i2crc.runtime.errors import Problem
+from i2crc.artifacts.schemas import RelativeName, damaged
+from i2crc.runtime.atomic import digest_value, read_json
+from i2crc.runtime.errors import FileError, Problem
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,12 @@ class Entry:
     `classes` are 0-based and sorted; None if they are unknown. Sizes are in pixels, upright.
     """
 
-    id: str
+    id: RelativeName
     image: str
     mask: str | None
     classes: list[int] | None
-    width: int
-    height: int
+    width: PositiveInt
+    height: PositiveInt
     sha256: str
     mask_sha256: str | None = None
 
@@ -47,25 +52,31 @@ class Index:
     left_out: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _classes_exist(self) -> Self:
+        # An index without class names records that as a problem.
+        for image in self.images if self.classes else ():
+            if not all(0 <= number < len(self.classes) for number in image.classes or ()):
+                raise ValueError(f"{image.id} has a class that is none of the {len(self.classes)}")
+        return self
+
+
+@contextmanager
+def collecting(problems: list[Problem]) -> Iterator[None]:
+    """Add the FileError that ends the block to `problems`, so that all of them are reported."""
+    try:
+        yield
+    except FileError as error:
+        problems.append(error.problem)
+
 
 def read_index(path: Path) -> Index:
     """Return the index in a file; raise InputError if the file is missing or damaged."""
-    content = read_checked(path, IndexFile)
-    entries = [Entry(**entry) for entry in content["images"]]
-    problems = [Problem(**problem) for problem in content.get("problems", [])]
-    left_out = content.get("left_out", [])
-    return Index(content["split"], content["classes"], entries, left_out, problems)
-
-
-def index_json(index: Index) -> dict[str, Any]:
-    """Return the JSON content of an index."""
-    return {
-        "split": index.split,
-        "classes": index.classes,
-        "images": [vars(entry) for entry in index.images],
-        "left_out": index.left_out,
-        "problems": [vars(problem) for problem in index.problems],
-    }
+    content = read_json(path)
+    try:
+        return TypeAdapter(Index).validate_python(content)
+    except ValidationError as error:
+        raise damaged(path, error) from None
 
 
 def training_digest(index: Index) -> str:

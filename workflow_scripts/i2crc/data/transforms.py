@@ -1,26 +1,22 @@
 """Turn pixels into network input: size, channel order, scale, mean, standard deviation."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic.dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """(pixel / scale - mean) / std; channels, `mean` and `std` are in `order`, "rgb" or "bgr"."""
 
-    order: str
+    order: Literal["rgb", "bgr"]
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        if self.order not in ("rgb", "bgr"):
-            raise ValueError(f"channel order {self.order!r}, expected rgb or bgr")
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
         """Return a (3, H, W) float32 tensor of (H, W, 3) RGB pixels in 0..255 of any dtype."""
@@ -35,18 +31,6 @@ class Preprocessing:
         mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
         pixels = (images.cpu() * std + mean) * self.scale / 255
         return (pixels.flip(1) if self.order == "bgr" else pixels).clamp(0, 1)
-
-
-def preprocessing_from(values: dict[str, Any]) -> Preprocessing:
-    """Return the Preprocessing that `preprocessing_values` describes."""
-    return Preprocessing(
-        values["order"], values["scale"], tuple(values["mean"]), tuple(values["std"])
-    )
-
-
-def preprocessing_values(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return a JSON-serialisable description."""
-    return asdict(preprocessing)
 
 
 IMAGENET = Preprocessing("rgb", 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -6,17 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from i2crc.artifacts.manifest import threads as thread_pool
 from i2crc.data.build_index import classes_in_mask
-from i2crc.data.images import read_photo
+from i2crc.data.images import read_label, read_photo
 from i2crc.data.index import Entry, Index
-from i2crc.data.transforms import Preprocessing, resize_photo
-from i2crc.evaluation.ground_truth import read_mask
-from i2crc.evaluation.ranking import average_precision
+from i2crc.data.transforms import resize_photo
 from i2crc.inference.prediction import load_classifier
-from i2crc.models.cam_classifier import CamNet, class_logits
-from i2crc.runtime.errors import InputError
-from i2crc.runtime.log import log
+from i2crc.models.cam_classifier import class_logits
+from i2crc.runtime.parallel import map_in_order
 
 
 def measure_classifier(
@@ -24,65 +20,54 @@ def measure_classifier(
 ) -> dict[str, Any]:
     """Return the average precision of a trained classifier on the labelled images of a split.
 
-    A class without a labelled image has None. Raise InputError for a mask with unknown classes.
+    The classes of an image are those of the list, else those of its mask. A class without a
+    labelled image has None.
     """
     model, settings, preprocessing = load_classifier(weights, device)
-    labelled = [e for e in index.images if e.classes is not None or e.mask]
+    labelled = [entry for entry in index.images if entry.classes is not None or entry.mask]
     unlabelled = [e.id for e in index.images if e.classes is None and not e.mask]
-    if unlabelled:
-        log.info("%d images without labels are left out: %s", len(unlabelled), " ".join(unlabelled))
-    truth = [image_classes(entry, len(index.classes)) for entry in labelled]
 
-    def score(entry: Entry) -> np.ndarray:
-        return class_scores(model, entry, settings.input_size, preprocessing)
+    @torch.inference_mode()
+    def measure(entry: Entry) -> tuple[list[int], np.ndarray]:
+        """Return the classes of an image, and its (K,) float32 logits, resized as in training."""
+        classes = entry.classes
+        if classes is None:
+            classes = classes_in_mask(read_label(Path(entry.mask or "")))
+        pixels = np.asarray(resize_photo(read_photo(Path(entry.image)), settings.input_size))
+        return classes, class_logits(model(preprocessing(pixels)[None].to(device)))[0].cpu().numpy()
 
-    with thread_pool(threads) as pool:
-        scores = list(pool.map(score, labelled))
+    measured = list(map_in_order(measure, labelled, threads))
+    precision, positives = {}, {}
+    for c, name in enumerate(index.classes):
+        positive = np.array([c in classes for classes, _ in measured], dtype=bool)
+        precision[name] = average_precision(np.array([row[c] for _, row in measured]), positive)
+        positives[name] = int(positive.sum())
+    known = [value for value in precision.values() if value is not None]
     return {
         "images": len(labelled),
-        **rank_classes(truth, scores, index.classes),
+        "mean_average_precision": float(np.mean(known)) if known else None,
+        "average_precision": precision,
+        "positives": positives,
         "images_without_labels": unlabelled,
     }
 
 
-def image_classes(entry: Entry, num_classes: int) -> list[int]:
-    """Return the 0-based classes of an image: those of the list, else those of its mask."""
-    if entry.classes is not None:
-        return entry.classes
-    classes = classes_in_mask(read_mask(entry))
-    if classes and classes[-1] >= num_classes:
-        raise InputError(
-            f"{entry.mask}: value {classes[-1] + 1}, but there are {num_classes} classes; "
-            "correct the mask"
-        )
-    return classes
+def average_precision(scores: np.ndarray, positive: np.ndarray) -> float | None:
+    """Return the area (0..1) under the precision-recall curve of (N,) scores and (N,) bool truth.
 
-
-@torch.inference_mode()
-def class_scores(
-    model: CamNet, entry: Entry, size: int, preprocessing: Preprocessing
-) -> np.ndarray:
-    """Return the (K,) float32 logits of an image, resized as in training but not augmented."""
-    device = next(model.parameters()).device
-    pixels = np.asarray(resize_photo(read_photo(Path(entry.image)), size))
-    return class_logits(model(preprocessing(pixels)[None].to(device)))[0].cpu().numpy()
-
-
-def rank_classes(
-    truth: list[list[int]], scores: list[np.ndarray], classes: list[str]
-) -> dict[str, Any]:
-    """Return the average precision and the number of positives of each of K classes.
-
-    `truth` are the 0-based classes of N images, `scores` their (K,) logits.
+    As in VOC since 2010 (Everingham et al., "The PASCAL Visual Object Classes Challenge: A
+    Retrospective", section 3), the precision at a recall is the highest precision at that recall
+    or any higher one. The area is exact, not sampled at eleven points. Images of the same score
+    enter the curve together, so their order does not matter. Return None without a positive.
     """
-    precision, positives = {}, {}
-    for c, name in enumerate(classes):
-        positive = np.array([c in own for own in truth], dtype=bool)
-        precision[name] = average_precision(np.array([row[c] for row in scores]), positive)
-        positives[name] = int(positive.sum())
-    measured = [value for value in precision.values() if value is not None]
-    return {
-        "mean_average_precision": float(np.mean(measured)) if measured else None,
-        "average_precision": precision,
-        "positives": positives,
-    }
+    if not positive.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(positive[order])
+    # The curve has a point before each change of the score, and one at the end.
+    last = np.append(np.diff(scores[order]) != 0, True)
+    found = np.arange(1, len(scores) + 1)[last]
+    precision = hits[last] / found
+    recall = hits[last] / hits[-1]
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0) * highest).sum())

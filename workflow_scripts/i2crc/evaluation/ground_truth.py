@@ -1,23 +1,39 @@
-"""The ground-truth masks of a split: which images have one, and their pixels."""
+"""The images of a split that have a ground-truth mask, and what is compared with the masks."""
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from i2crc.data.images import read_label
 from i2crc.data.index import Entry, Index
-from i2crc.runtime.log import log
+from i2crc.runtime.errors import InputError
+from i2crc.runtime.parallel import map_in_order
+
+Result = TypeVar("Result")
 
 
 def masked_images(index: Index) -> tuple[list[Entry], list[str]]:
-    """Return the images that have a mask, and the ids of the others, which are logged."""
+    """Return the images that have a mask, and the ids of the others."""
     masked = [entry for entry in index.images if entry.mask]
-    unmasked = [entry.id for entry in index.images if not entry.mask]
-    if unmasked:
-        log.info("%d images without a mask are left out: %s", len(unmasked), " ".join(unmasked))
-    return masked, unmasked
+    return masked, [entry.id for entry in index.images if not entry.mask]
 
 
-def read_mask(entry: Entry) -> np.ndarray:
-    """Return the (H, W) uint8 mask of an image that has one."""
-    return read_label(Path(entry.mask or ""))
+def compare_with_masks(
+    compare: Callable[[Entry, np.ndarray], Result], masked: Iterable[Entry], threads: int
+) -> Iterator[Result]:
+    """Yield `compare(image, mask)` of images that have a mask, in their order.
+
+    A mask is (H, W) uint8. Raise InputError if `compare` raises ValueError: the mask does not fit.
+    """
+
+    def compare_one(entry: Entry) -> Result:
+        try:
+            return compare(entry, read_label(Path(entry.mask or "")))
+        except ValueError as error:
+            raise InputError(
+                f"{entry.mask}: does not fit what was made of {entry.id}: {error}; replace the mask"
+            ) from error
+
+    return map_in_order(compare_one, masked, threads)

@@ -39,14 +39,13 @@ def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
     present = counts.sum(axis=1) > 0
     as_background = answered.copy()
     as_background[:, 0] += ignored
-    total = counts.sum()
     hits, truth = np.diag(answered), answered.sum(axis=1)
     iou = _iou(answered, truth)
     return {
         "miou": _mean(iou, truth > 0),
         "miou_255_as_background": _mean(_iou(as_background, counts.sum(axis=1)), present),
         "miou_255_as_wrong": _mean(_iou(answered, counts.sum(axis=1)), present),
-        "coverage": float(answered.sum() / total) if total else 0.0,
+        "coverage": _ratio(answered.sum(), counts.sum()),
         "pixel_accuracy": _ratio(hits.sum(), answered.sum()),
         "iou": _by_name(iou, names),
         "precision": _by_name(_shares(hits, answered.sum(axis=0)), names),
@@ -97,12 +96,8 @@ def boundary_iou(counts: np.ndarray) -> float:
 
 def _any_of(flags: np.ndarray, length: int) -> np.ndarray:
     """Return whether any of `length` consecutive flags along the first axis is set."""
-    span = 1
-    while 2 * span <= length:
-        flags = flags[span:] | flags[:-span]
-        span *= 2
-    rest = length - span
-    return flags[rest:] | flags[: len(flags) - rest]
+    counts = np.pad(flags, ((1, 0), (0, 0))).cumsum(axis=0)
+    return counts[length:] > counts[:-length]
 
 
 def _iou(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:

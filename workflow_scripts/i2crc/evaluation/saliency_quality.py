@@ -8,9 +8,8 @@ import numpy as np
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.data.images import IGNORE, read_gray
 from i2crc.data.index import Entry, Index
-from i2crc.evaluation.ground_truth import masked_images, read_mask
-from i2crc.runtime.errors import InputError
-from i2crc.runtime.parallel import map_in_order
+from i2crc.evaluation.ground_truth import compare_with_masks, masked_images
+from i2crc.evaluation.metrics import confusion, scores
 
 
 def measure_saliency(
@@ -19,56 +18,39 @@ def measure_saliency(
     """Return the scores of the saliency maps of a split; they are None without a mask.
 
     "iou", "precision" and "recall" are of all pixels together, "mae" is the mean over the images.
-    A pixel is salient from `threshold` (0..1) on. Raise InputError for a map that is missing or
-    does not fit its mask.
+    A pixel is salient from `threshold` (0..1) on. Raise InputError for a mask that does not fit.
     """
-    files = read_manifests([manifest])
-    scored, unscored = masked_images(index)
+    maps = read_manifests([manifest])
+    masked, unmasked = masked_images(index)
 
-    def count(entry: Entry) -> tuple[np.ndarray, float | None]:
-        name = f"{entry.id}.png"
-        if name not in files:
-            raise InputError(f"{name}: not in {manifest}; make or add the map")
-        path = files[name][0]
-        try:
-            return count_pixels(read_gray(path), read_mask(entry), threshold)
-        except ValueError as error:
-            raise InputError(f"{path}: {error} ({entry.mask}); replace one of them") from error
+    def count(entry: Entry, truth: np.ndarray) -> tuple[np.ndarray, float]:
+        return count_pixels(read_gray(maps[f"{entry.id}.png"][0]), truth, threshold)
 
-    total, errors = np.zeros(3, np.int64), []
-    for counts, error in map_in_order(count, scored, threads):
+    total, errors = np.zeros((2, 3), np.int64), []
+    for counts, error in compare_with_masks(count, masked, threads):
         total += counts
-        if error is not None:
-            errors.append(error)
-    both, salient, foreground = total.tolist()
+        errors.append(error)
+    found = scores(total, ["background", "foreground"])
+    known = [error for error in errors if not np.isnan(error)]
     return {
-        "images": len(scored),
+        "images": len(masked),
         "threshold": threshold,
-        "iou": _ratio(both, salient + foreground - both),
-        "precision": _ratio(both, salient),
-        "recall": _ratio(both, foreground),
-        "mae": _ratio(sum(errors), len(errors)),
-        "images_without_mask": unscored,
+        **{name: found[name]["foreground"] for name in ("iou", "precision", "recall")},
+        "mae": sum(known) / len(known) if known else None,
+        "images_without_mask": unmasked,
     }
 
 
 def count_pixels(
     saliency: np.ndarray, truth: np.ndarray, threshold: float
-) -> tuple[np.ndarray, float | None]:
-    """Return (3,) int64 numbers of pixels, and the mean absolute error (None without a pixel).
+) -> tuple[np.ndarray, float]:
+    """Return (2, 3) `confusion` counts and the mean absolute error (NaN without a known pixel).
 
-    The numbers are of pixels that are both salient and foreground, salient, foreground. The images
-    are (H, W) uint8. Pixels whose truth is 255 are left out; foreground is what is not 0. A pixel
-    is salient from `threshold` (0..1) times 255 on. Raise ValueError if the sizes differ.
+    The images are (H, W) uint8. Pixels whose truth is 255 are left out; foreground is what is not
+    0. A pixel is salient from `threshold` (0..1) times 255 on. Raise ValueError for other sizes.
     """
-    if saliency.shape != truth.shape:
-        raise ValueError(f"size {saliency.shape}, the ground truth has {truth.shape}")
     known = truth != IGNORE
-    values, foreground = saliency[known], truth[known] != 0
-    salient = values >= threshold * 255
-    counts = np.array([(salient & foreground).sum(), salient.sum(), foreground.sum()])
-    return counts, float(np.abs(values / 255 - foreground).mean()) if values.size else None
-
-
-def _ratio(part: float, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+    foreground = np.where(known, truth != 0, IGNORE)
+    counts = confusion(foreground, saliency >= threshold * 255, 2)
+    errors = np.abs(saliency[known] / 255 - foreground[known])
+    return counts, float(errors.mean()) if errors.size else np.nan

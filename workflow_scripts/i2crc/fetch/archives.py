@@ -4,77 +4,55 @@ import bz2
 import gzip
 import io
 import lzma
-import math
-import os
 import shutil
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, storage_number
 
-# What the readers raise on damaged input; gzip and bz2 raise OSError without an errno.
-DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    struct.error,
-)
-DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}
-ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
+DECOMPRESSORS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 # A tar member may have several headers; tarfile reads each of them into memory.
 MAX_HEADER_BYTES = 1 << 17
-MAX_GLOBAL_HEADERS = 1000
-# zipfile reads the directory of an archive into memory: a base size, and more for each member.
-DIRECTORY_BYTES, DIRECTORY_BYTES_EACH = 1 << 20, 256
 # shutil.rmtree is recursive and could not remove folders nested much deeper.
 MAX_DEPTH = 100
 
 
-def extract(archive: Path, folder: Path, *, max_bytes: int, max_members: int) -> list[Path]:
-    """Unpack `archive` into the new `folder` and return the sorted paths of its files.
+def extract(archive: Path, folder: Path, *, max_bytes: int, max_members: int) -> None:
+    """Unpack `archive` into the new `folder`; on an error, remove what was unpacked.
 
-    The archive is a tar (plain, gz, bz2 or xz) or a zip; its content decides, not its name. The
-    paths begin with `folder`, which appears complete or not at all. `max_members` counts files and
-    folders; `max_bytes` counts unpacked bytes, including the headers of a tar.
+    The archive is a tar (plain, gz, bz2 or xz) or a zip; its content decides, not its name.
+    `max_members` counts files and folders; `max_bytes` counts unpacked bytes, including the headers
+    of a tar.
 
     Raise InputError if the archive is damaged or exceeds a limit. Also raise it for a member that
-    is neither a file nor a folder, lies outside `folder`, is nested too deep or comes twice.
+    is neither a file nor a folder, lies outside `folder`, or is nested too deep. Raise
+    FileExistsError if `folder` is there.
     """
-    archive, folder = Path(archive), Path(folder)
-    if not archive.is_file():
-        raise InputError(f"{archive}: no such archive; fetch it first")
-    if os.path.lexists(folder):
-        raise InputError(f"{folder}: already there; delete it to unpack {archive} again")
-    target = _Target(archive, folder.with_name(f".{folder.name}.partial"), max_bytes, max_members)
+    budget = _Budget(archive, max_bytes, max_members)
+    folder.mkdir(parents=True)
     try:
-        remove(target.folder)
-        target.folder.mkdir(parents=True)
-        _unpack(target)
-        os.rename(target.folder, folder)
-    except DAMAGE as error:
-        raise _explained(archive, folder, error) from error
-    finally:
-        with suppress(OSError):
-            remove(target.folder)
-    return sorted(folder / name for name in target.files)
+        with open(archive, "rb") as file:
+            start = file.read(8)
+        if start.startswith(b"PK"):
+            _unzip(archive, folder, budget)
+        else:
+            openers = (one for magic, one in DECOMPRESSORS.items() if start.startswith(magic))
+            with next(openers, open)(archive, "rb") as file:
+                _untar(file, folder, budget)
+    except BaseException as error:
+        remove(folder)
+        # The readers raise errors of many kinds for damaged input.
+        is_damage = isinstance(error, Exception) and not isinstance(error, InputError | MemoryError)
+        if not is_damage or storage_number(error):
+            raise
+        raise InputError(
+            f"{archive}: no tar or zip archive, damaged, incomplete or encrypted ({error}); "
+            "delete it and fetch it again, or give another source"
+        ) from error
 
 
 def remove(path: Path) -> None:
@@ -85,25 +63,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _explained(archive: Path, folder: Path, error: Exception) -> InputError:
-    if isinstance(error, OSError) and error.errno is not None:
-        return InputError(
-            f"{archive}: cannot be unpacked into {folder} ({error}); free disk space, correct "
-            "permissions, or give another archive"
-        )
-    return InputError(
-        f"{archive}: damaged, incomplete or encrypted ({error}); delete it and fetch it again"
-    )
+class _Budget:
+    """Counts what comes out of an archive, and refuses more than is allowed."""
 
-
-class _Target:
-    """The folder that an archive is unpacked into, and the limits of what may come out of it."""
-
-    def __init__(self, archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
-        self.archive, self.folder = archive, folder
-        self.max_bytes, self.max_members = max_bytes, max_members
+    def __init__(self, archive: Path, max_bytes: int, max_members: int) -> None:
+        self.archive, self.max_bytes, self.max_members = archive, max_bytes, max_members
         self.bytes = self.members = 0
-        self.files: list[PurePosixPath] = []
+        # The byte at which the headers of the next member must have ended.
+        self.limit = max_bytes
 
     def refused(self, reason: str) -> InputError:
         return InputError(f"{self.archive}: refused, {reason}; give an archive of plain files only")
@@ -113,41 +80,23 @@ class _Target:
         self.bytes += count
         if self.bytes > self.max_bytes:
             raise self.refused(f"unpacks to more than {self.max_bytes} bytes")
+        if self.bytes > self.limit:
+            raise self.refused(f"a member has headers of more than {MAX_HEADER_BYTES} bytes")
 
-    def admit(self, member: str, is_folder: bool) -> None:
+    def admit(self, name: str, is_plain: bool) -> None:
         """Count a member; raise InputError if it must not be written."""
         self.members += 1
+        path = PurePosixPath(name)
         if self.members > self.max_members:
             raise self.refused(f"holds more than {self.max_members} members")
-        name = PurePosixPath(member)
-        if name.is_absolute() or ".." in name.parts:
-            raise self.refused(f"member {member!r} lies outside the folder")
-        if len(name.parts) > MAX_DEPTH:
-            raise self.refused(f"holds more than {MAX_DEPTH} folders in one another")
-        path = self.folder / name
-        if path.exists() and not (is_folder and path.is_dir()):
-            raise self.refused(f"member {member!r} comes twice")
-        if not is_folder:
-            self.files.append(name)
-
-
-def _unpack(target: _Target) -> None:
-    with open(target.archive, "rb") as file:
-        start = file.read(TAR_MAGIC_AT + len(TAR_MAGIC))
-    if start.startswith(ZIP_MAGIC):
-        return _unzip(target)
-    for magic, decompressor in DECOMPRESSORS.items():
-        if start.startswith(magic):
-            return _untar(target, decompressor)
-    if start[TAR_MAGIC_AT:] == TAR_MAGIC:
-        return _untar(target, open)
-    raise InputError(
-        f"{target.archive}: neither a tar nor a zip archive; delete it, give another source"
-    )
+        if not is_plain:
+            raise self.refused(f"member {name!r} is a link, a device or sparse")
+        if path.is_absolute() or ".." in path.parts or len(path.parts) > MAX_DEPTH:
+            raise self.refused(f"member {name!r} lies outside the folder or too deep in it")
 
 
 class _StrictHeader(tarfile.TarInfo):
-    """A tar header that is complete: tarfile takes a damaged one for the end of the archive."""
+    """A tar header that is whole: tarfile takes a damaged one for the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> "_StrictHeader":
@@ -159,71 +108,50 @@ class _StrictHeader(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
 
-class _TarStream:
-    """The decompressed bytes of a tar, counted as they are read.
-
-    `left` is the number of bytes that may still be read before the content of the next member.
-    """
-
-    def __init__(self, file: BinaryIO, target: _Target) -> None:
-        self.file, self.target = file, target
-        self.left: float = MAX_HEADER_BYTES
-
-    def read(self, size: int) -> bytes:
-        data = self.file.read(size)
-        self.target.spend(len(data))
-        self.left -= len(data)
-        if self.left < 0:
-            raise self.target.refused(f"a member has headers of more than {MAX_HEADER_BYTES} bytes")
+def _untar(file: BinaryIO, folder: Path, budget: _Budget) -> None:
+    def read(size: int) -> bytes:
+        data = file.read(size)
+        budget.spend(len(data))
         return data
 
-
-def _untar(target: _Target, opener: Callable[..., Any]) -> None:
-    with opener(target.archive, "rb") as file:
-        stream = _TarStream(file, target)
-        # In this mode tarfile reads in small blocks and calls no other method of the stream.
-        source: Any = stream
-        with tarfile.open(fileobj=source, mode="r|", tarinfo=_StrictHeader) as tar:
-            while (member := tar.next()) is not None:
-                stream.left = math.inf
-                # tarfile would keep all members in memory.
-                tar.members.clear()  # type: ignore[attr-defined]
-                if len(tar.pax_headers) > MAX_GLOBAL_HEADERS:
-                    raise target.refused(f"holds more than {MAX_GLOBAL_HEADERS} global headers")
-                # The holes of a sparse file are not in the stream, so they would not be counted.
-                if member.issparse() or not (member.isreg() or member.isdir()):
-                    raise target.refused(f"member {member.name!r} is a link, a device or sparse")
-                target.admit(member.name, member.isdir())
-                tar.extract(member, target.folder, set_attrs=False, filter="data")
-                stream.left = MAX_HEADER_BYTES
-        stream.left = math.inf
-        # The checksum of a compressed stream is at its very end.
-        while stream.read(1 << 20):
-            pass
+    budget.limit = MAX_HEADER_BYTES
+    # In this mode tarfile calls no other method, and reads in small blocks.
+    stream: Any = SimpleNamespace(read=read)
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader) as tar:
+        while (member := tar.next()) is not None:
+            budget.limit = budget.max_bytes
+            # The holes of a sparse file are not in the stream, so they would not be counted.
+            budget.admit(member.name, (member.isreg() or member.isdir()) and not member.issparse())
+            tar.extract(member, folder, set_attrs=False, filter="data")
+            # tarfile would keep the headers of all members in memory.
+            tar.members.clear()  # type: ignore[attr-defined]
+            tar.pax_headers.clear()  # type: ignore[attr-defined]
+            budget.limit = budget.bytes + MAX_HEADER_BYTES
+    # The checksum of a compressed stream is at its very end.
+    budget.limit = budget.max_bytes
+    while read(1 << 20):
+        pass
 
 
 class _ZipFile(io.FileIO):
-    """A zip file that refuses to read a directory larger than `max_members` members need."""
+    """A zip file that refuses to read a larger directory than the allowed members need."""
 
-    def __init__(self, target: _Target) -> None:
-        super().__init__(target.archive)
-        self.target = target
-        self.most = DIRECTORY_BYTES + target.max_members * DIRECTORY_BYTES_EACH
+    def __init__(self, archive: Path, budget: _Budget) -> None:
+        super().__init__(archive)
+        self.budget, self.most = budget, (1 << 20) + 256 * budget.max_members
 
     def read(self, size: int | None = -1) -> bytes:
         # zipfile trusts the size of the directory that the archive states.
         if size and size > self.most:
-            raise self.target.refused(f"its directory says that it has {size} bytes")
+            raise self.budget.refused(f"its directory says that it has {size} bytes")
         return super().read(size)
 
 
-def _unzip(target: _Target) -> None:
-    with _ZipFile(target) as file, zipfile.ZipFile(file) as packed:
+def _unzip(archive: Path, folder: Path, budget: _Budget) -> None:
+    with _ZipFile(archive, budget) as file, zipfile.ZipFile(file) as packed:
         for member in packed.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise target.refused(f"member {member.filename!r} is a link or a device")
-            target.admit(member.filename, member.is_dir())
+            budget.admit(member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
             # zipfile never writes more bytes than the directory states.
-            target.spend(member.file_size)
-            packed.extract(member, target.folder)
+            budget.spend(member.file_size)
+            packed.extract(member, folder)

@@ -1,7 +1,6 @@
 """Load trained networks, and predict with a segmentation network (METHOD 23)."""
 
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,14 +9,21 @@ from torch import nn
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.transforms import Preprocessing
 from i2crc.models.cam_classifier import CamNet, build_classifier
-from i2crc.models.checkpoints import load_weights, metadata_preprocessing, read_state
 from i2crc.models.deeplab import MultiScale, build_segmentation
-from i2crc.models.weight_files import read_metadata
+from i2crc.models.weight_files import load_weights, read_metadata, read_state
 from i2crc.runtime.errors import FileError
 
-Network = TypeVar("Network", bound=nn.Module)
 # The head's bias has one value for each class and one for the background.
 HEAD_BIAS = "base.classifier.conv2d_list.0.bias"
+
+
+def load_classifier(path: Path, device: torch.device) -> tuple[CamNet, Classifier, Preprocessing]:
+    """Return the classifier of a weight file, ready to predict, its settings and preprocessing."""
+    metadata = read_metadata(path)
+    settings = Classifier.model_validate(metadata["settings"])
+    model = build_classifier(settings, len(metadata["classes"]))
+    _load(path, model, device)
+    return model, settings, Preprocessing(**metadata["preprocessing"])
 
 
 def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Preprocessing]:
@@ -25,8 +31,15 @@ def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Pre
     metadata = read_metadata(path)
     settings = Segmentation.model_validate(metadata["settings"])
     model = build_segmentation(settings, len(metadata["classes"]))
+    _load(path, model, device)
+    return model, Preprocessing(**metadata["preprocessing"])
+
+
+def _load(path: Path, model: nn.Module, device: torch.device) -> None:
+    """Load the weights of a network, and move it to a device, in evaluation mode."""
     load_weights(path, model)
-    return _ready(model, device), metadata_preprocessing(metadata)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
 
 
 def load_published(path: Path, settings: Segmentation, classes: int) -> MultiScale:
@@ -56,18 +69,3 @@ def predict_logits(
     """
     image = preprocessing(photo)[None].to(next(model.parameters()).device)
     return model(image)[0].float().cpu().numpy()
-
-
-def load_classifier(path: Path, device: torch.device) -> tuple[CamNet, Classifier, Preprocessing]:
-    """Return the classifier of a weight file, ready to predict, its settings and preprocessing."""
-    metadata = read_metadata(path)
-    settings = Classifier.model_validate(metadata["settings"])
-    model = build_classifier(settings, len(metadata["classes"]))
-    load_weights(path, model)
-    return _ready(model, device), settings, metadata_preprocessing(metadata)
-
-
-def _ready(model: Network, device: torch.device) -> Network:
-    """Move a network to a device, in evaluation mode."""
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval()

@@ -1,6 +1,6 @@
 """Pretrained weights: load them from their source, and insert them into a network."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +10,19 @@ import torchvision
 from torch import nn
 
 from i2crc.config.schema import Weights
-from i2crc.data.transforms import (
-    IMAGENET,
-    LITE,
-    Preprocessing,
-    preprocessing_values,
-)
-from i2crc.models.checkpoints import State, fill, metadata_preprocessing, read_state
-from i2crc.models.weight_files import masks_seen, package_file
+from i2crc.data.transforms import IMAGENET, LITE, Preprocessing
+from i2crc.models.weight_files import fill, masks_seen, package_file, read_state
 from i2crc.runtime.atomic import digest_bytes, digest_file
 from i2crc.runtime.errors import InputError
 
-PACKAGE_PREPROCESSING = {"efficientnet-lite": LITE}
+ELSEWHERE = "download it elsewhere and set weights.source to file"
 
 
 @dataclass(frozen=True)
 class Pretrained:
     """Weights of a backbone, and the facts about them that every checkpoint records."""
 
-    state: State
+    state: dict[str, torch.Tensor]
     source: str
     sha256: str
     preprocessing: Preprocessing
@@ -42,14 +36,58 @@ def load_pretrained(weights: Weights, backbone: str) -> Pretrained:
     """
     if weights.source == "random":
         return Pretrained({}, "random", "", IMAGENET)
-    load = {"torchvision": _torchvision, "timm": _timm, "file": _file, "package": _package}
-    pretrained = load[weights.source](weights, backbone)
+    if weights.source == "torchvision":
+        pretrained = _torchvision(weights.name or "DEFAULT", backbone)
+    elif weights.source == "timm":
+        pretrained = _timm(f"{backbone}.{weights.name}" if weights.name else backbone)
+    else:
+        pretrained = _file(weights)
     if weights.sha256 and weights.sha256 != pretrained.sha256:
         raise InputError(
             f"{pretrained.source}: SHA-256 is {pretrained.sha256}, the configuration says "
             f"{weights.sha256}; replace the file or correct weights.sha256"
         )
-    return replace(pretrained, masks_seen=masks_seen(weights))
+    state = pretrained.state
+    if backbone == "vgg16" and "features.0.weight" in state:
+        # The extractor calls `features.0.weight` `0.weight`.
+        state = {name.removeprefix("features."): value for name, value in state.items()}
+    return replace(pretrained, state=state, masks_seen=masks_seen(weights))
+
+
+def _torchvision(name: str, backbone: str) -> Pretrained:
+    try:
+        entry = torchvision.models.get_model_weights(backbone)[name]
+    except (KeyError, ValueError) as error:
+        raise InputError(f"torchvision has no weights {name!r} for {backbone!r}") from error
+    try:
+        state = entry.get_state_dict(check_hash=True, weights_only=True)
+    except OSError as error:
+        raise InputError(f"{entry.url}: cannot be fetched ({error}); {ELSEWHERE}") from error
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    return Pretrained(state, f"torchvision {entry}", digest_file(file), IMAGENET)
+
+
+def _timm(name: str) -> Pretrained:
+    try:
+        model: Any = timm.create_model(name, pretrained=True)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InputError(f"timm {name!r} cannot be fetched ({error}); {ELSEWHERE}") from error
+    mean, std = (tuple(model.pretrained_cfg[key]) for key in ("mean", "std"))
+    preprocessing = Preprocessing("rgb", 255.0, mean, std)
+    state = model.state_dict()
+    content = b"".join(v.cpu().contiguous().numpy().tobytes() for v in state.values())
+    return Pretrained(state, f"timm {name}", digest_bytes(content), preprocessing)
+
+
+def _file(weights: Weights) -> Pretrained:
+    in_package = weights.source == "package"
+    path = package_file(weights.name) if in_package else Path(weights.name)
+    state, metadata = read_state(path)
+    is_lite = in_package and weights.name.startswith("efficientnet-lite")
+    preprocessing = LITE if is_lite else IMAGENET
+    if metadata:
+        preprocessing = Preprocessing(**metadata["preprocessing"])
+    return Pretrained(state, f"{weights.source} {path.name}", digest_file(path), preprocessing)
 
 
 def insert(features: nn.Module, pretrained: Pretrained) -> None:
@@ -61,74 +99,18 @@ def insert(features: nn.Module, pretrained: Pretrained) -> None:
     """
     if not pretrained.state:
         return
-    wanted = features.state_dict()
-    if not set(wanted) <= set(pretrained.state):
-        tensors = list(pretrained.state.values())
-        if [t.shape for t in wanted.values()] != [t.shape for t in tensors[: len(wanted)]]:
-            missing = sorted(set(wanted) - set(pretrained.state))
+    problem = f"{pretrained.source}: not weights of this backbone"
+    wanted, state = features.state_dict(), pretrained.state
+    missing = [name for name in wanted if name not in state]
+    if missing:
+        tensors = list(state.values())[: len(wanted)]
+        if [t.shape for t in tensors] != [t.shape for t in wanted.values()]:
             raise InputError(
-                f"{pretrained.source}: not weights of this backbone; {len(missing)} of its "
-                f"{len(wanted)} tensors are missing (first: {missing[0]}) and the shapes differ"
+                f"{problem}; {len(missing)} of its {len(wanted)} tensors are missing (first: "
+                f"{missing[0]}) and the shapes differ"
             )
-        found = dict(zip(wanted, tensors, strict=False))
-    else:
-        found = {name: pretrained.state[name] for name in wanted}
-    fill(features, found, f"{pretrained.source}: not weights of this backbone")
-
-
-def _torchvision(weights: Weights, backbone: str) -> Pretrained:
-    name = weights.name or "DEFAULT"
-    try:
-        entry = torchvision.models.get_model_weights(backbone)[name]
-    except (KeyError, ValueError) as error:
-        raise InputError(f"torchvision has no weights {name!r} for {backbone!r}") from error
-    try:
-        state = entry.get_state_dict(check_hash=True, weights_only=True)
-    except OSError as error:
-        raise InputError(
-            f"{entry.url}: cannot be fetched ({error}); download it elsewhere and set "
-            "weights.source to file"
-        ) from error
-    if backbone == "vgg16":
-        # The extractor calls `features.0.weight` `0.weight`.
-        state = {k.removeprefix("features."): v for k, v in state.items()}
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-    return Pretrained(state, f"torchvision {entry}", digest_file(file), IMAGENET)
-
-
-def _timm(weights: Weights, backbone: str) -> Pretrained:
-    name = f"{backbone}.{weights.name}" if weights.name else backbone
-    try:
-        model: Any = timm.create_model(name, pretrained=True)
-    except (RuntimeError, OSError, ValueError) as error:
-        raise InputError(
-            f"timm weights {name!r} cannot be fetched ({error}); download them elsewhere and set "
-            "weights.source to file"
-        ) from error
-    cfg = model.pretrained_cfg
-    mean, std = tuple(cfg["mean"]), tuple(cfg["std"])
-    state = model.state_dict()
-    content = b"".join(v.cpu().contiguous().numpy().tobytes() for v in state.values())
-    return Pretrained(
-        state, f"timm {name}", digest_bytes(content), Preprocessing("rgb", 255.0, mean, std)
-    )
-
-
-def _file(weights: Weights, backbone: str) -> Pretrained:
-    path = Path(weights.name)
-    state, metadata = read_state(path)
-    preprocessing = metadata_preprocessing(metadata) if metadata else IMAGENET
-    if backbone == "vgg16" and "features.0.weight" in state:
-        state = {k.removeprefix("features."): v for k, v in state.items()}
-    return Pretrained(state, f"file {path.name}", digest_file(path), preprocessing)
-
-
-def _package(weights: Weights, backbone: str) -> Pretrained:
-    file = package_file(weights.name)
-    state, _ = read_state(file)
-    known = [p for name, p in PACKAGE_PREPROCESSING.items() if weights.name.startswith(name)]
-    source = f"package {weights.name} ({file.name})"
-    return Pretrained(state, source, digest_file(file), known[0] if known else IMAGENET)
+        state = dict(zip(wanted, tensors, strict=True))
+    fill(features, {name: state[name] for name in wanted}, problem)
 
 
 def provenance(
@@ -137,7 +119,7 @@ def provenance(
     """Return what a checkpoint records of its preprocessing, classes and initial weights."""
     return {
         "weights": {"source": pretrained.source, "sha256": pretrained.sha256},
-        "preprocessing": preprocessing_values(preprocessing),
+        "preprocessing": asdict(preprocessing),
         "classes": classes,
         "masks_seen": pretrained.masks_seen,
     }

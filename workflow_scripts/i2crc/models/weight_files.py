@@ -1,39 +1,48 @@
-"""The metadata and the digest of weight files, read without torch.
+"""Read and write weight files.
 
-Weight files of this project are safetensors with JSON metadata.
+No code in a file is run: `.pth` files are loaded with `weights_only=True`, others are safetensors.
+Files of this project are safetensors with JSON metadata. Importing this module needs no torch.
 """
 
 import importlib.util
 import json
-import pickle
-import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError, safe_open
+from typing import TYPE_CHECKING, Any
 
 from i2crc.config.schema import Weights
-from i2crc.runtime.atomic import digest_file
+from i2crc.runtime.atomic import atomic_path, digest_file
 from i2crc.runtime.errors import InputError
 
-# Errors that torch and safetensors raise on damaged or hostile files.
-UNREADABLE = (
-    pickle.UnpicklingError,
-    SafetensorError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-)
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+CONVERT = (
+    "if you trust it, convert it once, which runs the code in it, and give the new file:\n"
+    'python -c "import sys, torch; from safetensors.torch import save_file; '
+    "c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
+    "save_file({k: v.clone() for k, v in c.get('state_dict', c).items()}, sys.argv[2])\" "
+    "FILE.pth FILE.safetensors"
+)
+
+
+@contextmanager
+def refusing(path: Path, problem: str, remedy: str) -> Iterator[None]:
+    """Raise InputError for any error of a block that reads a file; storage errors are kept.
+
+    Torch and safetensors raise errors of many types for damaged and hostile files.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: {problem} ({reason}); {remedy}") from error
 
 
 def file_metadata(path: Path) -> dict[str, Any]:
@@ -42,11 +51,14 @@ def file_metadata(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such weight file")
     if path.suffix != ".safetensors":
         return {}
-    try:
+    from safetensors import safe_open
+
+    with refusing(path, "not a safetensors file", "replace it"):
         with safe_open(path, "numpy") as file:
-            return metadata_of(file)
-    except UNREADABLE as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); replace it") from error
+            metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("masks_seen", []), list):
+            raise ValueError("its metadata is not of this project")
+    return metadata
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -57,29 +69,77 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def metadata_of(file: safe_open) -> dict[str, Any]:
-    """Return the metadata in a safetensors file; raise ValueError if it is not of this project."""
-    metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("masks_seen", []), list):
-        raise ValueError("its metadata is not of this project")
+def read_state(path: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
+    """Return the tensors of a weight file and its metadata (empty for `.pth`).
+
+    Raise InputError for a file that is damaged, is compressed, or would run code.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    metadata = file_metadata(path)
+    with refusing(path, "refused: not a plain file of tensors", CONVERT):
+        if path.suffix == ".safetensors":
+            return load_file(path), metadata
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                kinds = {member.compress_type for member in packed.infolist()}
+            if kinds != {zipfile.ZIP_STORED}:
+                # Torch never writes one, so it may be a bomb.
+                raise ValueError("its content is compressed")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(state, dict):
+        state = state.get("state_dict", state)
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in state.items())
+    ):
+        raise InputError(f"{path}: expected a dictionary of tensors (a state dict)")
+    # DataParallel and DistributedDataParallel add this prefix.
+    return {name.removeprefix("module."): value for name, value in state.items()}, {}
+
+
+def load_weights(path: Path, model: "nn.Module") -> dict[str, Any]:
+    """Load a weight file into `model` and return its metadata; every tensor must fit."""
+    state, metadata = read_state(path)
+    fill(model, state, f"{path}: does not fit the configured network")
     return metadata
 
 
-def masks_seen(weights: Weights) -> list[str]:
-    """Return the names of the data sets whose masks pretrained weights are known to have seen.
+def fill(network: "nn.Module", state: "dict[str, torch.Tensor]", problem: str) -> None:
+    """Load `state` into a network.
 
-    They are declared in the settings, or recorded in a weight file of this project.
+    Raise InputError, whose message begins with `problem`, for tensors that do not fit, are
+    quantised, or hold NaN or infinity.
     """
-    recorded = file_metadata(Path(weights.name)) if weights.source == "file" else {}
-    return sorted({*weights.masks_seen, *recorded.get("masks_seen", [])})
+    wanted = network.state_dict()
+    for name, tensor in state.items():
+        # Integers of quantised weights would be loaded as if they were the weights.
+        if name in wanted and tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise InputError(
+                f"{problem}: tensor {name} is {tensor.dtype}, expected {wanted[name].dtype}; "
+                "export the weights in 32 bits"
+            )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{problem}: {error}") from error
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"{problem}: tensor {name} holds NaN or infinity; the training that made it went "
+                "wrong, or the file is damaged"
+            )
 
 
-def weights_digest(weights: Weights) -> str:
-    """Return the SHA-256 of the weight file that settings name; "" if they name no local file."""
-    if weights.source == "file":
-        path = Path(weights.name)
-        return digest_file(path) if path.is_file() else ""
-    return digest_file(package_file(weights.name)) if weights.source == "package" else ""
+def save_weights(path: Path, model: "nn.Module", metadata: dict[str, Any]) -> None:
+    """Write a model as safetensors with JSON `metadata`, by atomic rename."""
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, {"i2crc": json.dumps(metadata, sort_keys=True)})
 
 
 def package_file(name: str) -> Path:
@@ -93,3 +153,20 @@ def package_file(name: str) -> Path:
     if len(files) != 1:
         raise InputError(f"package {name!r} holds {len(files)} weight files, expected one")
     return files[0]
+
+
+def weights_digest(weights: Weights) -> str:
+    """Return the SHA-256 of the weight file that settings name; "" if they name no local file."""
+    if weights.source == "package":
+        return digest_file(package_file(weights.name))
+    path = Path(weights.name)
+    return digest_file(path) if weights.source == "file" and path.is_file() else ""
+
+
+def masks_seen(weights: Weights) -> list[str]:
+    """Return the names of the data sets whose masks pretrained weights are known to have seen.
+
+    They are declared in the settings, or recorded in a weight file of this project.
+    """
+    recorded = file_metadata(Path(weights.name)) if weights.source == "file" else {}
+    return sorted({*weights.masks_seen, *recorded.get("masks_seen", [])})

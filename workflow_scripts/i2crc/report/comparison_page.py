@@ -6,61 +6,25 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from i2crc.report.figures import COLORS, WIDTH, inline_svg
+from i2crc.report.figures import bar_chart, headline, inline_svg
 from i2crc.report.pages import Cell, markdown_table, render
-
-# A heading, sentences, and header and rows of a table.
-PageSection = tuple[str, list[str], Sequence[str], list[list[Cell]]]
-
-MARKERS = "osD^vP"
-SCORES = (
-    "Stage",
-    "Split",
-    "Experiment",
-    "Images",
-    "mIoU",
-    "95 % interval",
-    "Difference",
-    "95 % interval",
-    "Differs",
-)
-HOW_TO_READ = (
-    "Each difference is to {baseline}, on the images that both experiments have. Its interval is "
-    "that of a paired bootstrap: both experiments are resampled alike, so it is narrower than the "
-    "intervals of the two mIoU suggest. The last column shows where the interval excludes 0. The "
-    "interval covers the choice of the images, not that of the random seed."
-)
-SETTINGS_NOTE = (
-    "The settings of all stages behind the scores. Settings that are not listed are the same in "
-    "all experiments. Of code_sha256 the first 8 digits are shown."
-)
 
 
 def comparison_figure(results: Sequence[dict[str, Any]], names: Sequence[str]) -> Figure:
-    """Return the mIoU of every stage, with a dot and its interval for each experiment.
+    """Return bars of the mIoU of every stage, with its interval, for each experiment.
 
     The first stage is on top. results: rows of `compare_stage`. names: the experiments.
     """
     stages = list(dict.fromkeys(row["stage"] for row in results))
-    step = 0.7 / len(names)
-    size = (WIDTH, 1.4 + len(stages) * (0.25 + 0.22 * len(names)))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.add_subplot()
-    for number, name in enumerate(names):
+    series = {n: [row["miou"] for row in results if row["experiment"] == n] for n in names}
+    figure = bar_chart("mIoU (0 to 1); black: its 95 % interval", stages, series)
+    axes = figure.axes[0]
+    for name, bars in zip(names, axes.containers, strict=True):
         rows = [row for row in results if row["experiment"] == name]
-        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        heights = [
-            stages.index(row["stage"]) + (number - (len(names) - 1) / 2) * step for row in rows
-        ]
-        for row, height in zip(rows, heights, strict=True):
-            if row["miou_interval"]:
-                axes.plot(row["miou_interval"], [height, height], color=color, linewidth=1.5)
-        axes.plot([row["miou"] for row in rows], heights, marker, color=color, label=name)
-    axes.set_yticks(range(len(stages)), stages)
-    axes.set_ylim(len(stages) - 0.5, -0.5)
-    axes.set_xlabel("mIoU (0 to 1) with its 95 % interval")
-    axes.grid(axis="x")
-    figure.legend(loc="outside upper center", ncols=min(len(names), 4))
+        for row, bar in zip(rows, bars, strict=True):
+            height = bar.get_y() + bar.get_height() / 2
+            axes.plot(row["miou_interval"] or [row["miou"]] * 2, [height, height], color="black")
+    headline(figure, "mIoU of the experiments", axes, columns=2)
     return figure
 
 
@@ -69,57 +33,44 @@ def comparison_pages(content: dict[str, Any], figure: Figure) -> tuple[str, str]
 
     content: "experiments", "results", "settings" and "notes", as in compare.json.
     """
-    names = content["experiments"]
+    names, notes = content["experiments"], content["notes"]
     title = f"{', '.join(names[1:])} compared with {names[0]}"
-    sentences = [HOW_TO_READ.format(baseline=names[0]), *content["notes"]]
-    sections: list[PageSection] = [
-        ("Scores", sentences, SCORES, [score_cells(row) for row in content["results"]]),
-        (
-            "Settings that differ",
-            [SETTINGS_NOTE],
+    miou, difference = "mIoU (95 % interval)", "Difference (95 % interval)"
+    scores = ["Stage", "Split", "Experiment", "Images", miou, difference, "Differs"]
+    tables = {
+        "Scores": (scores, [score_cells(row) for row in content["results"]]),
+        "Settings that differ": (
             ["Stage", "Setting", *names],
-            [setting_cells(row, names) for row in content["settings"]],
+            [setting_cells(row) for row in content["settings"]],
         ),
-    ]
-    page = render("comparison.html", title=title, chart=inline_svg(figure), sections=sections)
-    return markdown(title, sections), page
+    }
+    parts = [f"# {title}\n", *(f"{note}\n" for note in notes)]
+    for heading, (header, rows) in tables.items():
+        parts += [f"## {heading}\n", markdown_table(header, rows)]
+    page = render(
+        "comparison.html",
+        title=title, baseline=names[0], notes=notes, tables=tables, chart=inline_svg(figure),
+    )  # fmt: skip
+    return "\n".join(parts), page
 
 
 def score_cells(row: dict[str, Any]) -> list[Cell]:
-    """Return the cells under SCORES."""
-    return [
-        row["stage"],
-        row["split"],
-        row["experiment"],
-        row["images"],
-        row["miou"],
-        limits(row["miou_interval"], ""),
-        None if row.get("difference") is None else f"{row['difference']:+.4f}",
-        limits(row.get("difference_interval"), "+"),
-        row.get("differs", ""),
-    ]
+    """Return the cells of the score of an experiment."""
+    miou = with_interval(row["miou"], row["miou_interval"])
+    difference = with_interval(row.get("difference"), row.get("difference_interval"), "+")
+    names = [row[key] for key in ("stage", "split", "experiment", "images")]
+    return [*names, miou, difference, row.get("differs", "")]
 
 
-def limits(interval: list[float] | None, sign: str) -> str | None:
-    """Return an interval as text; `sign` is the sign option of the number format."""
-    return f"{interval[0]:{sign}.4f} to {interval[1]:{sign}.4f}" if interval else None
+def with_interval(value: float | None, limits: Sequence[float] | None, sign: str = "") -> Cell:
+    """Return a value and its interval as text; `sign` is the sign option of the number format."""
+    if value is None or limits is None:
+        return value
+    return f"{value:{sign}.4f} ({limits[0]:{sign}.4f} to {limits[1]:{sign}.4f})"
 
 
-def setting_cells(row: dict[str, Any], names: Sequence[str]) -> list[Cell]:
-    """Return stages, setting, and the value of each experiment."""
-    values = [row["values"][name] for name in names]
-    return [
-        ", ".join(row["stages"]),
-        row["setting"],
-        *(v if v is None or isinstance(v, str) else json.dumps(v) for v in values),
-    ]
-
-
-def markdown(title: str, sections: Sequence[PageSection]) -> str:
-    """Return the comparison as Markdown."""
-    parts = [f"# {title}\n"]
-    for heading, sentences, header, rows in sections:
-        parts.append(f"## {heading}\n")
-        parts += [f"{sentence}\n" for sentence in sentences]
-        parts.append(markdown_table(header, rows))
-    return "\n".join(parts)
+def setting_cells(row: dict[str, Any]) -> list[Cell]:
+    """Return the folder of a stage, the setting, and the value of each experiment."""
+    values = row["values"].values()
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+    return [", ".join(row["stages"]), row["setting"], *texts]

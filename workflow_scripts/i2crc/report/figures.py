@@ -11,12 +11,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from i2crc.runtime.atomic import digest_bytes
-
 WIDTH = 9.4  # inches, which are 900 px on a screen
 # The palette of Okabe and Ito, distinguishable with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
-CLIP = b"clip-path-of"  # placeholder in a clip path's name, until the figure's digest is known
 NOT_SCORED = "not scored: no ground-truth masks"
 
 matplotlib.rcdefaults()  # the user's matplotlibrc must not change the figures
@@ -46,13 +43,12 @@ def svg(figure: Figure) -> bytes:
     # Matplotlib names clip paths by the last bits of the layout, which differ between processes.
     paths = dict.fromkeys(re.findall(rb'<clipPath id="(\w+)"', drawn))
     for number, path in enumerate(paths):
-        drawn = drawn.replace(path, b"%s-%d" % (CLIP, number))
-    # With the digest in their names, clip paths of two figures on one page stay apart.
-    return drawn.replace(CLIP, b"p" + digest_bytes(drawn)[:10].encode())
+        drawn = drawn.replace(path, b"clip-%d" % number)
+    return drawn
 
 
 def inline_svg(figure: Figure) -> Markup:
-    """Return a figure as the SVG element of an HTML page."""
+    """Return a figure as the SVG element of an HTML page. A page has one such figure at most."""
     document = svg(figure).decode()
     return Markup(document[document.index("<svg") :])
 

@@ -1,7 +1,6 @@
 """Self-contained HTML pages, from the templates of this package, and Markdown tables."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,22 @@ from markupsafe import Markup
 
 Cell = str | int | float | None
 
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
 
 def render(template: str, **values: Any) -> Markup:
     """Return a template of this package filled with `values`.
 
     Every text is escaped; only Markup (a table, an SVG element) is inserted as it is.
     """
-    return Markup(_environment().get_template(template).render(values))
+    return Markup(TEMPLATES.get_template(template).render(values))
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
@@ -28,12 +36,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str
     """Return a Markdown table whose columns line up."""
     lines = [list(header), *([text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    drawn = [
-        "| " + " | ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
-    drawn.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(drawn) + "\n"
+    lines.insert(1, ["-" * width for width in widths])
+    padded = [[f"{c:<{w}}" for c, w in zip(line, widths, strict=True)] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in padded)
 
 
 def text(value: Cell) -> str:
@@ -43,16 +48,5 @@ def text(value: Cell) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = text
-    environment.globals["table"] = html_table
-    return environment
+TEMPLATES.filters["cell"] = text
+TEMPLATES.globals["table"] = html_table

@@ -7,29 +7,16 @@ from markupsafe import Markup
 from i2crc.report.figures import NOT_SCORED, bar_chart, headline, inline_svg
 from i2crc.report.pages import Cell, render
 
-SALIENCY = {
-    "split": "Split",
-    "images": "Images",
-    "threshold": "Foreground from",
-    "iou": "IoU",
-    "precision": "Precision",
-    "recall": "Recall",
-    "mae": "MAE",
-}
 
-
-def quality_page(saliency: dict[str, Any], classifier: dict[str, Any]) -> str:
+def quality_page(saliency: dict[str, Any], classifier: dict[str, Any]) -> Markup:
     """Return the HTML page of the contents of quality/saliency.json and quality/classifier.json."""
-    scored = saliency["iou"] is not None
     labelled = classifier["mean_average_precision"] is not None
     return render(
         "quality.html",
-        title="Quality of the saliency maps and of the classifier",
         not_scored=NOT_SCORED,
-        saliency_header=list(SALIENCY.values()),
-        saliency_row=[saliency[key] for key in SALIENCY] if scored else None,
+        saliency=saliency,
         chart=precision_chart(classifier) if labelled else None,
-        classifier_rows=classifier_rows(classifier) if labelled else None,
+        precision=precision_rows(classifier),
     )
 
 
@@ -45,8 +32,8 @@ def precision_chart(quality: dict[str, Any]) -> Markup:
     return inline_svg(chart)
 
 
-def classifier_rows(quality: dict[str, Any]) -> list[list[Cell]]:
+def precision_rows(quality: dict[str, Any]) -> list[list[Cell]]:
     """Return class, number of images that show it, average precision; the last row is the mean."""
-    positives = quality["positives"]
-    rows = [[name, positives[name], value] for name, value in quality["average_precision"].items()]
+    precision, positives = quality["average_precision"], quality["positives"]
+    rows = [[name, positives[name], value] for name, value in precision.items()]
     return [*rows, ["mean", None, quality["mean_average_precision"]]]

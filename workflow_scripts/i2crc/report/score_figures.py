@@ -1,10 +1,10 @@
 """Figures of scores: the IoU of every class, and the confusion matrix of a stage."""
 
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from i2crc.report.figures import COLORS, NOT_SCORED, WIDTH, bar_chart, headline, message_figure
@@ -12,16 +12,15 @@ from i2crc.report.figures import COLORS, NOT_SCORED, WIDTH, bar_chart, headline,
 NUMBERS_UP_TO = 21  # labels of a confusion matrix with numbers in its cells
 
 
-def class_figure(scores: list[dict[str, Any]]) -> Figure:
+def class_figure(scores: Sequence[dict[str, Any]]) -> Figure:
     """Return bars of the IoU per label, with a colour and a line at the mean per scored stage."""
     title = "IoU per class"
     scored = [score for score in scores if score["miou"] is not None]
     if not scored:
         return message_figure(title, NOT_SCORED)
-    labels = list(scored[0]["iou"])
-    series = {summary(score): [score["iou"][label] for label in labels] for score in scored}
+    series = {summary(score): list(score["iou"].values()) for score in scored}
     unit = "IoU (0 to 1), pixels predicted 255 left out; dashed: mean of the stage"
-    figure = bar_chart(unit, labels, series)
+    figure = bar_chart(unit, list(scored[0]["iou"]), series)
     axes = figure.axes[0]
     axes.set_xlim(0, 1)
     for score, color in zip(scored, cycle(COLORS), strict=False):
@@ -45,26 +44,24 @@ def confusion_figure(score: dict[str, Any]) -> Figure:
     if score["miou"] is None:
         return message_figure(title, NOT_SCORED)
     names = list(score["iou"])
-    shares, columns = row_percent(np.array(score["confusion"])), names.copy()
-    if shares.shape[1] > len(names):
-        columns.append("ignored")
+    shares = row_percent(np.array(score["confusion"]))
+    columns = [*names, "ignored"][: shares.shape[1]]
+    few = len(names) <= NUMBERS_UP_TO
     cell = max(0.11, min(0.55, 7 / len(columns)))
     figure = Figure(figsize=(WIDTH, len(names) * cell + 2.2), layout="constrained")
     headline(figure, title)
-    axes = figure.add_subplot(xlabel="predicted label", ylabel="true label")
-    picture = axes.imshow(
-        shares, cmap="Blues", vmin=0, vmax=100, interpolation="none", aspect="auto"
-    )
-    size = 6 if len(names) > NUMBERS_UP_TO else 8
-    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(names)), names, fontsize=size)
-    axes.tick_params(length=0)
-    axes.set_facecolor("#d0d7de")  # visible where a share is NaN
+    axes = figure.add_subplot(xlabel="predicted label", ylabel="true label", facecolor="#d0d7de")
+    picture = axes.imshow(shares, "Blues", vmin=0, vmax=100, interpolation="none", aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8 if few else 6)
+    axes.set_yticks(range(len(names)), names, fontsize=8 if few else 6)
     bar = figure.colorbar(picture, ax=axes, shrink=0.6, aspect=30, pad=0.01)
     bar.set_label("% of the true label's pixels (grey row: no such pixel)")
-    bar.outline.set_visible(False)
-    if len(names) <= NUMBERS_UP_TO:
-        write_numbers(axes, shares)
+    for (row, column), value in np.ndenumerate(shares):
+        if few and value >= 0.5:
+            color = "white" if value > 55 else "black"
+            axes.text(
+                column, row, f"{value:.0f}", color=color, fontsize=8, ha="center", va="center"
+            )
     return figure
 
 
@@ -76,14 +73,4 @@ def row_percent(counts: np.ndarray) -> np.ndarray:
     if not counts[:, -1].any():
         counts = counts[:, :-1]
     total = counts.sum(axis=1, keepdims=True)
-    return np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
-
-
-def write_numbers(axes: Axes, shares: np.ndarray) -> None:
-    """Write whole percents into the cells of a matrix, except those that round to 0."""
-    for (row, column), value in np.ndenumerate(shares):
-        if value >= 0.5:
-            color = "white" if value > 55 else "black"
-            axes.text(
-                column, row, f"{value:.0f}", color=color, fontsize=8, ha="center", va="center"
-            )
+    return 100 * counts / np.where(total, total, np.nan)

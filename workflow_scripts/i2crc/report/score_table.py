@@ -32,18 +32,17 @@ READING = (
 
 def row(result: dict[str, Any]) -> list[Cell]:
     """Return the cells of one stage."""
-    span = result["miou_interval"]
-    between = None if span is None else f"{span[0]:.4f} to {span[1]:.4f}"
-    return [between if key == "miou_interval" else result[key] for key in COLUMNS]
+    interval = result["miou_interval"]
+    limits = "{:.4f} to {:.4f}".format(*interval) if interval else None
+    return [limits if key == "miou_interval" else result[key] for key in COLUMNS]
 
 
 def warnings(leaks: Path | None, weights: Sequence[Path]) -> list[str]:
     """Return each finding of ground truth in the training once: of check_leaks and the weights."""
-    found = list(read_checked(leaks, Leaks)["findings"]) if leaks else []
-    for path in weights:
-        metadata = read_metadata(path)
-        found += metadata.get("leaks", [])
-        if metadata.get("settings", {}).get("supervision") == "full":
+    found = read_checked(leaks, Leaks)["findings"] if leaks else []
+    for metadata in map(read_metadata, weights):
+        found = [*found, *metadata.get("leaks", [])]
+        if metadata["settings"].get("supervision") == "full":
             found.append(CEILING)
     return list(dict.fromkeys(found))
 
@@ -51,25 +50,21 @@ def warnings(leaks: Path | None, weights: Sequence[Path]) -> list[str]:
 def notes(results: Sequence[dict[str, Any]]) -> list[str]:
     """Return how to read the table, and how many images of a stage were not scored."""
     left_out = [
-        f"{result['stage']}: {len(result['images_without_mask'])} images without a mask were left "
-        "out."
-        for result in results
-        if result["images_without_mask"]
+        f"{one['stage']}: {len(one['images_without_mask'])} images without a mask were left out."
+        for one in results
+        if one["images_without_mask"]
     ]
     return [READING, *left_out]
 
 
-def score_pages(results: Sequence[dict[str, Any]], messages: Sequence[str]) -> tuple[str, str, str]:
+def score_pages(results: Sequence[dict[str, Any]], messages: Sequence[str]) -> list[str]:
     """Return the table as Markdown, as an HTML page, and as an HTML fragment without notes.
 
     results: contents of score files, in the order of the rows. messages: warnings above the table.
     """
     header, rows = list(COLUMNS.values()), [row(result) for result in results]
-    values = {"header": header, "rows": rows, "warnings": messages}
     bold = [f"**{message}**" for message in messages]
     markdown = [*bold, markdown_table(header, rows).rstrip(), *notes(results)]
-    return (
-        "\n\n".join(markdown) + "\n",
-        render("scores.html", title="Scores", notes=notes(results), **values),
-        render("score_table.html", **values),
-    )
+    fragment = render("score_table.html", header=header, rows=rows, warnings=messages)
+    page = render("scores.html", table_of_scores=fragment, notes=notes(results))
+    return ["\n\n".join(markdown) + "\n", page, fragment]

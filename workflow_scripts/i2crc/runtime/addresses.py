@@ -3,13 +3,13 @@
 import hashlib
 import os
 import re
-from typing import Any
 
 from i2crc.runtime.errors import InputError
 
-QUERY = re.compile(r"((?:--[\w-]+=)?https?://[^?#]*)\?(.+)", re.DOTALL | re.IGNORECASE)
+HIDDEN = re.compile(r"(?i)(https?://[^?#]*\?)hidden-([0-9a-f]{8})")
+# The option of a command line may stand before the address.
+QUERY = re.compile(r"(?is)((?:--[\w-]+=)?https?://[^?#]*\?)(?!hidden-[0-9a-f]{8}\Z)(.+)")
 PREFIX = "I2CRC_QUERY_"
-HIDDEN = re.compile(r"hidden-([0-9a-f]{8})")
 
 
 def hide(address: str) -> str:
@@ -19,29 +19,28 @@ def hide(address: str) -> str:
     Addresses that differ only in their queries stay different.
     """
     found = QUERY.fullmatch(address)
-    if found is None or HIDDEN.fullmatch(found[2]):
+    if found is None:
         return address
     name = hashlib.sha256(found[2].encode(errors="surrogatepass")).hexdigest()[:8]
     os.environ[PREFIX + name] = found[2]
-    return f"{found[1]}?hidden-{name}"
+    return f"{found[1]}hidden-{name}"
 
 
 def reveal(address: str) -> str:
     """Return the address that `hide` was given; raise InputError if its query is not known here."""
-    found = QUERY.fullmatch(address)
-    mark = found and HIDDEN.fullmatch(found[2])
-    if not found or not mark:
+    found = HIDDEN.fullmatch(address)
+    if found is None:
         return address
-    variable = PREFIX + mark[1]
+    variable = PREFIX + found[2]
     if variable not in os.environ:
         raise InputError(
             f"{address}: the part after the ? was left out here, because it may be a secret; give "
             f"the whole address, or set the environment variable {variable} to that part"
         )
-    return f"{found[1]}?{os.environ[variable]}"
+    return found[1] + os.environ[variable]
 
 
-def without_queries(message: Any) -> str:
+def without_queries(message: object) -> str:
     """Return a message, such as a library's, without the queries of the addresses in it."""
     return re.sub(r"\?[^\s'\")]*", "", str(message))
 

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +40,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @functools.cache  # once per process and folder
 def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary files that killed processes of this machine left in a folder."""
-    for name in os.listdir(folder):
-        found = TEMPORARY.fullmatch(name)
-        if found and not _is_alive(int(found[1])):
-            (folder / name).unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # the process is another user's
-    return True
+    for file in folder.iterdir():
+        if found := TEMPORARY.fullmatch(file.name):
+            try:
+                os.kill(int(found[1]), 0)  # asks whether the process lives
+            except ProcessLookupError:
+                file.unlink(missing_ok=True)
+            except PermissionError:
+                pass  # it is another user's
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -106,19 +100,9 @@ def files_digest(paths: Iterable[Path]) -> str:
     """
     found: list[Any] = []
     for path in paths:
-        found.append(["", *_size_and_time(path)])
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            place = os.path.relpath(folder, path)
-            found += [
-                [place, name, *_size_and_time(os.path.join(folder, name))] for name in sorted(names)
-            ]
+        for file in (path, *sorted(path.rglob("*"))):
+            found.append(str(file.relative_to(path)))
+            with suppress(OSError):
+                status = file.stat()
+                found.append([status.st_size, status.st_mtime_ns])
     return digest_value(found)
-
-
-def _size_and_time(path: Path | str) -> list[int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]

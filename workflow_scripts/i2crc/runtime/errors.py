@@ -27,10 +27,14 @@ STORAGE = {
     errno.EPERM: ("no permission", "change the owner or the mode (chown, chmod)"),
     errno.EIO: ("the disk reports an input/output error", "see what `dmesg` says of it"),
 }
+MEMORY = (
+    "Lower runtime.workers for a training, runtime.inference_threads for other stages, or the "
+    "number of --cores, or choose a smaller `batch_size` for a training (`accumulate` makes up for "
+    f"it). {CONTINUES}"
+)
 # Libraries written in Rust give the errno only in their message.
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
-LOST_WORKER = re.compile(r"DataLoader worker \(pid")
-NO_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)
+NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|out of memory", re.IGNORECASE)
 
 
 class InputError(Exception):
@@ -69,24 +73,18 @@ def explain(error: BaseException) -> str | None:
 
     The errors that `error` was raised from are looked at, too.
     """
-    chain = list(_chain(error))
-    for cause in chain:
-        if error_number(cause) in STORAGE:
+    for cause in _chain(error):
+        if storage_number(cause):
             return _storage_message(cause)
-    for cause in chain:
         if _is_lost_worker(cause):
             return (
                 "a worker process was killed, most likely by the kernel because memory ran out "
-                "(`dmesg` would say so). Lower runtime.workers for a training, "
-                "runtime.inference_threads for other stages, or the number of --cores. "
-                f"{CONTINUES}"
+                f"(`dmesg` would say so). {MEMORY}"
             )
-        if _is_out_of_memory(cause):
-            return (
-                f"memory ran out ({_first_line(cause)}). Lower runtime.inference_threads, "
-                "runtime.workers or the number of --cores, or choose a smaller `batch_size` for a "
-                f"training (`accumulate` makes up for it). {CONTINUES}"
-            )
+        has_words = isinstance(cause, OSError | RuntimeError) and NO_MEMORY.search(str(cause))
+        if has_words or isinstance(cause, MemoryError):
+            first_line = str(cause).partition("\n")[0]
+            return f"memory ran out ({first_line or type(cause).__name__}). {MEMORY}"
     return None
 
 
@@ -98,42 +96,42 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         # Torch hides the cause behind a RuntimeError of its own.
-        causes = _chain(error) if isinstance(error, OSError | RuntimeError) else [error]
-        for cause in causes:
-            number = error_number(cause)
-            named = getattr(cause, "filename", None)
-            if number in STORAGE and named in (None, str(temporary)):
+        for cause in _chain(error):
+            number = storage_number(cause)
+            if number and getattr(cause, "filename", None) in (None, str(temporary)):
                 raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 
-def error_number(error: BaseException) -> int | None:
-    """Return the `errno` of an error; None if it has none."""
-    if isinstance(error, OSError) and error.errno:
-        return error.errno
-    found = OS_ERROR.search(str(error))
-    return int(found[1]) if found else None
+def storage_number(error: BaseException) -> int | None:
+    """Return the errno of an error of STORAGE; None for other errors."""
+    number = error.errno if isinstance(error, OSError) else None
+    if found := OS_ERROR.search(str(error)):
+        number = int(found[1])
+    return number if number in STORAGE else None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, the error that it was raised from, and so on."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return an error, the error that it was raised from, and so on."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
         error = error.__cause__ or error.__context__
+    return chain
 
 
 def _storage_message(error: BaseException) -> str:
     """Return a message with the file, what is wrong with its file system, and the remedy."""
-    what, remedy = STORAGE[error_number(error) or 0]
+    what, remedy = STORAGE[storage_number(error) or 0]
     path = getattr(error, "filename", None)
-    place = Path(path if isinstance(path, str) else ".").absolute()
-    place = next(folder for folder in (place, *place.parents) if folder.exists())
-    free = shutil.disk_usage(place).free / 2**20
-    mount = next(folder for folder in (place, *place.parents) if os.path.ismount(folder))
+    place = Path(str(path or ".")).absolute()
+    folders = [folder for folder in (place, *place.parents) if folder.exists()]
+    mount = next(filter(os.path.ismount, folders))
+    free = shutil.disk_usage(folders[0]).free / 2**20
     return (
         f"{path or 'a file'}: {what} (file system at {mount}, {free:.1f} MiB free). The remedy: "
         f"{remedy}. {CONTINUES}"
@@ -141,21 +139,9 @@ def _storage_message(error: BaseException) -> str:
 
 
 def _is_lost_worker(error: BaseException) -> bool:
-    if isinstance(error, BrokenProcessPool) or LOST_WORKER.search(str(error)):
+    if isinstance(error, BrokenProcessPool) or "DataLoader worker (pid" in str(error):
         return True
     # A worker that is killed while it sends a result breaks its pipe.
     frames = traceback.extract_tb(error.__traceback__)
     in_transfer = any("multiprocessing" in Path(frame.filename).parts for frame in frames)
     return in_transfer and isinstance(error, ConnectionError | EOFError | FileNotFoundError)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return (
-        isinstance(error, MemoryError)
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or (isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error))))
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

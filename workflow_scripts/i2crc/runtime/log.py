@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 log = logging.getLogger("i2crc")
 STARTED = time.time()
-# Set by the logger plugin of Snakemake, which shows the logs: stderr gets warnings only.
+# Set by the logger plugin of Snakemake.
 WARNINGS_ONLY = "I2CRC_WARNINGS_ONLY"
 # What file systems without locks answer.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -26,7 +26,9 @@ def start_log(file: Path | None) -> None:
     """Send the log to stderr and, if a file is given, also to that file, which is emptied.
 
     The file stands for a job. If another process works on the job (a killed run may have left
-    one), wait until it ends. Raise OSError if the lock beside the file cannot be written.
+    one), wait until it ends. Raise OSError if the lock beside the file cannot be written. If
+    Snakemake's logger plugin shows the run, stderr gets the warnings, and the errors only if the
+    plugin cannot read them in the status of the job.
     """
     log.setLevel(logging.INFO)
     log.handlers.clear()
@@ -37,15 +39,12 @@ def start_log(file: Path | None) -> None:
     # Of a training on several processes, only the first one writes the file.
     if file is None or os.environ.get("RANK", "0") != "0":
         return
-    _held.append(take_lock(lock_of(file), "already does this; then it continues"))
+    # Not the log itself, which Snakemake deletes before the job starts.
+    lock = file.with_name(f".{file.name}.lock")
+    _held.append(take_lock(lock, "already does this; then it continues"))
     log_to(LogFile(file, mode="w"))
     if WARNINGS_ONLY in os.environ:
         stderr.addFilter(lambda record: record.levelno < logging.ERROR)
-
-
-def lock_of(log_file: Path) -> Path:
-    """Return the lock of a job: not its log, which Snakemake deletes before the job starts."""
-    return log_file.with_name(f".{log_file.name}.lock")
 
 
 def take_lock(path: Path, work: str) -> FileLock:
@@ -55,7 +54,6 @@ def take_lock(path: Path, work: str) -> FileLock:
     the process ends. On a file system without locks, warn and return a lock that is not held.
     Raise OSError if the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The soft lock that filelock falls back to would outlive a process that is killed.
     lock = FileLock(path, fallback_to_soft=False)
     try:
@@ -81,22 +79,12 @@ def this_process() -> str:
     return f"process {os.getpid()} on {platform.node()} (since {now})"
 
 
-def end_log(word: str) -> None:
-    """End the log file, if there is one, with a word that programs understand."""
-    if any(isinstance(handler, LogFile) for handler in log.handlers):
-        log.info(word)
-
-
 class LogFile(logging.FileHandler):
     """A log file that is given up, with one line on stderr, if it cannot be written."""
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802  logging's own name
         log.removeHandler(self)
-        for stderr in log.handlers:
-            stderr.setLevel(logging.NOTSET)
-            stderr.filters.clear()
-        error = sys.exc_info()[1]
-        log.warning("%s: cannot be written (%s); the log goes on here", self.baseFilename, error)
+        log.warning("%s: cannot be written (%s)", self.baseFilename, sys.exc_info()[1])
 
 
 def log_to(handler: logging.Handler) -> None:

@@ -7,13 +7,12 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.errors import InputError, explain
 from i2crc.runtime.gpus import lease
-from i2crc.runtime.log import end_log, log, start_log
-from i2crc.runtime.progress import COMMAND, DONE, FAILED, STOPPED_BY, UNEXPECTED
+from i2crc.runtime.log import log, start_log
+from i2crc.runtime.progress import status
 from i2crc.runtime.signals import Stopped, stop_on_signals
 
 
@@ -27,51 +26,38 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def add_downloads(parser: argparse.ArgumentParser) -> None:
-    """Add the option of a stage that fetches files."""
-    parser.add_argument(
-        "--downloads", type=Path, help="folder of files with a known SHA-256, shared with others"
-    )
-
-
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, start the log, lease the GPUs of `--gpus` and call `main`.
 
     SIGTERM and SIGINT raise Stopped in `main`. An InputError, or an error that `errors.explain`
     knows, ends the process with status 1 and one message. Any other exception ends it with status
-    1 and its traceback. All of them are written to the log file, too.
+    1 and its traceback. All of them are written to the log file and the status file, too.
     """
     arguments = parser.parse_args()
     try:
         stop_on_signals()
         start_log(arguments.log)
-        log.info("%s%s", COMMAND, shlex.join(map(hide, sys.argv)))
+        log.info("python %s", shlex.join(map(hide, sys.argv)))
+        status.start(arguments.log)
         if "gpus" in arguments:
             lease(arguments.gpus)
         main(arguments)
-        end_log(DONE)
+        status.end("done")
     except Stopped as stop:
-        log.info(STOPPED_BY.format(stop.name))
+        log.info("stopped by %s; start again and it continues", stop.name)
+        status.end("stopped")
         raise
-    except InputError as error:
-        _fail(str(error))
     except Exception as error:
         # Torch's handler would raise the loss of a worker again while the message is written.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        message = explain(error)
-        if message is not None:
-            _fail(message)
-        log.exception(UNEXPECTED)
-        end_log(FAILED)
+        message = str(error) if isinstance(error, InputError) else explain(error)
+        if message is None:
+            log.exception("stopped by an unexpected error")
+        else:
+            log.error("%s", message)
+        status.end("failed")
+        # torchrun would start the process again, although the error would come again. It ends the
+        # others of this machine when it is stopped; srun ends those of other nodes.
+        if message is not None and "TORCHELASTIC_RUN_ID" in os.environ:
+            os.kill(os.getppid(), signal.SIGTERM)
         sys.exit(1)
-
-
-def _fail(message: str) -> NoReturn:
-    """End this process for an error that would come again after a restart."""
-    log.error("%s", message)
-    end_log(FAILED)
-    # torchrun would start the process again. It ends the others of this machine when it is
-    # stopped; srun ends those of other nodes.
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        os.kill(os.getppid(), signal.SIGTERM)
-    sys.exit(1)

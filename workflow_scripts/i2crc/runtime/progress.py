@@ -1,54 +1,116 @@
-"""What the log of a job says to programs: its progress, and how it ended.
+"""The status of a job: its state, progress and last message, in a file beside its log.
 
-Only this module writes and reads the lines that programs read.
+Programs read `logs/RULE/.../.NAME.status.json`; the log is for people. Snakemake deletes the log
+before the job starts, but not the status.
 """
 
-import re
-from dataclasses import dataclass
+import logging
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
 
-# Begins the first line; the command line follows.
-COMMAND = "python "
-# How a job ended. DONE and FAILED are also the last line of its log; a killed job writes neither.
-DONE, FAILED, STOPPED = "done", "failed", "stopped"
-STOPPED_BY = "stopped by {}; start again and it continues"
-# Comes before a traceback, which FAILED follows.
-UNEXPECTED = "stopped by an unexpected error"
-ALREADY = "{} of {} images were already made"
+from pydantic import BaseModel, Field
 
-# The time that `log_to` puts before every message.
-_RECORD = re.compile(r"^\d\d:\d\d:\d\d ", re.ASCII | re.MULTILINE)
-_STOPPED = re.compile(re.escape(STOPPED_BY).replace(r"\{\}", r"SIG[A-Z0-9]+"))
-_ALREADY = re.compile(ALREADY.replace("{}", r"(\d{1,9})"), re.ASCII)
-_PACE = re.compile(
-    r"(image|iteration) (\d{1,9})/(\d{1,9}) .*?(\d{1,9}(?:\.\d{1,9})?(?:e[+-]\d\d)?) images/s "
-    r".*?ETA (\d{1,9}):(\d\d):(\d\d)",
-    re.ASCII,
-)
+from i2crc.runtime.atomic import write_bytes
+from i2crc.runtime.log import log
+
+SECONDS_BETWEEN_REPORTS = 1.0
+# The limits keep damaged files away from the calculations of those who read a status.
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Quantity = Annotated[float, Field(ge=0, lt=1e11)]
 
 
-@dataclass(frozen=True)
-class Pace:
-    """The progress of a job: `done` of `total` units, which are "image"s or "iteration"s.
+class Status(BaseModel):
+    """The state and progress of a job; 0 means unknown.
 
-    `images_per_second` and `seconds_left` count from the job's last start; None: nothing made yet.
+    `state` is "running", "done", "failed" or "stopped". `done` of `total` units ("image" or
+    "iteration") are made. `images_per_second` and `seconds_left` count from the job's last start.
+    `message` is the last message of the log, or the error that ended the job. `written` is in
+    seconds since 1970.
     """
 
-    unit: str
-    done: int
-    total: int
-    images_per_second: float | None = None
-    seconds_left: int | None = None
+    state: str = "running"
+    unit: str = "image"
+    done: Count = 0
+    total: Count = 0
+    images_per_second: Quantity = 0.0
+    seconds_left: Quantity = 0.0
+    message: str = ""
+    pid: Count = Field(default_factory=os.getpid)
+    host: str = Field(default_factory=platform.node)
+    written: Quantity = 0.0
 
-    def line(self, facts: str = "", more: str = "") -> str:
-        """Return the log line, with further facts for people before and after the images/s.
 
-        The images/s and the seconds left must be known.
-        """
-        words = [
-            f"{self.unit} {self.done}/{self.total}", facts,
-            f"{self.images_per_second:.4g} images/s", more, f"ETA {clock(self.seconds_left or 0)}",
-        ]  # fmt: skip
-        return " ".join(filter(None, words))
+class StatusFile(logging.Handler):
+    """Writes the status of the job of this process; without `start`, nothing is written.
+
+    As a handler of the log, it takes the last message from there.
+    """
+
+    path: Path | None = None
+    status = Status()
+    writing = threading.RLock()
+
+    def start(self, log_file: Path | None) -> None:
+        """Write that the job of this log runs, if this process is the first one of the job."""
+        if log_file is not None and os.environ.get("RANK", "0") == "0":
+            self.path, self.status = status_path(log_file), Status()
+            log.handlers.insert(0, self)
+            self.write()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message of the log; of a traceback only the error."""
+        message = repr(record.exc_info[1]) if record.exc_info else record.getMessage()
+        # File names may hold lone surrogates, which JSON cannot encode.
+        self.status.message = message.encode(errors="replace").decode()
+        self.write()
+
+    def report(self, unit: str, done: int, total: int, speed: float = 0, left: float = 0) -> None:
+        """Note the progress, with images/s and seconds left; write it at most once a second."""
+        status = self.status
+        status.unit, status.done, status.total = unit, done, total
+        status.images_per_second, status.seconds_left = speed, left
+        if time.time() - status.written >= SECONDS_BETWEEN_REPORTS:
+            self.write()
+
+    def end(self, state: str) -> None:
+        """Write how the job ended, also at the end of the log."""
+        log.removeHandler(self)
+        self.status.state = state
+        self.write()
+        if self.path is not None:
+            log.info(state)
+
+    def write(self) -> None:
+        """Write the file. A job does not fail because its status cannot be written."""
+        if self.path is None:
+            return
+        self.status.written = time.time()
+        try:
+            with self.writing:
+                write_bytes(self.path, self.status.model_dump_json().encode())
+        except OSError:
+            for handler in log.handlers:
+                handler.filters.clear()  # stderr shows errors, which nobody can read here
+
+
+status = StatusFile()
+
+
+def status_path(log_file: Path) -> Path:
+    """Return the status file of the job with this log."""
+    return log_file.with_name(f".{log_file.stem}.status.json")
+
+
+def read_status(log_file: Path) -> Status | None:
+    """Return the status of the job with this log; None if there is none, or it is damaged."""
+    try:
+        return Status.model_validate_json(status_path(log_file).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def clock(seconds: float) -> str:
@@ -57,60 +119,6 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-@dataclass(frozen=True)
-class JobLog:
-    """What a log says of its job.
-
-    `end` is DONE, FAILED or STOPPED, or None if the log has no end. `line` is the line to show:
-    the error of a failed job, else the last line; empty if there is only the command line.
-    """
-
-    pace: Pace | None
-    end: str | None
-    line: str
-
-
-def read_log(text: str) -> JobLog:
-    """Return what a log, or the end of one, says; ignore lines that are truncated or foreign."""
-    _, *records = _RECORD.split(text)
-    records = [record.strip() for record in records]
-    pace = next(filter(None, map(_pace, reversed(records))), None)
-    *before, last = records or [text.strip()]
-    if last == FAILED:
-        return JobLog(pace, FAILED, _error(before[-1] if before else ""))
-    end = DONE if last == DONE else STOPPED if _STOPPED.fullmatch(last) else None
-    return JobLog(pace, end, "" if last.startswith(COMMAND) else _last_line(last))
-
-
-def last_message(text: str) -> str:
-    """Return the last message of a log before its end, whole; of a traceback only the last line.
-
-    Empty if there is only the command line.
-    """
-    records = [record.strip() for record in _RECORD.split(text)[1:]]
-    if records and records[-1] in (DONE, FAILED):
-        records.pop()
-    last = records[-1] if records else ""
-    if last.startswith(UNEXPECTED):
-        return _last_line(last)
-    return "" if last.startswith(COMMAND) else last
-
-
-def _pace(record: str) -> Pace | None:
-    if found := _PACE.fullmatch(record):
-        unit, done, total, rate, hours, minutes, seconds = found.groups()
-        left = 3600 * int(hours) + 60 * int(minutes) + int(seconds)
-        return Pace(unit, int(done), int(total), float(rate), left)
-    found = _ALREADY.fullmatch(record)
-    return Pace("image", int(found[1]), int(found[2])) if found else None
-
-
-def _error(record: str) -> str:
-    """Return the first line of a message, or the last line of a traceback."""
-    if record.startswith(UNEXPECTED):
-        return _last_line(record)
-    return next(iter(record.splitlines()), "")
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+def printable(text: str) -> str:
+    """Return a text without characters that would control the terminal; line ends stay."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)

@@ -1,51 +1,60 @@
-"""The files of a training run: its finished weights, and the checkpoint of an interrupted run.
+"""The files of a run folder: the checkpoint of an interrupted run, the record of a finished one.
 
 Importing this module needs no torch, so that a finished training is recognised at once.
 """
 
+import os
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from i2crc.artifacts.provenance import write_beside
-from i2crc.models.weight_files import UNREADABLE, file_metadata
-from i2crc.runtime.atomic import atomic_path, digest_file, read_json
+from i2crc.artifacts.provenance import provenance_file
+from i2crc.models.weight_files import refusing
+from i2crc.runtime.atomic import atomic_path, digest_file, read_json, write_json
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import log
 from i2crc.training.options import Plan
 
 
-def is_finished(plan: Plan) -> bool:
-    """Return whether the run folder holds finished weights of this plan, and their history."""
-    if not (plan.weights.is_file() and plan.history.is_file()):
-        return False
+def read_finished(plan: Plan) -> dict[str, Any] | None:
+    """Return the record of the finished run of a plan; None if it has to be trained.
+
+    A kill may have left the history or the weights of another training.
+    """
     try:
-        metadata = file_metadata(plan.weights)
-    except InputError as error:
-        log.warning("%s: these weights are damaged, so they are trained again", error)
-        return False
-    return (
-        metadata.get("fingerprint") == plan.fingerprint
-        # A kill may have left the history of another training.
-        and metadata.get("history_sha256") == digest_file(plan.history)
-    )
+        record = read_json(plan.finished)
+        is_finished = (
+            record["fingerprint"] == plan.fingerprint
+            and record["history_sha256"] == digest_file(plan.history)
+            and record["weights_bytes"] == plan.weights.stat().st_size
+        )
+    except (InputError, OSError):
+        return None
+    return record if is_finished else None
 
 
 def publish(plan: Plan, weights: Path, history: Path) -> None:
-    """Copy the results of a finished run to `weights` and `history`, with their provenance."""
+    """Copy the results of a finished run to `weights` and `history`, with their provenance.
+
+    Of several processes of a training, the first one does it.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    record = read_json(plan.finished)
     facts = {
-        **file_metadata(plan.weights)["provenance"],
+        **record["provenance"],
         "inputs": plan.origin.recorded_inputs(weights),
-        **_duration(plan),
+        "start": record["start"],
+        "seconds": record["seconds"],
     }
-    for source, target in ((plan.history, history), (plan.weights, weights)):
+    for source, target, name in (
+        (plan.history, history, "history"),
+        (plan.weights, weights, "weights"),
+    ):
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
-        write_beside(target, facts)
-    # A newer checkpoint is of another training, which may be continued later.
-    if plan.checkpoint.is_file() and _written(plan.checkpoint) <= _written(plan.weights):
-        plan.checkpoint.unlink()
+        own = {"sha256": record[f"{name}_sha256"], "bytes": target.stat().st_size}
+        write_json(provenance_file(target), {**facts, **own})
 
 
 def read_checkpoint(plan: Plan) -> dict[str, Any] | None:
@@ -57,16 +66,13 @@ def read_checkpoint(plan: Plan) -> dict[str, Any] | None:
 
     if not plan.checkpoint.is_file():
         return None
+    remedy = "the training starts from its beginning"
     try:
-        state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
-        fingerprint = state["fingerprint"]
-    except UNREADABLE as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        log.warning(
-            "%s: this checkpoint is damaged (%s), so the training starts from its beginning",
-            plan.checkpoint,
-            reason,
-        )
+        with refusing(plan.checkpoint, "this checkpoint is damaged", remedy):
+            state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
+            fingerprint = state["fingerprint"]
+    except InputError as error:
+        log.warning("%s", error)
         return None
     if fingerprint != plan.fingerprint:
         log.info("the checkpoint is of other settings, code or data: starting afresh")
@@ -81,15 +87,3 @@ def write_checkpoint(plan: Plan, state: dict[str, Any]) -> None:
     # Through Python's own file, because torch hides the cause of an error, as a full disk.
     with atomic_path(plan.checkpoint) as temporary, open(temporary, "wb") as file:
         torch.save({"fingerprint": plan.fingerprint, **state}, file)
-
-
-def _duration(plan: Plan) -> dict[str, Any]:
-    """Return the start of a finished run and its seconds; those of its weights if it was lost."""
-    if plan.duration.is_file():
-        return read_json(plan.duration)
-    written = datetime.fromtimestamp(_written(plan.weights), UTC)
-    return {"start": written.isoformat(timespec="seconds"), "seconds": 0.0}
-
-
-def _written(path: Path) -> float:
-    return path.stat().st_mtime

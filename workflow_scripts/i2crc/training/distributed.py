@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import os
-from pathlib import Path
+import resource
 from typing import Any
 
 import torch
@@ -23,9 +23,9 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False  # the fastest kernel may differ between runs
-    device = torch.device("cpu")
-    keep_memory()
     torch.backends.cudnn.allow_tf32 = False  # compute float32 in full precision
+    keep_memory()
+    device = torch.device("cpu")
     if gpus and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
@@ -42,8 +42,7 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
 def keep_memory() -> None:
     """Keep freed memory in the process instead of returning it to the system (glibc only).
 
-    Otherwise every operation maps the memory of large tensors anew. benchmarks/memory.py measures
-    what that costs in a training step on the CPU.
+    Otherwise every operation maps the memory of large tensors anew.
     """
     trim_threshold, mmap_max = -1, -4  # constants of malloc.h in glibc
     libc = ctypes.CDLL(None)
@@ -94,15 +93,8 @@ def any_process(flag: bool, device: torch.device) -> bool:
     return bool(value)
 
 
-def finish() -> None:
-    """Leave the process group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def memory_gib(device: torch.device) -> float:
     """Return the peak memory of this process in GiB: of the GPU, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -2,39 +2,25 @@
 
 Every mean divides by a number of items that went through `mean_count`. With several processes that
 is the average number of items of a process. So the average of the processes' losses, which DDP
-minimises, equals the loss of the whole batch. With one process it is the identity.
+minimises, equals the loss of the whole batch.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 from i2crc.config.schema import RelationLosses
 from i2crc.data.images import IGNORE
-
-MeanCount = Callable[[torch.Tensor], torch.Tensor]
-
-
-def identity(count: torch.Tensor) -> torch.Tensor:
-    """Return `count`: the `mean_count` of a single process."""
-    return count
+from i2crc.training.distributed import mean_count
 
 
-def classification_loss(
-    logits: torch.Tensor, labels: torch.Tensor, mean_count: MeanCount = identity
-) -> torch.Tensor:
+def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the multilabel soft margin loss of (N, K) logits and (N, K) 0/1 labels (METHOD 9)."""
     total = F.multilabel_soft_margin_loss(logits, labels, reduction="none").sum()
     return total / mean_count(total.new_tensor(len(labels)))
 
 
 def relation_losses(
-    cam: torch.Tensor,
-    saliency: torch.Tensor,
-    labels: torch.Tensor,
-    weights: RelationLosses,
-    mean_count: MeanCount = identity,
+    cam: torch.Tensor, saliency: torch.Tensor, labels: torch.Tensor, weights: RelationLosses
 ) -> dict[str, torch.Tensor]:
     """Return the inter- and intra-class relation terms (METHOD 8), not yet weighted.
 
@@ -54,11 +40,8 @@ def relation_losses(
     x = F.interpolate(cam[single], size=saliency.shape[2:], mode="bilinear", align_corners=False)
     x = x.flatten(2)
     masks = {"foreground": saliency.flatten(2), "background": 1 - saliency.flatten(2)}
-    needed = masks if "class_gap" in wanted else wanted
-    terms = {}
-    prototypes = {}
-    for name in needed:
-        mask = masks[name]
+    terms, prototypes = {}, {}
+    for name, mask in masks.items():
         area = mask.sum(dim=2) + 1e-5
         prototypes[name] = _weighted_sum(x, mask) / area
         if name in wanted:
@@ -86,9 +69,7 @@ def _weighted_spread(x: torch.Tensor, weight: torch.Tensor, center: torch.Tensor
     return square - 2 * center * linear + center.square() * total
 
 
-def segmentation_loss(
-    logits: list[torch.Tensor], labels: torch.Tensor, mean_count: MeanCount = identity
-) -> torch.Tensor:
+def segmentation_loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """Return the sum of the cross entropies of all scales (METHOD 21).
 
     `logits` are tensors (N, K+1, h, w). `labels` are (N, H, W) integers in 0..K or 255, which is

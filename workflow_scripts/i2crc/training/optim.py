@@ -39,12 +39,7 @@ def learning_rate_factor(schedule: Schedule, step: int, steps: int, steps_per_ep
 
 
 def build_optimizer(groups: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:
-    """Return the optimiser of the parameter groups that have parameters."""
-    groups = [
-        {key: group[key] for key in ("params", "lr", "base_lr")}
-        for group in groups
-        if group["params"]
-    ]
+    """Return the optimiser of parameter groups."""
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     return torch.optim.SGD(

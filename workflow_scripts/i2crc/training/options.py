@@ -36,9 +36,9 @@ class Plan:
         return self.folder / "weights.safetensors"
 
     @property
-    def duration(self) -> Path:
-        """The start of the finished run and the seconds of all its attempts."""
-        return self.folder / "duration.json"
+    def finished(self) -> Path:
+        """The record of the finished run, which is written last."""
+        return self.folder / "finished.json"
 
     @property
     def history(self) -> Path:
@@ -58,9 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", default="{}", help="JSON: the section `runtime`")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs to use where there are any")
     parser.add_argument("--processes", type=int, default=0, help="processes to use on the CPU")
-    parser.add_argument(
-        "--run-folder", type=Path, required=True, help="checkpoints, logs; survives a failure"
-    )
+    parser.add_argument("--run-folder", type=Path, required=True, help="of checkpoints and logs")
     parser.add_argument("--weights", type=Path, required=True, help="output: trained weights")
     parser.add_argument("--history", type=Path, required=True, help="output: history as CSV")
 

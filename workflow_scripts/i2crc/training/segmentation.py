@@ -1,30 +1,24 @@
-"""The training of the segmentation network (METHOD 17-22)."""
+"""The training of the segmentation network: samples, loss, initial weights (METHOD 17-22)."""
 
-from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
 
 from i2crc.config.schema import Segmentation
+from i2crc.data.images import IGNORE, read_label, read_photo, voc_palette
 from i2crc.data.index import Index
 from i2crc.data.transforms import CAFFE_BGR
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained, provenance
-from i2crc.runtime.log import log
-from i2crc.training.loop import Forward, Terms, seed_everything, train
-from i2crc.training.losses import MeanCount, segmentation_loss
-from i2crc.training.optim import parameter_groups
+from i2crc.runtime.errors import InputError
+from i2crc.training.loop import TrainingRun
+from i2crc.training.losses import segmentation_loss
 from i2crc.training.options import Plan
-from i2crc.training.pictures import label_pictures
-from i2crc.training.sampler import Batch
-from i2crc.training.segmentation_dataset import SegmentationSamples
-
-
-def loss(network: Forward, batch: Batch, mean_count: MeanCount) -> Terms:
-    """Return the summed cross entropies of all scales (METHOD 21)."""
-    logits = [scale.float() for scale in network(batch["image"])]
-    return {"loss": segmentation_loss(logits, batch["label"], mean_count)}
+from i2crc.training.samples import Batch, Samples
 
 
 def train_segmentation(
@@ -44,20 +38,86 @@ def train_segmentation(
     pretrained = load_pretrained(settings.weights, settings.backbone)
     bgr = settings.preprocessing == "caffe_bgr"
     preprocessing = CAFFE_BGR if bgr else pretrained.preprocessing
-    seed_everything(plan.seed)
+    torch.manual_seed(plan.seed)
     model = build_segmentation(settings, len(index.classes))
     insert(model.base.features, pretrained)
-    facts: dict[str, Any] = provenance(pretrained, preprocessing, index.classes)
-    facts["masks_seen"] = sorted({*facts["masks_seen"], *own_masks})
     samples = SegmentationSamples(index, labels, settings, preprocessing)
-    log.info("%d images, weights from %s", len(samples), pretrained.source)
-    train(
-        plan,
-        device,
-        model,
-        parameter_groups(model, "base.classifier", settings.optimizer),
-        samples,
-        loss,
-        partial(label_pictures, preprocessing=preprocessing),
-        {**facts, "leaks": leaks},
-    )
+    facts = provenance(pretrained, preprocessing, index.classes)
+    facts["masks_seen"] = sorted({*pretrained.masks_seen, *own_masks})
+    facts["leaks"] = leaks
+    TrainingRun(plan, device, model, "base.classifier", samples).train(facts)
+
+
+class SegmentationSamples(Samples):
+    """Samples of the segmentation network, of side S = `crop_size`; the files are labels.
+
+    A sample is `{"id", "image" (3, S, S) float32, "label" (S, S) uint8}`.
+    """
+
+    settings: Segmentation
+
+    def sample(self, number: int, rng: np.random.Generator) -> Batch:
+        """Return sample `number`, scaled, cropped and mirrored with random numbers from `rng`.
+
+        Raise InputError if label and photograph differ in size.
+        """
+        entry = self.index.images[number]
+        photo = np.asarray(read_photo(Path(entry.image)))
+        label = read_label(self.files[entry.id])
+        if photo.shape[:2] != label.shape:
+            raise InputError(
+                f"{self.files[entry.id]}: size {label.shape[::-1]}, the photograph has "
+                f"{photo.shape[1::-1]}; delete the label, or give the mask of this photograph"
+            )
+        scale = self.settings.scale_jitter[rng.integers(len(self.settings.scale_jitter))]
+        image, target = rescale(self.preprocessing(photo), label, scale)
+        image, target = random_crop(image, target, self.settings.crop_size, rng)
+        if self.settings.flip and rng.random() < 0.5:
+            image, target = image.flip(2), target.flip(1)
+        return {"id": entry.id, "image": image, "label": target}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return image, training label and prediction in VOC colours, beside each other."""
+        images = batch["image"]
+        logits = F.interpolate(
+            model(images).float(), size=images.shape[2:], mode="bilinear", align_corners=False
+        )
+        labels = torch.cat([batch["label"], logits.argmax(dim=1)], dim=2).cpu()
+        colors = torch.from_numpy(voc_palette()).float()[labels.long()] / 255
+        return torch.cat([self.preprocessing.undo(images), colors.permute(0, 3, 1, 2)], dim=3)
+
+    def loss(self, output: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the summed cross entropies of all scales (METHOD 21)."""
+        return {"loss": segmentation_loss([scale.float() for scale in output], batch["label"])}
+
+
+def rescale(
+    image: torch.Tensor, label: np.ndarray, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a (3, H, W) image and its (H, W) label, scaled; sides are truncated to integers.
+
+    The image is resized bilinear without antialias, the label nearest.
+    """
+    height, width = (max(1, int(side * scale)) for side in label.shape)
+    if scale != 1:
+        image = F.interpolate(
+            image[None], size=(height, width), mode="bilinear", align_corners=False
+        )[0]
+        resized = Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST)
+        label = np.asarray(resized)
+    return image, torch.from_numpy(np.array(label))
+
+
+def random_crop(
+    image: torch.Tensor, label: torch.Tensor, size: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a random crop of side `size` of an image and its label.
+
+    A smaller image is padded below and at the right with 0, its label with 255.
+    """
+    missing = [max(0, size - side) for side in label.shape]
+    image = F.pad(image, (0, missing[1], 0, missing[0]))
+    label = F.pad(label, (0, missing[1], 0, missing[0]), value=IGNORE)
+    top, left = (int(rng.integers(side - size + 1)) for side in label.shape)
+    rows, columns = slice(top, top + size), slice(left, left + size)
+    return image[:, rows, columns], label[rows, columns]

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import sys
-from typing import NoReturn
 
 import torch
 
@@ -25,48 +24,47 @@ def launch(gpus: int, processes: int, nodes: int, threads: int, batch_size: int)
     """
     if "RANK" in os.environ:
         return
-    if nodes > 1:
-        _launch_on_nodes(nodes, max(gpus // nodes, processes // nodes, 1), threads, batch_size)
+    starter: list[str] = []
+    meeting = ["--standalone"]
     count = min(max(min(gpus, torch.cuda.device_count()), processes), batch_size)
-    if count > 1:
-        _become(*_torchrun("--standalone", f"--nproc-per-node={count}"))
+    if nodes > 1:
+        count = max(gpus // nodes, processes // nodes, 1)
+        starter, meeting = _on_nodes(nodes, count, threads, batch_size)
+    elif count < 2:
+        return
+    # Restarted processes would read the addresses of those that died, and wait for ever
+    # (pytorch issue 135712).
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    command = [
+        *starter, sys.executable, "-m", "torch.distributed.run", f"--max-restarts={RESTARTS}",
+        # Without the dashes torchrun would read the options of the script as its own.
+        *meeting, f"--nproc-per-node={count}", "--", *sys.argv,
+    ]  # fmt: skip
+    os.execvp(command[0], command)
 
 
-def _launch_on_nodes(nodes: int, each: int, threads: int, batch_size: int) -> NoReturn:
+def _on_nodes(nodes: int, count: int, threads: int, batch_size: int) -> tuple[list[str], list[str]]:
+    """Return the command that starts torchrun on each node, and where its processes meet."""
     if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
         raise InputError(
             f"runtime.nodes {nodes}: several nodes need a SLURM job, and this is not one; run with "
             "--workflow-profile profiles/slurm, or set runtime.nodes to 1"
         )
-    if nodes * each > batch_size:
+    if nodes * count > batch_size:
         raise InputError(
-            f"runtime.nodes {nodes} with {each} processes each: more than the {batch_size} images "
+            f"runtime.nodes {nodes} with {count} processes each: more than the {batch_size} images "
             "of a batch (batch_size); set runtime.nodes or runtime.gpus lower"
         )
     # The processes meet at a port that is free on the first node.
     with socket.socket() as server:
         server.bind(("", 0))
         place = f"{socket.gethostname()}:{server.getsockname()[1]}"
-    steps = [
+    starter = [
         "srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1",
         f"--cpus-per-task={threads}", "--cpu-bind=none", "--mem=0", "--overlap",
         "--kill-on-bad-exit=1",
     ]  # fmt: skip
-    meeting = [
-        f"--nnodes={nodes}", f"--nproc-per-node={each}", "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={place}", f"--rdzv-id={os.environ['SLURM_JOB_ID']}",
+    return starter, [
+        f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={place}",
+        f"--rdzv-id={os.environ['SLURM_JOB_ID']}",
     ]  # fmt: skip
-    _become(*steps, *_torchrun(*meeting))
-
-
-def _torchrun(*arguments: str) -> list[str]:
-    program = [sys.executable, "-m", "torch.distributed.run", f"--max-restarts={RESTARTS}"]
-    # Without the dashes torchrun would read the options of the script as its own.
-    return [*program, *arguments, "--", *sys.argv]
-
-
-def _become(*command: str) -> NoReturn:
-    # Restarted processes would read the addresses of those that died, and wait for ever
-    # (pytorch issue 135712).
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    os.execvp(command[0], command)

@@ -12,7 +12,7 @@ from i2crc.data.images import write_label
 from i2crc.data.index import Entry, Index
 from i2crc.data.transforms import CAFFE_BGR, Preprocessing
 from i2crc.runtime.errors import InputError
-from i2crc.training.segmentation_dataset import SegmentationSamples, random_crop, rescale
+from i2crc.training.segmentation import SegmentationSamples, random_crop, rescale
 
 # Pixels stay as they are, so that an image can show its own label.
 RAW = Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

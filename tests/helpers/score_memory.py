@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "evaluation" / "score.py"
+SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "evaluation" / "score.py"
 CLASSES = 80
 # In a small process of its own, because the peak of a child starts with the size of its parent.
 PEAK = (

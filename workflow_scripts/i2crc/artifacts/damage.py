@@ -1,0 +1,60 @@
+"""Find files that are missing or damaged, and let their stages make them again."""
+
+import os
+from pathlib import Path
+
+from i2crc.artifacts.provenance import read_provenance
+from i2crc.artifacts.schemas import FileList, read_checked
+from i2crc.artifacts.stages import STAGES
+from i2crc.runtime.atomic import read_json
+from i2crc.runtime.errors import InputError
+
+
+def damaged_files(artifact: Path) -> list[str]:
+    """Return the names of recorded files that are missing or have another size than recorded.
+
+    A manifest records the files that it lists; the provenance of a weight file records its size.
+    """
+    if artifact.suffix != ".json":
+        size = artifact.stat().st_size
+        recorded = (read_provenance(artifact) or {}).get("bytes", size)
+        return [] if size == recorded else [artifact.name]
+    content = read_checked(artifact, FileList)
+    folder = artifact.parent / content.get("folder", ".")
+
+    def is_damaged(name: str, size: int) -> bool:
+        try:
+            return os.stat(f"{folder}/{name}").st_size != size
+        except OSError:
+            return True
+
+    return [name for name, size in content.get("sizes", {}).items() if is_damaged(name, size)]
+
+
+def forget_damaged(results: Path) -> list[str]:
+    """Remove each manifest that lists damaged files, and each damaged weight file.
+
+    Snakemake then starts their stages, which make the damaged files alone. A manifest that records
+    problems is removed as well: they may have been corrected where Snakemake does not look. Return
+    a sentence for each removed file.
+    """
+    removed = []
+    patterns = [pattern for stage in STAGES.values() for pattern in stage.records]
+    for path in sorted(file for pattern in patterns for file in results.glob(pattern)):
+        problem = _problem(path)
+        if problem:
+            path.unlink()
+            removed.append(f"{path}: {problem}; removed, so that its stage makes it again")
+    return removed
+
+
+def _problem(artifact: Path) -> str:
+    """Return what is wrong with an artifact or the files that it records; "" for nothing."""
+    try:
+        names = damaged_files(artifact)
+        if names:
+            return f"missing files or files of another size: {len(names)} (first: {names[0]})"
+        has_problems = artifact.suffix == ".json" and read_json(artifact).get("problems")
+        return "it records problems" if has_problems else ""
+    except InputError as error:
+        return str(error)

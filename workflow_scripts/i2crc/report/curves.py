@@ -1,0 +1,93 @@
+"""Curves of a training; curves and a page of the scores over the values of thresholds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from i2crc.report.figures import COLORS, NOT_SCORED, WIDTH, headline, message_figure
+from i2crc.report.pages import render
+
+BINS = 600  # about one bin per pixel of the axes
+MEASURES = {
+    "miou": "mIoU, 255 left out",
+    "miou_255_as_background": "255 as background",
+    "miou_255_as_wrong": "255 as wrong",
+}
+STYLES = ("-", "--", ":")  # equal curves stay visible
+
+
+def training_figure(history: Path) -> Figure:
+    """Return the loss, its terms and the learning rate over the iterations of a training.
+
+    `history` is the CSV file of the training. A pale band spans the lowest and highest values, a
+    line shows the running mean.
+    """
+    table = np.genfromtxt(history, delimiter=",", names=True, ndmin=1)
+    _, rate, *terms = table.dtype.names or ()  # the first column is the iteration
+    bins = np.arange(0, len(table), -(-len(table) // BINS))
+    iteration = table["iteration"][bins]
+    rows = len(terms) // 2 + 1
+    figure = Figure(figsize=(WIDTH, 2.3 * rows + 0.8), layout="constrained")
+    for number, name in enumerate([*terms, rate], start=1):
+        axes = figure.add_subplot(rows, 2, number)
+        axes.set_title("total loss" if name == "loss" else name.replace("_", " "))
+        span = np.fmin.reduceat(table[name], bins), np.fmax.reduceat(table[name], bins)
+        axes.fill_between(iteration, *span, color=COLORS[0], alpha=0.3, label="lowest to highest")
+        mean = table[name] if name == rate else running_mean(table[name])
+        marker = "o" if len(table) == 1 else None
+        axes.plot(iteration, mean[bins], color=COLORS[0], marker=marker, label="running mean")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlabel("iteration (optimiser steps)")
+        axes.grid()
+    headline(figure, f"Training: {history.parent.name}", figure.axes[0], columns=2)
+    return figure
+
+
+def running_mean(values: np.ndarray) -> np.ndarray:
+    """Return the (N,) means of the finite values in a window of 5 % of N around each value.
+
+    A mean is NaN if its window has no finite value.
+    """
+    window = np.ones(2 * (len(values) // 40) + 1)
+    finite = np.isfinite(values)
+    total = np.convolve(np.where(finite, values, 0), window, "same")
+    count = np.convolve(finite.astype(float), window, "same").round()
+    return total / np.where(count, count, np.nan)
+
+
+def sweep_figure(sweeps: Sequence[dict[str, Any]]) -> Figure:
+    """Return, per parameter, the three mIoUs over its value and, below, the coverage."""
+    title = f"Threshold sweeps on {sweeps[0]['split']}"
+    scored = [sweep for sweep in sweeps if sweep["fixed"]]
+    if not scored:
+        return message_figure(title, NOT_SCORED)
+    figure = Figure(figsize=(WIDTH, 5.5), layout="constrained")
+    panels = figure.subplots(2, len(scored), squeeze=False, sharex="col", height_ratios=(3, 1))
+    for sweep, (scores, coverage) in zip(scored, panels.T, strict=True):
+        values = [point["value"] for point in sweep["points"]]
+        for (measure, name), color, style in zip(MEASURES.items(), COLORS, STYLES, strict=False):
+            curve = [point[measure] for point in sweep["points"]]
+            scores.plot(values, curve, style, color=color, marker=".", label=name)
+            best = sweep["oracle"][measure]
+            label = "oracle (uses ground truth)" if measure == "miou" else None
+            scores.plot(best["value"], best[measure], "*", color=color, markersize=13, label=label)
+        coverage.plot(values, [point["coverage"] for point in sweep["points"]], ".-k")
+        coverage.set_ylim(-0.05, 1.05)
+        scores.set_title(sweep["parameter"], fontsize=9)
+        for axes in (scores, coverage):
+            axes.axvline(sweep["fixed"]["value"], color="black", ls="-.", lw=1, label="configured")
+            axes.grid()
+    panels[0, 0].set_ylabel("mIoU (0 to 1)")
+    panels[1, 0].set_ylabel("coverage")
+    headline(figure, title, panels[0, 0], columns=3)
+    return figure
+
+
+def sweep_page(sweeps: Sequence[dict[str, Any]]) -> Markup:
+    """Return an HTML page with the configured and the oracle value per parameter and measure."""
+    return render("sweeps.html", sweeps=sweeps, measures=MEASURES, not_scored=NOT_SCORED)

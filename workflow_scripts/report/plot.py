@@ -1,0 +1,58 @@
+"""Draw a figure of the report, or make a page of tables."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from i2crc.artifacts.kept import make_once
+from i2crc.artifacts.provenance import Origin
+from i2crc.artifacts.schemas import Quality, Score, Sweep, read_checked
+from i2crc.runtime.parser import make_parser, run
+
+FIGURES = {
+    "training": "curves of a training, from its history (CSV)",
+    "classes": "IoU of every class, from scores",
+    "confusion": "confusion matrix, from a score",
+    "sweeps": "curves of threshold sweeps, from sweeps",
+    "sweep_table": "page of configured and best thresholds, from sweeps",
+    "quality": "page on saliency maps and classifier, from the quality of each",
+}
+
+
+def draw(figure: str, inputs: Sequence[Path]) -> bytes:
+    """Return a figure as SVG, or a page as HTML."""
+    # Imported here, because a figure that is already made must not wait for matplotlib.
+    from i2crc.report.curves import sweep_figure, sweep_page, training_figure
+    from i2crc.report.figures import svg
+    from i2crc.report.quality_page import quality_page
+    from i2crc.report.score_figures import class_figure, confusion_figure
+
+    match figure:
+        case "training":
+            return svg(training_figure(inputs[0]))
+        case "classes":
+            return svg(class_figure([read_checked(path, Score) for path in inputs]))
+        case "confusion":
+            return svg(confusion_figure(read_checked(inputs[0], Score)))
+        case "sweeps":
+            return svg(sweep_figure([read_checked(path, Sweep) for path in inputs]))
+        case "sweep_table":
+            return sweep_page([read_checked(path, Sweep) for path in inputs]).encode()
+    saliency, classifier = (read_checked(path, Quality) for path in inputs)
+    return quality_page(saliency, classifier).encode()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    origin = Origin(Path(__file__), arguments.inputs, {"figure": arguments.figure})
+    make_once(origin, [arguments.output], lambda: [draw(arguments.figure, arguments.inputs)])
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--figure", choices=FIGURES, required=True,
+        help="; ".join(f"{name}: {text}" for name, text in FIGURES.items()),
+    )  # fmt: skip
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="files to show")
+    parser.add_argument("--output", type=Path, required=True, help="output: SVG or HTML")
+    run(main, parser)
