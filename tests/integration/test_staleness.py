@@ -26,8 +26,8 @@ SWEEPS = {"sweep", "plot"}
 # Settings -> the stages that compute. Those that a dry run lists are these and what follows them.
 ROWS = [
     (
-        {"pseudo_labels": {"object_threshold": 0.05}, "evaluation": {"saliency_threshold": 0.9}},
-        {"gen_gt", *SWEEPS, *LABELS, "saliency_quality"},
+        {"refinement": {"min_foreground": 0.9}, "evaluation": {"saliency_threshold": 0.9}},
+        {*LABELS, "saliency_quality"},
     ),
 ]
 MORE_ROWS = [
@@ -40,7 +40,7 @@ MORE_ROWS = [
     ({"cam": {"flip": False}}, {"infer_cam", "gen_gt", *SWEEPS, *LABELS}),
     ({"segmentation": {"iterations": 3}}, LABELS),
     ({"segmentation": {"supervision": "full"}}, {"preflight", *TRAINED, *PICTURES}),
-    ({"refinement": {"min_foreground": 0.9}}, LABELS),
+    ({"pseudo_labels": {"object_threshold": 0.05}}, {"gen_gt", *SWEEPS, *LABELS}),
     ({"evaluation": {"sheet_images": 2}}, {"contact_sheet", "run_facts"}),
     ({"evaluation": {"bootstrap": 50}}, PICTURES - {"contact_sheet"}),
     ({"evaluation": {"cam_background": 0.9}}, {"score", "score_table", *SWEEPS, "run_facts"}),
