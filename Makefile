@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 CORES ?= all
+# One more than the cores, because many tests wait.
+TEST_PROCESSES ?= $(shell expr $$(nproc) + 1)
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help venv test-tools cluster demo lint test test-all docs
 

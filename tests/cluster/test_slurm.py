@@ -64,6 +64,7 @@ def digests(project: Project) -> dict[str, str]:
     return {name: digest_file(path) for path, name in names.items()}
 
 
+@pytest.mark.exhaustive
 def test_the_log_of_a_failing_job_is_shown(cluster, tmp_path):
     project = Project.new(tmp_path / "project")
     (project.results / "dataset").mkdir(parents=True)

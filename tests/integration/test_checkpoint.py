@@ -29,9 +29,15 @@ def server(tmp_path):
         http.shutdown()
 
 
-def publish(path, classes: int, salt: float) -> None:
+# Small, where only the workflow is tested.
+SMALL = Segmentation(
+    backbone="efficientnet_lite0", output_stride=32, scales=[1.0], preprocessing="caffe_bgr"
+)
+
+
+def publish(path, classes: int, salt: float, settings: Segmentation) -> None:
     """Write formula weights the way the published checkpoint holds them: a plain state dict."""
-    model = build_segmentation(Segmentation(), classes)
+    model = build_segmentation(settings, classes)
     insert_formula_weights(model, salt)
     torch.save(model.state_dict(), path)
 
@@ -40,7 +46,7 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
     folder, address = server
     facts = json.loads((golden / "segmentation.json").read_text())
     classes = dict(facts["keys"])["base.classifier.conv2d_list.0.bias"][0] - 1
-    publish(folder / "checkpoint.pth", classes, facts["salt"])
+    publish(folder / "checkpoint.pth", classes, facts["salt"], Segmentation())
     names = [f"class{number}" for number in range(classes)]
     entry = {"id": "a", "image": "a.jpg", "mask": None, "classes": [0], "width": 1, "height": 1}
     index = {"split": "val", "classes": names, "images": [{**entry, "sha256": ""}]}
@@ -67,9 +73,9 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
 
 def test_evaluate_checkpoint_scores_val_before_and_after_the_crf(server, copied):
     folder, address = server
-    publish(folder / "checkpoint.pth", 6, 0.07)
+    publish(folder / "checkpoint.pth", 6, 0.07, SMALL)
     published = {
-        "segmentation": Segmentation(preprocessing="caffe_bgr").model_dump(),
+        "segmentation": SMALL.model_dump(),
         "checkpoint": {"source": f"{address}/checkpoint.pth"},
     }
     done = copied.snakemake("evaluate_checkpoint", settings=published)

@@ -25,7 +25,10 @@ def whole(finished, tmp_path_factory) -> Training:
     return training
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGKILL],
+)
 def test_a_killed_training_continues_and_ends_with_the_same_bytes(whole, training, how):
     process = training.start("killed", *runtime(checkpoint_seconds=0.001))
     wait_for_iteration(process, 7)

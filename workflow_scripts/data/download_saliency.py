@@ -42,7 +42,9 @@ def main(arguments: argparse.Namespace) -> None:
         problems = [
             replace(p, file=p.file.replace(f"{unpacked}/", f"{source}: ")) for p in problems
         ]
-        log.info("%d saliency maps, %d problems", len(files), len(problems))
+        log.info("%d saliency maps", len(files))
+        if problems:
+            log.warning("preflight will report %d problems", len(problems))
         manifest = {
             "stage": origin.stage,
             "folder": maps.name,

@@ -57,7 +57,8 @@ def main(arguments: argparse.Namespace) -> None:
     sections = {"classifier": Classifier, "segmentation": Segmentation}
     networks = {name: sections[name].model_validate(values) for name, values in given.items()}
     settings = {"networks": given, "allow_leaks": arguments.allow_leaks}
-    settings |= {"masks": str(arguments.masks), "files": arguments.files}
+    masks = str(arguments.masks) if arguments.masks and arguments.masks.is_dir() else None
+    settings |= {"masks": masks, "files": arguments.files}
     with suppress(InputError):  # which is found again as a problem
         settings["pretrained"] = [weights_digest(one.weights) for one in networks.values()]
     read = [*arguments.indexes, *arguments.saliency, *arguments.leaks]

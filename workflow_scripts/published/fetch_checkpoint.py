@@ -48,6 +48,8 @@ def main(arguments: argparse.Namespace) -> None:
             "provenance": origin.lasting(arguments.weights),
         }
         save_weights(arguments.weights, model, metadata)
+        if not sha256:
+            file.unlink()  # nothing could say later whether it is still what the source has
         log.info("%s: converted, SHA-256 %s", source, fetched)
         return [None]
 

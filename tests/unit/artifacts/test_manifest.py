@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2crc.artifacts.damage import damaged_files, forget_damaged
-from i2crc.artifacts.journal import FileRecord, Journal, journal_ids
+from i2crc.artifacts.journal import FileRecord, ImageEntry, Journal
 from i2crc.artifacts.manifest import (
     make_shard,
     manifests_digest,
@@ -23,6 +24,16 @@ from i2crc.artifacts.manifest import (
 )
 from i2crc.artifacts.provenance import Origin, content_digest, provenance_file, write_beside
 from i2crc.runtime.atomic import digest_bytes, digest_file, read_json, write_bytes, write_json
+
+
+def journal_ids(path: Path) -> set[str]:
+    """Return the ids of the images in the lines of a journal that are whole."""
+    found = set()
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError):
+            found.add(ImageEntry.model_validate_json(line).id)
+    return found
+
 
 KEYS = {"a": ["1"], "b": ["1"], "c": ["1"]}
 ORIGIN = Origin(Path(__file__), [], {"threshold": 0.5})
@@ -469,10 +480,10 @@ def test_a_damaged_image_is_made_alone_after_it_was_forgotten(results):
     assert (results / "cams/1-of-1.json").read_bytes() == before
 
 
-def test_a_hundred_thousand_files_are_looked_at_in_seconds(tmp_path):
+def test_twenty_thousand_files_are_looked_at_in_seconds(tmp_path):
     folder = tmp_path / "cams" / "maps"
     folder.mkdir(parents=True)
-    names = [f"{number:06d}.png" for number in range(100_000)]
+    names = [f"{number:06d}.png" for number in range(20_000)]
     for name in names:
         os.close(os.open(folder / name, os.O_CREAT | os.O_WRONLY))
     record = FileRecord(digest_bytes(b""), 0)
@@ -481,7 +492,7 @@ def test_a_hundred_thousand_files_are_looked_at_in_seconds(tmp_path):
         write_manifest(tmp_path / f"cams/{number + 1}-of-4.json", ORIGIN, folder, part)
     start = time.monotonic()
     assert forget_damaged(tmp_path) == []
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 1
 
 
 def test_a_manifest_without_sizes_is_sound(tmp_path):

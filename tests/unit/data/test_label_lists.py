@@ -114,6 +114,12 @@ def test_without_class_names_ids_are_read(tmp_path):
     assert read(tmp_path, "a 0\nb cat\n", classes=None)[1] == []
 
 
+def test_numbers_are_never_taken_for_names(tmp_path):
+    rows, problems = read(tmp_path, "a 1\nb 3\n", classes=["1", "2", "3"])
+    assert rows[0] == ("a", [1])
+    assert len(problems) == 1 and "list.txt:2: '3': no class" in problems[0]
+
+
 def test_missing_list_is_named(tmp_path):
     rows, (problem,) = read_label_list(tmp_path / "none.txt", CLASSES)
     assert not rows

@@ -203,6 +203,10 @@ def test_no_archive(tmp_path, data):
     assert_refused(tmp_path, data, "no tar or zip archive.*give another source")
 
 
+def test_a_tar_whose_first_folder_begins_like_a_zip(tmp_path):
+    assert len(unpack(tmp_path, tar_bytes({"PKU/a.png": b"x"}))) == 1
+
+
 def test_gzip_of_something_else(tmp_path):
     assert_refused(tmp_path, gzip.compress(b"hello" * 500), "damaged")
 

@@ -125,13 +125,6 @@ class Journal:
             file.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def journal_ids(path: Path) -> set[str]:
-    """Return the ids of the images that a journal notes; empty if it cannot be read."""
-    with suppress(OSError):
-        return {entry.id for entry in _image_entries(path)}
-    return set()
-
-
 def _image_entries(path: Path) -> Iterator[ImageEntry]:
     """Yield the images that a journal notes; ignore lines that are truncated or of another form."""
     for line in _lines(path):

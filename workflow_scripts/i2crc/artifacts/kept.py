@@ -1,4 +1,4 @@
-"""Outputs that are made once: a job that starts again in vain restores them, and computes nothing.
+"""Keep finished outputs: a job that starts again with the same inputs restores them.
 
 Snakemake deletes the outputs of a job before the job starts. Copies of finished outputs are in the
 folder `.kept` beside the first output.
@@ -36,9 +36,9 @@ def make_once(
 
     `make` returns the content of each output. A dict is written as JSON, with the provenance under
     "provenance". Bytes are written as they are; None means that `make` has written the file. The
-    provenance of these files is written beside them. `key` is a JSON value that determines the
-    result as well, but is not recorded. Outputs with "problems", or whose listed files are damaged,
-    are made again. Raise InputError if an input is missing.
+    provenance of these files is written beside them. `key` is a further JSON value that the
+    result depends on; the provenance does not show it. Outputs with "problems", or whose listed
+    files are damaged, are made again. Raise InputError if an input is missing.
     """
     made_from = digest_value([origin.fingerprint(), key])
     beside = [provenance_file(path) for path in outputs if path.suffix != ".json"]

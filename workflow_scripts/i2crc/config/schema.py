@@ -167,8 +167,12 @@ class Optimizer(Section):
 
     name: Literal["sgd", "adamw"] = setting("sgd", "sgd or adamw")
     learning_rate: AboveZero = setting(1e-3, "learning rate of the backbone's weights")
-    head_factor: AboveZero = setting(10.0, "learning rate of the head / that of the backbone")
-    bias_factor: AboveZero = setting(2.0, "learning rate of biases / that of their weights")
+    head_factor: AboveZero = setting(
+        10.0, "learning rate of the head, divided by that of the backbone"
+    )
+    bias_factor: AboveZero = setting(
+        2.0, "learning rate of biases, divided by that of their weights"
+    )
     momentum: Fraction = setting(0.9, "momentum (sgd)")
     nesterov: bool = setting(True, "Nesterov momentum (sgd)")
     weight_decay: NotNegative = setting(5e-4, "weight decay of every parameter")
@@ -235,9 +239,13 @@ class Cam(Section):
 class PseudoLabels(Section):
     """Thresholds of label generation (METHOD 13-16)."""
 
-    attention_threshold: Fraction = setting(0.3, "attention and background below this: background")
+    attention_threshold: Fraction = setting(
+        0.3, "scores of attention and background below this become 0"
+    )
     conflict_threshold: Fraction = setting(0.9, "more than one channel above this: ignore")
-    object_threshold: Fraction = setting(0.5, "background with more attention than this: ignore")
+    object_threshold: Fraction = setting(
+        0.5, "background where a class has more attention than this: ignore"
+    )
     salient_value: Grey = setting(32, "background where the saliency is at least this: ignore")
     min_foreground: Fraction = setting(0.01, "images with less foreground than this are ignored")
 
@@ -311,10 +319,14 @@ class Evaluation(Section):
     bootstrap: Positive = setting(1000, "bootstrap replicates of a confidence interval")
     saliency_threshold: Fraction = setting(0.5, "saliency from which a pixel is foreground")
     sweeps: Sweeps = Sweeps()
-    leak_images: int = setting(3, "more pseudo labels equal to the ground truth: error", ge=0)
+    leak_images: int = setting(
+        3, "pseudo labels that may equal the ground truth; more are an error", ge=0
+    )
     allow_leaks: bool = setting(False, "continue after a leak; every table then shows a warning")
     sheet_images: Positive = setting(4, "images of each kind (best, median, worst) in the report")
-    submission: Literal["crf", "prediction"] = setting("crf", "what the test server gets")
+    submission: Literal["crf", "prediction"] = setting(
+        "crf", "what the test server gets: predictions after or before the CRF"
+    )
 
 
 class Compare(Section):

@@ -43,7 +43,8 @@ def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow
     spaces and commas.
     """
     names = classes or []
-    numbers = {name: number for number, name in enumerate(names)}
+    # A number is never a name: with the names 1, 2, 3 nobody knows which was meant.
+    numbers = {name: number for number, name in enumerate(names) if not name.isdecimal()}
     numbers |= {str(number): number for number in range(len(names))}
     rows: dict[str, ListRow] = {}
     problems: list[Problem] = []

@@ -75,8 +75,10 @@ def collect(
             content = _checked_map(maps.get(name, [source / name]), sizes[image_id], max_pixels)
         except FileError as error:
             return error.problem
-        write_bytes(destination / name, content)
-        return FileRecord(digest_bytes(content), len(content))
+        record = FileRecord(digest_bytes(content), len(content))
+        if not record.matches(destination / name):
+            write_bytes(destination / name, content)
+        return record
 
     ids = sorted(sizes)
     placed = dict(zip(ids, map_in_order(place, ids, workers), strict=True))

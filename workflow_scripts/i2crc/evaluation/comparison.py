@@ -187,12 +187,18 @@ def facts_behind(folder: Path, stages: list[str]) -> dict[tuple[str, str], Any]:
     The keys are the folder of a stage below that of the experiment, and the name of a fact.
     """
     artifacts = trace(*(folder / f"scores/{stage}.json" for stage in stages))
-    facts: dict[tuple[str, str], Any] = {}
+    values: dict[tuple[str, str], dict[str, Any]] = {}
     for one in artifacts:
         found = flatten({"used": True, **{name: one.facts[name] for name in FACTS}})
         found["code_sha256"] = found["code_sha256"][:8]
         stage = os.path.relpath(one.path.parent, folder)
-        facts |= {(stage, name): value for name, value in found.items()}
+        for name, value in found.items():
+            values.setdefault((stage, name), {})[json.dumps(value)] = value
+    # Shards may differ, if some of them were made again.
+    facts: dict[tuple[str, str], Any] = {
+        place: next(iter(found.values())) if len(found) == 1 else " | ".join(sorted(found))
+        for place, found in values.items()
+    }
     for one, index in indexes_of(artifacts):
         if one.path.stem == index.split:  # not a shard of it
             images = f"{len(index.images)} (digest {content_digest(one.path)[:8]})"

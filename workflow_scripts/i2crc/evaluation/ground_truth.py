@@ -25,7 +25,8 @@ def compare_with_masks(
 ) -> Iterator[Result]:
     """Yield `compare(image, mask)` of images that have a mask, in their order.
 
-    A mask is (H, W) uint8. Raise InputError if `compare` raises ValueError: the mask does not fit.
+    A mask is (H, W) uint8. Raise InputError if `compare` raises ValueError (the mask does not fit)
+    or KeyError (a file is in no manifest).
     """
 
     def compare_one(entry: Entry) -> Result:
@@ -34,6 +35,10 @@ def compare_with_masks(
         except ValueError as error:
             raise InputError(
                 f"{entry.mask}: does not fit what was made of {entry.id}: {error}; replace the mask"
+            ) from error
+        except KeyError as error:
+            raise InputError(
+                f"{error.args[0]}: in none of the manifests; run the stage that makes it again"
             ) from error
 
     return map_in_order(compare_one, masked, threads)

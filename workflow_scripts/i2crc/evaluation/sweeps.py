@@ -55,17 +55,18 @@ def sweep(
     counts = np.zeros((len(tried), len(names), len(names) + 1), np.int64)
     for counted in compare_with_masks(count, masked, threads):
         counts += counted
+    known = bool(counts.any())
     points = []
     for one, found in zip(tried, counts, strict=True):
         score = scores(found, names)
-        chosen = {name: score[name] if masked else None for name in (*MIOUS, "coverage")}
+        chosen = {name: score[name] if known else None for name in (*MIOUS, "coverage")}
         points.append({"value": getattr(one, parameter), **chosen})
     own = next(point for point in points if point["value"] == getattr(section, parameter))
-    best = {name: max(points, key=lambda point: point[name]) for name in MIOUS} if masked else None
+    best = {name: max(points, key=lambda point: point[name]) for name in MIOUS} if known else None
     return {
         "images": len(masked),
         "points": points,
-        "fixed": own if masked else None,
+        "fixed": own if known else None,
         "oracle": best,
         "images_without_mask": unmasked,
     }

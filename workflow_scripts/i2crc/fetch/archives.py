@@ -37,7 +37,7 @@ def extract(archive: Path, folder: Path, *, max_bytes: int, max_members: int) ->
     try:
         with open(archive, "rb") as file:
             start = file.read(8)
-        if start.startswith(b"PK"):
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             _unzip(archive, folder, budget)
         else:
             openers = (one for magic, one in DECOMPRESSORS.items() if start.startswith(magic))

@@ -28,6 +28,7 @@ BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 60.0
 TIMEOUTS = (15.0, 60.0)
 # From the request to the last header, redirects included.
 HEADER_SECONDS = 120.0
+HTML = "a page of HTML instead of data (a log-in or download page?)"
 BROKEN = (requests.ConnectionError, requests.Timeout, HTTPError, multiprocessing.TimeoutError)
 # Progress is logged once in this time. A transfer of fewer bytes than this in it is broken.
 PROGRESS_SECONDS, SLOW_BYTES = 30.0, 30_000
@@ -64,7 +65,11 @@ def fetch(
         if path is None:
             transfer.run(retries)
         elif path.is_file():
-            shutil.copyfile(path, transfer.part)
+            try:
+                shutil.copyfile(path, transfer.part)
+            except OSError:
+                transfer.part.unlink(missing_ok=True)
+                raise
         else:
             raise InputError(f"{url}: no such file; {ELSEWHERE}")
         digest = transfer.checked_digest(wanted)
@@ -149,6 +154,8 @@ class _Transfer:
                 raise _BrokenTransferError("the file there has changed; starting again from zero")
         elif status in (408, 429) or status >= 500:
             raise _BrokenTransferError(f"status {status} {response.reason}")
+        elif response.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise self.refused(HTML)
         elif status != 200:
             raise InputError(f"{self.url}: status {status} {response.reason}; {ELSEWHERE}")
         else:
@@ -179,7 +186,7 @@ class _Transfer:
         with open(self.part, "rb") as file:
             start = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         if start.startswith((b"<!doctype html", b"<html")):
-            raise self.refused("a page of HTML instead of data (a log-in or download page?)")
+            raise self.refused(HTML)
         digest = digest_file(self.part)
         if wanted and digest != wanted:
             raise self.refused(f"SHA-256 is {digest}, expected {wanted}; run again or correct it")

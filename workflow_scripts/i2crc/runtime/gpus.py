@@ -21,7 +21,7 @@ os.register_at_fork(after_in_child=_held.clear)
 
 
 def lease(count: int) -> None:
-    """Make `count` GPUs visible to this process and its children that no other job has leased.
+    """Lease `count` GPUs that no other job has; this process and its children see only these.
 
     Wait until `count` are free at the same time. The lease ends with this process, even if it is
     killed. A program that the process becomes (exec) keeps it. With 0, no GPU is visible. Nothing

@@ -26,9 +26,9 @@ def start_log(file: Path | None) -> None:
     """Send the log to stderr and, if a file is given, also to that file, which is emptied.
 
     The file stands for a job. If another process works on the job (a killed run may have left
-    one), wait until it ends. Raise OSError if the lock beside the file cannot be written. If
-    Snakemake's logger plugin shows the run, stderr gets the warnings, and the errors only if the
-    plugin cannot read them in the status of the job.
+    one), wait until it ends. Raise OSError if the lock beside the file cannot be written. With
+    Snakemake's logger plugin, stderr gets the warnings. It gets the errors only if the status file,
+    where the plugin reads them, cannot be written.
     """
     log.setLevel(logging.INFO)
     log.handlers.clear()

@@ -59,7 +59,7 @@ def start(arguments: argparse.Namespace, plan: Plan) -> torch.device:
 class TrainingRun:
     """One training: it writes `plan.weights` and `plan.history`.
 
-    The parameters of the head of `model` have names that start with `head`.
+    `head` is the prefix of the names of the head's parameters, such as `extra_convs`.
     """
 
     plan: Plan
