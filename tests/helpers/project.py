@@ -23,7 +23,7 @@ REDUCED = {
     "classifier": {"epochs": 1, "batch_size": 4, "input_size": 64},
     "segmentation": {"iterations": 2, "batch_size": 2, "crop_size": 64},
     "evaluation": {"sheet_images": 3},
-    "runtime": {"workers": 0, "training_threads": 1, "inference_threads": 1},
+    "runtime": {"workers": 0, "inference_threads": 1},
 }
 
 

@@ -286,7 +286,13 @@ def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
     assert (copied.results / "crf/final/val/1-of-2.json").exists()
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"images": 5, "problems": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"images": 5, "problems": 3}',
+        *(pytest.param(text, marks=pytest.mark.exhaustive) for text in ("", "[]")),
+    ],
+)
 def test_a_damaged_manifest_and_index_are_named_and_made_again(copied, content):
     index = copied.results / "data/train.json"
     manifest = copied.results / "labels/initial/1-of-2.json"
