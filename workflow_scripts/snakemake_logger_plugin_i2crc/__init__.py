@@ -80,9 +80,11 @@ class LogHandler(LogHandlerBase):
         self.to_come: Counter[str] = Counter()  # jobs of each rule
         self.stages: dict[str, StageLine] = {}
         self.running: dict[int, tuple[StageLine, Path]] = {}  # by job, with the log
+        self.written_before: dict[int, float] = {}  # by job: the time in its old status
         self.screen, self.closed = threading.RLock(), threading.Event()
-        self.is_quiet = bool(options.quiet)
-        self.is_live = sys.stderr.isatty() and self.writes_to_stream and not self.is_quiet
+        self.is_quiet = bool({str(word) for word in options.quiet or ()} & {"all", "rules"})
+        has_cursor = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.is_live = has_cursor and self.writes_to_stream and not self.is_quiet
         if self.writes_to_stream:
             os.environ[WARNINGS_ONLY] = "1"
         if self.is_live:
@@ -131,6 +133,8 @@ class LogHandler(LogHandlerBase):
             self.stages[name] = StageLine(name, rule, total)
             self.say("start", str(self.stages[name]))
         self.running[job] = self.stages[name], Path(logs[0])
+        old = read_status(Path(logs[0]))
+        self.written_before[job] = old.written if old else 0.0
 
     def finish(self, job: int) -> None:
         """Note that a job ended; print its stage if this was the last job of it."""
@@ -147,8 +151,9 @@ class LogHandler(LogHandlerBase):
         self.running.pop(job, None)
         status = read_status(Path(logs[0])) if logs else None
         word, message = "FAILED", "killed, or it could not start"
-        # The status may be that of an earlier run.
-        if status and status.state in ("failed", "stopped") and status.written > self.begin:
+        # The status may be that of an earlier run. The clock of a node may be behind this one's.
+        is_new = status is not None and status.written != self.written_before.get(job)
+        if status and is_new and status.state in ("failed", "stopped"):
             word, message = status.state.upper(), status.message
         lines = [rule, *message.splitlines(), *(f"log: {log}" for log in logs)]
         self.say(word, "\n    ".join(lines), is_error=True)

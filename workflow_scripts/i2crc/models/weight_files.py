@@ -56,7 +56,8 @@ def file_metadata(path: Path) -> dict[str, Any]:
     with refusing(path, "not a safetensors file", "replace it"):
         with safe_open(path, "numpy") as file:
             metadata = json.loads((file.metadata() or {}).get("i2crc", "{}"))
-        if not isinstance(metadata, dict) or not isinstance(metadata.get("masks_seen", []), list):
+        seen = metadata.get("masks_seen", []) if isinstance(metadata, dict) else None
+        if not isinstance(seen, list) or not all(isinstance(name, str) for name in seen):
             raise ValueError("its metadata is not of this project")
     return metadata
 

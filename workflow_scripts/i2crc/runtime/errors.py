@@ -60,6 +60,10 @@ class FileError(InputError):
         self.problem = Problem(str(file), problem, remedy)
         super().__init__(str(self.problem))
 
+    def __reduce__(self) -> tuple[type["FileError"], tuple[str, str, str]]:
+        """Let a worker process send this error to its parent."""
+        return FileError, (self.problem.file, self.problem.problem, self.problem.remedy)
+
 
 def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
     """Return the Problem of an error; `file` and `remedy` stand in if it is no FileError."""

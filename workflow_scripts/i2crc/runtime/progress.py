@@ -92,7 +92,7 @@ class StatusFile(logging.Handler):
         try:
             with self.writing:
                 write_bytes(self.path, self.status.model_dump_json().encode())
-        except OSError:
+        except (OSError, ValueError):
             for handler in log.handlers:
                 handler.filters.clear()  # stderr shows errors, which nobody can read here
 

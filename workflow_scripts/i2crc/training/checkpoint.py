@@ -24,11 +24,12 @@ def read_finished(plan: Plan) -> dict[str, Any] | None:
     try:
         record = read_json(plan.finished)
         is_finished = (
-            record["fingerprint"] == plan.fingerprint
+            {"provenance", "start", "seconds", "leaks", "weights_sha256"} <= record.keys()
+            and record["fingerprint"] == plan.fingerprint
             and record["history_sha256"] == digest_file(plan.history)
             and record["weights_bytes"] == plan.weights.stat().st_size
         )
-    except (InputError, OSError):
+    except (InputError, OSError, KeyError, TypeError):
         return None
     return record if is_finished else None
 
@@ -55,6 +56,10 @@ def publish(plan: Plan, weights: Path, history: Path) -> None:
             shutil.copyfile(source, temporary)
         own = {"sha256": record[f"{name}_sha256"], "bytes": target.stat().st_size}
         write_json(provenance_file(target), {**facts, **own})
+    # A kill may have left the checkpoint of this run; a newer one is of another training.
+    left = plan.checkpoint
+    if left.is_file() and left.stat().st_mtime <= plan.finished.stat().st_mtime:
+        left.unlink()
 
 
 def read_checkpoint(plan: Plan) -> dict[str, Any] | None:
