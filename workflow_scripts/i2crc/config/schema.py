@@ -225,7 +225,7 @@ class Classifier(Training):
     )
     flip: bool = setting(False, "mirror half of the images")
     epochs: Positive = setting(30, "passes over the training list")
-    max_iterations: int | None = setting(None, "stop after so many iterations at the latest", ge=1)
+    max_iterations: int | None = setting(None, "stop after this many iterations", ge=1)
     relation_losses: RelationLosses = RelationLosses()
 
 
