@@ -124,7 +124,7 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(pbs, tmp_path):
         psutil.Process(int((pbs / "0.pid").read_text())).wait(60)
 
 
-def test_the_whole_run_asks_for_what_each_stage_needs(tmp_path):
+def test_the_whole_run_asks_for_what_each_stage_needs(pbs, tmp_path):
     project = Project.new(tmp_path / "project")
     done = run(command("--dry-run"), project.folder)
     assert done.returncode == 0, done.stdout + done.stderr
