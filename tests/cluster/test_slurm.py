@@ -80,7 +80,7 @@ def test_the_log_of_a_failing_job_is_shown(cluster, tmp_path):
 def test_shards_are_an_array_job_and_a_failed_one_is_submitted_again_alone(cluster, copied):
     expected = digests(copied)
     shutil.rmtree(copied.results / "cams")
-    process = start(command("cams"), copied.folder)
+    process = start(command("cams", settings={"shards": 2}), copied.folder)
     cluster.wait(lambda: jobs("infer_cam", "running"))
     number, _, _ = next(iter(jobs("infer_cam", "running"))).partition("_")
     slurm.tell("scancel", f"{number}_1")
@@ -94,7 +94,7 @@ def test_shards_are_an_array_job_and_a_failed_one_is_submitted_again_alone(clust
 @pytest.mark.exhaustive
 def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
     shutil.rmtree(copied.results / "cams")
-    done = run(command("cams", "--jobs", "1"), copied.folder, 300)
+    done = run(command("cams", "--jobs", "1", settings={"shards": 2}), copied.folder, 300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

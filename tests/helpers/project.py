@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 # The demo, small enough for a test: it has to run, not to learn.
 REDUCED = {
+    "shards": 1,
     "dataset": {"demo": {"train": 12, "val": 6, "size": 64}},
     "classifier": {"epochs": 1, "batch_size": 4, "input_size": 64},
     "segmentation": {"iterations": 2, "batch_size": 2, "crop_size": 64},
@@ -192,9 +193,9 @@ def predict(project: Project, index: Path, folder: Path) -> subprocess.Completed
             sys.executable, ROOT / "workflow_scripts/segmentation/predict.py",
             "--weights", project.results / "segmentation/final/weights.safetensors",
             "--index", index,
-            "--folder", folder / "images", "--manifest", folder / "1-of-2.json",
+            "--folder", folder / "images", "--manifest", folder / "1-of-1.json",
             "--logits", folder / "logits/maps",
-            "--logits-manifest", folder / "logits/1-of-2.json",
+            "--logits-manifest", folder / "logits/1-of-1.json",
         ],
         project.folder,
     )  # fmt: skip

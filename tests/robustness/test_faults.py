@@ -56,24 +56,24 @@ class Stages:
         return self.start(
             script,
             *options,
-            *("--index", str(self.results / "data/train/1-of-2.json")),
+            *("--index", str(self.results / "data/train/1-of-1.json")),
             *("--folder", str(self.folder / script / "images")),
             *("--manifest", str(self.manifest(script))),
         )
 
     def manifest(self, script: str) -> Path:
-        return self.folder / script / "1-of-2.json"
+        return self.folder / script / "1-of-1.json"
 
     def labels(self) -> subprocess.Popen:
         return self.per_image(
             "gen_gt",
-            cams=self.results / "cams/1-of-2.json",
+            cams=self.results / "cams/1-of-1.json",
             saliency=self.results / "saliency/manifest.json",
         )
 
     def crf(self, iterations: int) -> subprocess.Popen:
         settings = json.dumps({"iterations": iterations})
-        logits = self.results / "predictions/initial/train/logits/1-of-2.json"
+        logits = self.results / "predictions/initial/train/logits/1-of-1.json"
         return self.per_image("crf", settings=settings, logits=logits)
 
     def training(self, **runtime) -> subprocess.Popen:
@@ -279,11 +279,11 @@ def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
     marker = urlsafe_b64encode(figure.encode()).decode()
     (copied.folder / ".snakemake/incomplete" / marker).write_text("{}")
     (copied.results / "scores/table.md").unlink()
-    (copied.results / "crf/final/val/1-of-2.json").unlink()
+    (copied.results / "crf/final/val/1-of-1.json").unlink()
     done = copied.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
     assert (copied.results / "scores/table.md").exists()
-    assert (copied.results / "crf/final/val/1-of-2.json").exists()
+    assert (copied.results / "crf/final/val/1-of-1.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
 )
 def test_a_damaged_manifest_and_index_are_named_and_made_again(copied, content):
     index = copied.results / "data/train.json"
-    manifest = copied.results / "labels/initial/1-of-2.json"
+    manifest = copied.results / "labels/initial/1-of-1.json"
     before = [json.loads(path.read_text()).get("files") for path in (index, manifest)]
     for path in (index, manifest):
         path.write_text(content)
@@ -303,7 +303,7 @@ def test_a_damaged_manifest_and_index_are_named_and_made_again(copied, content):
     said = plan.stdout + plan.stderr
     assert plan.returncode == 0, said
     assert "Traceback" not in said
-    assert "data/train.json: " in said and "labels/initial/1-of-2.json: " in said
+    assert "data/train.json: " in said and "labels/initial/1-of-1.json: " in said
     assert "prepare_data" in said
     done = copied.snakemake("pseudo_labels")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,7 +19,7 @@ def strange(tmp_path_factory) -> Project:
     lists = {"train_list": "train.csv", "val_list": "val.csv"}
     project.before = set(project.folder.rglob("*"))
     sheets = [f"results/demo/report/sheets/{kind}.png" for kind in ("train_worst", "val_best")]
-    settings = {"dataset": folders | lists, "shards": 1}
+    settings = {"dataset": folders | lists}
     done = project.snakemake("scores", *sheets, settings=settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
