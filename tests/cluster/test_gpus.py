@@ -17,9 +17,8 @@ def project(tmp_path_factory) -> Project:
 @pytest.mark.parametrize(
     ("environment", "options", "pool"),
     [
-        ({"CUDA_VISIBLE_DEVICES": "7,8,9"}, [], 3),
-        ({"CUDA_VISIBLE_DEVICES": "7,8,9"}, ["--resources", "gpu=2"], 2),
         ({"CUDA_VISIBLE_DEVICES": "7,8,9"}, ["--resources", "mem_mb=9000"], 3),
+        ({"CUDA_VISIBLE_DEVICES": "7,8,9"}, ["--resources", "gpu=2"], 2),
         ({"CUDA_VISIBLE_DEVICES": ""}, [], 1),
         ({"CUDA_VISIBLE_DEVICES": "7,8,9", "SLURM_JOB_ID": "1"}, [], 1),
         # Submitted jobs are not limited by what this machine has.

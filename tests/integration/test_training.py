@@ -27,7 +27,13 @@ def whole(finished, tmp_path_factory) -> Training:
 
 @pytest.mark.parametrize(
     "how",
-    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGKILL],
+    [
+        signal.SIGTERM,
+        *(
+            pytest.param(how, marks=pytest.mark.exhaustive)
+            for how in (signal.SIGINT, signal.SIGKILL)
+        ),
+    ],
 )
 def test_a_killed_training_continues_and_ends_with_the_same_bytes(whole, training, how):
     process = training.start("killed", *runtime(checkpoint_seconds=0.001))

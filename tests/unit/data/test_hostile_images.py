@@ -30,9 +30,9 @@ HOSTILE = {
     "claims to be endless": png((2**31 - 1, 2**31 - 1), pixels=b""),
     "no pixels at all": png((0, 0)),
     "pixels missing": png((60, 40), pixels=bytes(10)),
-    "text that unpacks to a giant": png(SIZE, zipped(b"zTXt", b"k\0\0", 200_000_000)),
+    "text that unpacks to a giant": png(SIZE, zipped(b"zTXt", b"k\0\0", 20_000_000)),
     "many texts": png(SIZE, *[zipped(b"zTXt", b"k\0\0", 1_000_000)] * 100),
-    "international text": png(SIZE, zipped(b"iTXt", b"k\0\x01\0en\0k\0", 200_000_000)),
+    "international text": png(SIZE, zipped(b"iTXt", b"k\0\x01\0en\0k\0", 20_000_000)),
     "chunk without end": png(SIZE)[:33] + struct.pack(">I", 2**31 - 1) + b"tEXt",
 }
 
