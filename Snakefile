@@ -1,14 +1,21 @@
 # I2CRC, from image-level labels and saliency maps to a segmentation network.
 #
 # rules/ holds the stages in the order data flows; workflow_scripts/ the command line of each.
+import os
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.12")
 
+# The folder of this file. `workflow.basedir` is that of the first Snakefile, which may use this one
+# as a module.
+PROJECT = Path(workflow.current_basedir)
+
 # A --configfile replaces the demo's settings instead of being merged into them.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: os.path.relpath(PROJECT / "config/config.yaml")
 
 
 report: "rules/report/workflow.rst"
@@ -25,18 +32,6 @@ include: "rules/evaluation.smk"
 include: "rules/published.smk"
 include: "rules/report.smk"
 include: "rules/run.smk"
-
-
-localrules:
-    all,
-    cams,
-    pseudo_labels,
-    initial_segmentation,
-    refined_labels,
-    final_segmentation,
-    scores,
-    report,
-    evaluate_checkpoint,
 
 
 # A target asks for everything on the way to it, so that what was deleted there is made again.

@@ -14,7 +14,7 @@ rule train_classifier:
     benchmark:
         f"{RESULTS}/benchmarks/train_classifier.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.training_threads
     resources:
         **training_resources(16000, 480),
@@ -48,7 +48,7 @@ rule infer_cam:
     benchmark:
         f"{RESULTS}/benchmarks/infer_cam/{{shard}}.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     resources:
         **growing(8000, 120),
@@ -77,7 +77,7 @@ rule classifier_quality:
     benchmark:
         f"{RESULTS}/benchmarks/classifier_quality.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     resources:
         gpu=1,

@@ -35,6 +35,14 @@ if RUNTIME.cache:
     os.environ.update(TORCH_HOME=str(cache / "torch"), HF_HOME=str(cache / "huggingface"))
 
 
+def jobs_at_once(threads):
+    """Return how many jobs with these threads this machine runs; 0 if a scheduler places them."""
+    if is_submitted or not workflow.is_main_process:
+        return 0
+    cores = workflow.resource_settings.cores or 1
+    return cores // min(threads, cores)
+
+
 def growing(mem_mb, minutes):
     """Return memory and time of a job, which grow with each attempt; a day at most."""
     return {

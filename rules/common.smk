@@ -7,6 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
+SCRIPTS = PROJECT / "workflow_scripts"
+sys.path.insert(0, str(SCRIPTS))
+
 from i2crc.artifacts.code_digest import code_digest
 from i2crc.artifacts.damage import forget_damaged
 from i2crc.artifacts.stages import FINAL_SCORES, PSEUDO_SCORES, SCORED, STAGES
@@ -17,8 +20,10 @@ from i2crc.runtime.atomic import digest_value, files_digest
 from i2crc.runtime.errors import InputError
 from snakemake.exceptions import WorkflowError
 
-SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
-
+if os.pathsep in str(SCRIPTS):
+    raise WorkflowError(
+        f"{PROJECT}: Python imports nothing from a path with `{os.pathsep}` in it; move the project"
+    )
 try:
     CONFIG = load_run_config(config, workflow.configfiles, workflow.config_settings.config)
 except InputError as error:
@@ -30,9 +35,18 @@ workflow.configfiles[:] = [
     for file in workflow.configfiles
     if not any(query in Path(file).read_text() for query in hidden_queries())
 ]
+
+
+def escaped(text):
+    """Return a text that is itself after Snakemake has filled in what is in braces."""
+    return str(text).replace("{", "{{").replace("}", "}}")
+
+
+ENVIRONMENT = escaped(PROJECT / "envs/i2crc.yaml")
 # Scripts run with the interpreter that runs Snakemake (under --sdm conda: the environment's), and
 # with the library beside them.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(SCRIPTS))}; ")
+library = escaped(shlex.quote(str(SCRIPTS)))
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={library}; ")
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
@@ -42,8 +56,9 @@ DETERMINISTIC = "--deterministic" if CONFIG.deterministic else ""
 IS_DEMO = not CONFIG.dataset.root
 DATA_ROOT = CONFIG.dataset.root or f"{RESULTS}/dataset"
 PSEUDO = CONFIG.segmentation.supervision == "pseudo"
-# The text on the first page of the report looks its table up here.
-config["landing_table"] = f"{RESULTS}/report/landing.html"
+# The text on the first page of the report looks its table up here. The `config` of a module is the
+# user's own, which stays as it was.
+config = {**config, "landing_table": f"{RESULTS}/report/landing.html"}
 
 
 wildcard_constraints:
@@ -62,13 +77,16 @@ def code(stage):
     return code_digest(SCRIPTS / STAGES[stage].script)
 
 
-@functools.cache
+# All splits have the same folder of photographs.
+looked_at_once = functools.cache(files_digest)
+
+
 def files(*paths):
     """Return a digest of names, sizes and times of the user's own files and folders.
 
     A parameter of the rules that read them. The stages tell by content what has changed.
     """
-    return files_digest(map(Path, paths))
+    return digest_value([looked_at_once(path) for path in paths])
 
 
 def source_files(address):

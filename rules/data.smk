@@ -11,7 +11,7 @@ rule render_demo:
     benchmark:
         f"{RESULTS}/benchmarks/render_demo.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         train=f"--train {CONFIG.dataset.demo.train}",
         val=f"--val {CONFIG.dataset.demo.val}",
@@ -25,7 +25,7 @@ rule render_demo:
 
 rule prepare_data:
     input:
-        rules.render_demo.output.manifest if IS_DEMO else [],
+        data_set,
     output:
         index=f"{RESULTS}/data/{{split}}.json",
         shards=expand(f"{RESULTS}/data/{{{{split}}}}/{{shard}}.json", shard=SHARDS),
@@ -34,7 +34,7 @@ rule prepare_data:
     benchmark:
         f"{RESULTS}/benchmarks/prepare_data/{{split}}.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         root=lambda wildcards: DATA_ROOT,
@@ -59,7 +59,7 @@ rule download_saliency:
     benchmark:
         f"{RESULTS}/benchmarks/download_saliency.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         source=lambda wildcards: SALIENCY,
@@ -88,11 +88,11 @@ rule check_leaks:
     benchmark:
         f"{RESULTS}/benchmarks/check_leaks.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         weights=INITIAL_WEIGHTS,
         files=[weight_files(getattr(CONFIG, name).weights) for name in NETWORKS],
-        dataset_name=CONFIG.dataset.name,
+        dataset_name=lambda wildcards: CONFIG.dataset.name,
         script=script("check_leaks"),
         code=code("check_leaks"),
     shell:
@@ -113,22 +113,23 @@ rule preflight:
     benchmark:
         f"{RESULTS}/benchmarks/preflight.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     resources:
         **growing(8000, 60),
     params:
         settings=checked_settings(NETWORKS if PSEUDO else ["segmentation"]),
         files=[weight_files(getattr(CONFIG, name).weights) for name in NETWORKS],
-        masks=MASKS,
+        masks=lambda wildcards: MASKS,
         has_masks=has_masks(),
         allow="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
         experiment=lambda wildcards: RESULTS,
+        jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("preflight"),
         code=code("preflight"),
     shell:
         "python {params.script:q} --indexes {input.indexes:q}"
         " --saliency {input.saliency:q} --leaks {input.leaks:q} {params.allow} {params.masks:q}"
-        " --settings {params.settings:q} --experiment {params.experiment:q} --output {output:q}"
+        " --settings {params.settings:q} --experiment {params.experiment:q} --crf-jobs {params.jobs} --output {output:q}"
         " --log {log:q}"
 
 
@@ -143,19 +144,20 @@ rule preflight_published:
     benchmark:
         f"{RESULTS}/benchmarks/preflight_published.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     resources:
         **growing(8000, 60),
     params:
         settings=checked_settings(["segmentation"]),
-        masks=MASKS,
+        masks=lambda wildcards: MASKS,
         has_masks=has_masks(),
-        checkpoint=CONFIG.checkpoint.source,
+        checkpoint=lambda wildcards: CONFIG.checkpoint.source,
         files=source_files(CONFIG.checkpoint.source),
         experiment=lambda wildcards: RESULTS,
+        jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("preflight"),
         code=code("preflight"),
     shell:
         "python {params.script:q} --indexes {input:q} {params.masks:q}"
         " --settings {params.settings:q} --checkpoint {params.checkpoint:q} --files={params.files:q}"
-        " --experiment {params.experiment:q} --output {output:q} --log {log:q}"
+        " --experiment {params.experiment:q} --crf-jobs {params.jobs} --output {output:q} --log {log:q}"

@@ -23,7 +23,7 @@ rule score:
     wildcard_constraints:
         stage="|".join(SCORED),
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         attention=lambda wildcards: "--attention" if wildcards.stage == "cam" else "",
@@ -59,7 +59,7 @@ rule sweep:
     wildcard_constraints:
         parameter="|".join(SWEEPS),
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         values=lambda wildcards: SWEEPS[wildcards.parameter],
@@ -88,7 +88,7 @@ rule saliency_quality:
     benchmark:
         f"{RESULTS}/benchmarks/saliency_quality.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         threshold=CONFIG.evaluation.saliency_threshold,
@@ -100,9 +100,8 @@ rule saliency_quality:
         " --threads {threads} --log {log:q}"
 
 
+# The scores are no inputs, because this run's settings must not make those of an experiment again.
 rule compare:
-    input:
-        lambda wildcards: compared_scores(),
     output:
         json=f"{RESULTS}/compare/compare.json",
         table=f"{RESULTS}/compare/table.md",
@@ -113,9 +112,10 @@ rule compare:
     benchmark:
         f"{RESULTS}/benchmarks/compare.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
-        experiments=CONFIG.compare.experiments,
+        experiments=lambda wildcards: CONFIG.compare.experiments,
+        files=lambda wildcards: files(*(f"{e}/scores" for e in CONFIG.compare.experiments)),
         bootstrap=CONFIG.evaluation.bootstrap,
         script=script("compare"),
         code=code("compare"),

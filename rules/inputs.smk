@@ -25,6 +25,26 @@ def has_masks():
     return IS_DEMO or Path(DATA_ROOT, CONFIG.dataset.masks).is_dir()
 
 
+def data_set(wildcards):
+    """Return what is drawn before a split is indexed; raise WorkflowError if there is no data set.
+
+    An index that was made before is enough to look at results, for example for a report.
+    """
+    name = f"{wildcards.split}_list"
+    if not Path(f"{RESULTS}/data/{wildcards.split}.json").exists():
+        if not getattr(CONFIG.dataset, name):
+            raise WorkflowError(
+                f"dataset.{name} is empty (none), but the target needs these images: name their list, "
+                "or choose another target, such as final_segmentation"
+            )
+        if not IS_DEMO and not Path(DATA_ROOT).is_dir():
+            raise WorkflowError(
+                f"dataset.root: {DATA_ROOT}: no such folder; give yours with --config "
+                "dataset='{root: FOLDER}'"
+            )
+    return rules.render_demo.output.manifest if IS_DEMO else []
+
+
 def index_settings(wildcards):
     """Return the settings of the data set, without its name and the lists of other splits."""
     others = {f"{split}_list" for split in SPLITS if split != wildcards.split}
@@ -72,21 +92,3 @@ def predictions(round_name, split):
     place = f"{round_name}/{split}"
     folders = (f"predictions/{place}", f"predictions/{place}/logits", f"crf/{place}")
     return [manifest for folder in folders for manifest in shards(folder)]
-
-
-def compared_scores():
-    """Return the scores of the experiments to compare; only this one's are still to come."""
-    found = []
-    for folder in CONFIG.compare.experiments:
-        if Path(folder) == Path(RESULTS):
-            found += [f"{folder}/scores/{stage}.json" for stage in PIPELINE_STAGES]
-        else:
-            found += sorted(map(str, Path(folder).glob("scores/*.json")))
-    return found
-
-
-def test_index(wildcards):
-    """Return the index of the images to predict for a test server."""
-    if not CONFIG.dataset.test_list:
-        raise WorkflowError("dataset.test_list is empty: name the list of the test images")
-    return f"{RESULTS}/data/test.json"

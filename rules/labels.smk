@@ -13,7 +13,7 @@ rule gen_gt:
     benchmark:
         f"{RESULTS}/benchmarks/gen_gt/{{shard}}.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         settings=section("pseudo_labels"),
@@ -38,7 +38,7 @@ rule refine_labels:
     benchmark:
         f"{RESULTS}/benchmarks/refine_labels/{{shard}}.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     params:
         settings=section("refinement"),

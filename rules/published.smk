@@ -13,9 +13,9 @@ rule fetch_checkpoint:
     benchmark:
         f"{RESULTS}/benchmarks/fetch_checkpoint.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
-        source=CONFIG.checkpoint.source,
+        source=lambda wildcards: CONFIG.checkpoint.source,
         files=source_files(CONFIG.checkpoint.source),
         sha256=CONFIG.checkpoint.sha256,
         settings=section("segmentation"),
@@ -30,7 +30,7 @@ rule fetch_checkpoint:
 
 rule voc_submission:
     input:
-        index=test_index,
+        index=f"{RESULTS}/data/test.json",
         manifests=shards(f"{SUBMITTED}/final/test"),
     output:
         f"{RESULTS}/voc_submission.zip",
@@ -39,7 +39,7 @@ rule voc_submission:
     benchmark:
         f"{RESULTS}/benchmarks/voc_submission.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         script=script("voc_submission"),
         code=code("voc_submission"),

@@ -50,6 +50,7 @@ rule score_table:
     input:
         scores=expand(SCORE_FILE, stage=PIPELINE_STAGES),
         leaks=rules.check_leaks.output,
+        preflight=PREFLIGHT,
         weights=WEIGHTS,
     output:
         markdown=f"{RESULTS}/scores/table.md",
@@ -63,14 +64,14 @@ rule score_table:
     log:
         f"{RESULTS}/logs/score_table.log",
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         script=script("score_table"),
         code=code("score_table"),
     shell:
         "python {params.script:q} --scores {input.scores:q} --leaks {input.leaks:q}"
-        " --weights {input.weights:q} --output {output.markdown:q} --html {output.html:q}"
-        " --fragment {output.fragment:q} --log {log:q}"
+        " --preflight {input.preflight:q} --weights {input.weights:q} --output {output.markdown:q}"
+        " --html {output.html:q} --fragment {output.fragment:q} --log {log:q}"
 
 
 rule plot:
@@ -88,7 +89,7 @@ rule plot:
     wildcard_constraints:
         figure="|".join(FIGURES),
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         figure=lambda wildcards: FIGURES[wildcards.figure][0],
         script=script("plot"),
@@ -115,7 +116,7 @@ rule contact_sheet:
     wildcard_constraints:
         kind="|".join(SHEET_KINDS),
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         columns=lambda wildcards: [
             word
@@ -150,7 +151,7 @@ rule run_facts:
     log:
         f"{RESULTS}/logs/run_facts.log",
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     params:
         config=as_json(
             CONFIG.model_dump(exclude={"runtime": True, "compare": True, "saliency": {"retries"}})

@@ -1,14 +1,32 @@
 # The beginning and the end of a run: one run at a time works on its results, damaged outputs are
-# made again, and the last lines say what to look at.
+# made again, the first lines say which networks are trained again, the last ones what to look at.
+import difflib
 import runpy
 import signal
 from _thread import start_new_thread
 
 import filelock
+from i2crc.artifacts.stages import PIPELINE
+from i2crc.config.load import dump_config
+from i2crc.runtime.atomic import write_bytes
 from i2crc.runtime.log import NO_LOCKS, this_process
+from i2crc.training.changes import why_again
+from snakemake_interface_logger_plugins.common import LogEvent
 
 # The kernel frees it when the run is killed; a soft lock would stay.
 RUN_LOCK = filelock.FileLock(Path(RESULTS) / ".lock", timeout=0, fallback_to_soft=False)
+CRASHED = (
+    "crashed in compiled code ({}), which is no lack of memory: look for extreme settings, or "
+    "report it as a bug."
+)
+# Signal that ended a job -> what that means.
+SIGNALS = {
+    signal.SIGKILL: (
+        "was killed from outside, most likely by the kernel because memory ran out (see `dmesg`): "
+        "give fewer --cores, or lower runtime.workers or runtime.inference_threads."
+    ),
+    **{n: CRASHED.format(n.name) for n in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)},
+}
 
 
 def take_results():
@@ -32,6 +50,80 @@ def take_results():
         logger.warning(f"{RESULTS}: no locks here ({error.strerror}); do not start two runs")
 
 
+def save_settings():
+    """Save the settings of this run with what it makes; --configfile takes the file again."""
+    made = {file for job in workflow.dag.needrun_jobs() for file in job.output}
+    if made <= set(rules.compare.output):
+        return  # a comparison has no part in the experiment
+    try:
+        write_bytes(Path(RESULTS, "config.yaml"), dump_config(CONFIG).encode())
+    except OSError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def announce(record):
+    """Say which networks are trained again, and why, before Snakemake says what it will run."""
+    if getattr(record, "event", None) == LogEvent.RUN_INFO and not workflow.touch:
+        logger.removeFilter(announce)  # a dry run ends with the same record
+        jobs = {
+            "/".join([Path(job.params.script).stem, *job.wildcards]): job
+            for job in workflow.dag.needrun_jobs()
+            if "run" in job.params.keys()
+        }
+        for name in sorted(jobs, key=PIPELINE.index):
+            if reason := reason_to_train(jobs[name]):
+                logger.info(f"{name} again{reason}")
+    return True
+
+
+def reason_to_train(job):
+    """Return the end of a sentence: why a network is trained again; "" if it is not."""
+    if not any(Path(job.params.run).glob("*/finished.json")):
+        return ""
+    _, path, *options = shlex.split(job.shellcmd)
+    training = runpy.run_path(path)
+    try:
+        changed = why_again(training["planned"](training["parser"]().parse_args(options)))
+    except (InputError, OSError):
+        changed = []  # something is missing, so the run makes it again, or says so
+    inputs = workflow.dag.reason(job).updated_input_run - {job.input.preflight}
+    folders = sorted({os.path.dirname(file) for file in inputs})
+    if changed or not folders:
+        return f": {'; '.join(changed)}" if changed else ""
+    return f" only if these files change, which are made again: {', '.join(folders)}"
+
+
+def advise(record):
+    """Add what to run to Snakemake's words for a wrong target and for figures that are missing."""
+    text = record.getMessage()
+    advice = ""
+    if "marked for report but does not exist" in text:
+        advice = "Make the figures first: snakemake --cores all report, with the same settings."
+    elif "No rule to produce" in text or "Target rules may not contain wildcards" in text:
+        plain = [rule for rule in workflow.rules if not rule.has_wildcards()]
+        known = [*(rule.name for rule in plain), *(str(file) for r in plain for file in r.output)]
+        for target in set(workflow.dag_settings.targets) - set(known):
+            (near,) = difflib.get_close_matches(target, known, n=1, cutoff=0)
+            advice += (
+                f"{target} is no target; the nearest one is {near} (docs/RUNNING.md lists them). "
+            )
+    if advice:
+        record.msg, record.args = f"{text}\n{advice}", ()
+    return True
+
+
+def interrupt(number, frame):
+    """Stop as Snakemake does at a first Ctrl-C; the second one ends Snakemake at once."""
+    signal.signal(number, end_at_once)
+    raise KeyboardInterrupt
+
+
+def end_at_once(number, frame):
+    """End without a traceback of asyncio. The jobs have received the signal, too."""
+    print("Ended at once. Start the same command again and it continues.", file=sys.stderr)
+    os._exit(128 + number)
+
+
 def end_quietly(kind, error, trace):
     """End with a line instead of a traceback if Ctrl-C meets Snakemake itself at work."""
     if issubclass(kind, KeyboardInterrupt):
@@ -42,6 +134,8 @@ def end_quietly(kind, error, trace):
 
 if workflow.is_main_process:
     sys.excepthook = end_quietly
+    logger.addFilter(announce)
+    logger.addFilter(advise)
     records = Path(".snakemake") if Path(".snakemake").exists() else Path(".")
     if not os.access(records, os.W_OK | os.X_OK):
         raise WorkflowError(
@@ -63,22 +157,22 @@ onstart:
     # hold: for ever. So it answers in a thread of its own.
     answer = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *received: start_new_thread(answer, received))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     if workflow.executor_plugin.name == "slurm":
         if SLURM_PROBLEM:
             raise WorkflowError(SLURM_PROBLEM)
-        workarounds = Path(workflow.basedir, "profiles/slurm/workarounds.py")
+        workarounds = PROJECT / "profiles/slurm/workarounds.py"
         runpy.run_path(str(workarounds))["apply"](logger)
     take_results()
+    save_settings()
 
 
 onerror:
     text = "".join(Path(file).read_text() for file in log if Path(file).is_file())
-    if "Signals.SIGKILL" in text or "exit status 137" in text:
-        logger.error(
-            "A job above was killed from outside, most likely by the kernel because memory ran out "
-            "(see `dmesg`): give fewer --cores, or lower runtime.workers or "
-            "runtime.inference_threads."
-        )
+    for number, meaning in SIGNALS.items():
+        if f"Signals.{number.name}" in text or f"exit status {128 + number}" in text:
+            logger.error(f"A job above {meaning}")
     logger.error(
         f"{RESULTS} is not finished. Nothing finished is lost: correct what the errors above say, "
         "and start the same command again; it continues."
@@ -86,10 +180,18 @@ onerror:
 
 
 onsuccess:
-    if Path(RESULTS, "scores/table.md").exists():
-        logger.info(f"Scores: {RESULTS}/scores/table.md")
-        logger.info(Path(RESULTS, "scores/table.md").read_text())
-    if Path(RESULTS, "report/sheets").exists():
+    # File that this run was asked for, directly or not -> whether one of its jobs made it.
+    made = {str(f): workflow.dag.needrun(job) for job in workflow.dag.jobs for f in job.output}
+    scores, comparison = rules.score_table.output, rules.compare.output
+    for name, table, page in (
+        ("Scores", scores.markdown, scores.html),
+        ("Comparison", comparison.table, comparison.html),
+    ):
+        if table in made:
+            state = "of this run" if made[table] else "of an earlier run, found up to date"
+            logger.info(f"{name} {state}: {table}, {page}")
+            logger.info(Path(table).read_text())
+    if made.keys() >= set(REPORT):
         logger.info(
             f"Pictures: {RESULTS}/report/sheets\nNext:\n"
             f"  snakemake --report {RESULTS}/report.html      all figures in one page\n"

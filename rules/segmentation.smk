@@ -20,7 +20,7 @@ rule train_segmentation:
     wildcard_constraints:
         round="initial|final",
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.training_threads
     resources:
         **training_resources(24000, 720),
@@ -35,7 +35,7 @@ rule train_segmentation:
             if PSEUDO
             else ""
         ),
-        dataset_name="" if PSEUDO else CONFIG.dataset.name,
+        dataset_name=lambda wildcards: "" if PSEUDO else CONFIG.dataset.name,
         seed=f"--seed {CONFIG.seed}",
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/segmentation/{{round}}/run",
@@ -64,7 +64,7 @@ rule predict:
     benchmark:
         f"{RESULTS}/benchmarks/predict/{{round}}/{{split}}/{{shard}}.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     resources:
         **growing(12000, 120),
@@ -94,16 +94,17 @@ rule crf:
     benchmark:
         f"{RESULTS}/benchmarks/crf/{{round}}/{{split}}/{{shard}}.tsv"
     conda:
-        "../envs/i2crc.yaml"
+        ENVIRONMENT
     threads: RUNTIME.inference_threads
     resources:
         **growing(16000, 120),
     params:
         settings=section("crf"),
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
+        jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("crf"),
         code=code("crf"),
     shell:
         "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
-        " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
+        " --manifest {output.manifest:q} --jobs {params.jobs} --threads {threads} --log {log:q}"

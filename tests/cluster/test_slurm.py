@@ -169,8 +169,9 @@ class SlowTraining:
         done = self.project.snakemake(CLASSIFIER, settings=LONG)
         assert done.returncode == 0, done.stdout + done.stderr
         self.weights.rename(self.undisturbed)
-        (self.weights.parent / "run/weights.safetensors").unlink()
-        self.before = set(self.weights.with_name("run").glob("attempt-*.log"))
+        self.run = max(self.weights.with_name("run").iterdir(), key=lambda p: p.stat().st_mtime)
+        (self.run / "weights.safetensors").unlink()
+        self.before = set(self.run.glob("attempt-*.log"))
 
     def start(self, *arguments: str, seconds: str = "1", **runtime) -> subprocess.Popen:
         """Start it on the cluster; it waits `seconds` before each iteration."""
@@ -180,8 +181,7 @@ class SlowTraining:
 
     def log(self) -> str:
         """Return the logs of the attempts on the cluster."""
-        logs = (self.project.results / "classifier/run").glob("attempt-*.log")
-        later = [p.read_text() for p in logs if p not in self.before]
+        later = [p.read_text() for p in self.run.glob("attempt-*.log") if p not in self.before]
         return "".join(later)
 
 
@@ -207,7 +207,7 @@ def test_a_training_continues_whatever_ends_its_job(cluster, finished, tmp_path)
     training = SlowTraining(finished, tmp_path / "project")
     process = training.start()
 
-    checkpoint = training.weights.parent / "run/checkpoint.pt"
+    checkpoint = training.run / "checkpoint.pt"
     ends = (cluster.cancel, cluster.requeue, cluster.displace, cluster.lose_its_node)
     for number, end_it in enumerate(ends):
         cluster.wait(lambda n=number: training.log().count("resumed at iteration") == n)
@@ -225,7 +225,7 @@ def test_a_training_on_two_nodes_is_that_on_one(cluster, finished, tmp_path):
     """Also if a process of the second node dies: all continue from the last checkpoint."""
     training = SlowTraining(finished, tmp_path / "project")
     process = training.start(nodes=2, gpus=2)
-    cluster.wait((training.weights.parent / "run/checkpoint.pt").exists)
+    cluster.wait((training.run / "checkpoint.pt").exists)
     job = next(iter(jobs("train_classifier", "running")))
     assert slurm.tell("squeue", "-h", "-j", job, "-o", "%D").strip() == "2"
     ranks = called("train_classifier.py", psutil.process_iter())

@@ -52,8 +52,8 @@ def make_dataset(project: Path, images: int = 6) -> Path:
 class Tree:
     """An experiment `results/NAME` from the list to scored initial labels.
 
-    The labels of image n miss the lowest `missed[n]` rows of the object. The working directory
-    must be `project`.
+    The labels of image n miss the lowest `missed[n]` rows of the object, or are 255 there if they
+    are `ignoring`. The working directory must be `project`.
     """
 
     def __init__(
@@ -63,7 +63,9 @@ class Tree:
         settings: PseudoLabels | None = None,
         missed: tuple[int, ...] = (1,),
         limit: int | None = None,
+        ignoring: bool = False,
     ) -> None:
+        self.missing = 255 if ignoring else 0
         self.folder = Path("results") / name
         self.project, self.missed = project, missed
         self.settings = settings or PseudoLabels()
@@ -89,7 +91,7 @@ class Tree:
 
     def _prepare(self, limit: int | None) -> None:
         root, dataset = Path("voc"), Dataset(limit=limit)
-        index = build_index("train", root, dataset, 1)
+        index = build_index("train", root, dataset, self.folder / "masks", 1)
         lists = [root / "train_cls.txt", root / "classes.txt"]
         origin = Origin(script("prepare_data"), lists, dataset)
         parts = {self.index: index.images}
@@ -139,7 +141,7 @@ class Tree:
         for entry in self._entries(index):
             label = read_label(Path(entry.mask)).copy()
             rows = self.missed[int(entry.id[1:]) % len(self.missed)]
-            label[SIZE // 2 - rows : SIZE // 2] = 0
+            label[SIZE // 2 - rows : SIZE // 2] = self.missing
             images[f"{entry.id}.png"] = label
         inputs = [index, self.shard("cams", shard), self.saliency]
         manifest = self.shard("labels/initial", shard)
@@ -169,7 +171,8 @@ class Tree:
             "split": "train",
             "images": len(rows),
             **found,
-            "miou_interval": interval(bootstrap.mious()),
+            "miou_interval": interval(bootstrap.mious(as_background=False)),
+            "miou_255_as_background_interval": interval(bootstrap.mious(as_background=True)),
             "boundary_iou": None,
             "images_without_mask": [],
             "provenance": origin.describe(self.score),

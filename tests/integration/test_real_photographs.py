@@ -31,7 +31,7 @@ def voc() -> Path:
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_classes_in_the_masks_are_those_of_the_list(voc, split):
     by_list, by_masks = (
-        build_index(split, voc, Dataset(labels_from=source, classes=CLASSES), 2)
+        build_index(split, voc, Dataset(labels_from=source, classes=CLASSES), Path("none"), 2)
         for source in ("list", "masks")
     )
     assert by_list == by_masks
@@ -39,7 +39,7 @@ def test_classes_in_the_masks_are_those_of_the_list(voc, split):
 
 def train(voc: Path, folder: Path, supervision: str):
     """Train on eight photographs, with their ground truth given as pseudo labels."""
-    index = build_index("train", voc, Dataset(limit=8, classes=CLASSES), 2)
+    index = build_index("train", voc, Dataset(limit=8, classes=CLASSES), Path("none"), 2)
     write_json(folder / "train.json", asdict(index))
     labels = folder / "labels"
     labels.mkdir()

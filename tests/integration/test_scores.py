@@ -103,6 +103,24 @@ def test_a_sweep_holds_the_configured_value_and_the_score_of_the_stage(finished)
         assert sweep["oracle"]["miou"]["miou"] == best["miou"] >= sweep["fixed"]["miou"]
 
 
+def test_a_run_shows_only_the_table_that_belongs_to_its_targets(copied):
+    def shown(*arguments: str) -> str:
+        done = copied.snakemake(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stderr
+
+    sweep = "results/demo/sweeps/cam_background.json"
+    assert "Scores" not in shown(sweep, "--forcerun", "sweep")
+    (copied.results / "report/sheets/val_best.png").unlink()
+    older = shown("report")
+    assert "Scores of an earlier run, found up to date: results/demo/scores/table.md" in older
+    assert "| val_crf " in older and "Pictures: results/demo/report/sheets" in older
+    (copied.results / "scores/table.md").unlink()
+    new = shown("scores")
+    assert "Scores of this run: results/demo/scores/table.md" in new
+    assert "| val_crf " in new and "Pictures" not in new
+
+
 def test_every_artifact_carries_its_provenance(finished):
     artifacts = [
         path
@@ -161,10 +179,18 @@ def test_compare_tells_the_difference_and_the_settings_that_differ(copied):
         content["provenance"]["settings"]["conflict_threshold"] = 0.75
         path.write_text(json.dumps(content))
     compared = {"compare": {"experiments": ["results/demo", "results/other"]}}
-    done = copied.snakemake("compare", settings=compared)
+    before = {path: path.stat().st_mtime_ns for path in other.rglob("*")}
+    for experiment in ("demo", "other", "third"):  # made with other settings than these
+        settings = {**compared, "experiment": experiment, "dataset": {"demo": {"train": 13}}}
+        assert copied.planned("compare", settings=settings) == {"compare"}
+    done = copied.snakemake("compare", settings={**compared, "seed": 1})
     assert done.returncode == 0, done.stdout + done.stderr
+    assert {path: path.stat().st_mtime_ns for path in other.rglob("*")} == before
     table = (copied.results / "compare/table.md").read_text()
     assert "val_crf" in table
+    places = "results/demo/compare/table.md, results/demo/compare/compare.html"
+    assert f"Comparison of this run: {places}\n{table}" in done.stderr
+    assert "Scores of" not in done.stderr
     page = (copied.results / "compare/compare.html").read_text()
     assert "conflict_threshold" in page
     assert "<svg" in page

@@ -60,15 +60,23 @@ def test_a_finished_training_is_not_repeated(whole):
     assert whole.weights("whole").read_bytes() == before
 
 
-def test_other_settings_start_afresh(training):
+def test_former_settings_continue_where_they_were(whole, training):
+    """Interrupted, trained with other settings, and back."""
     process = training.start("changed", *runtime(checkpoint_seconds=0.001))
     wait_for_iteration(process, 3)
     process.terminate()
     process.communicate()
-    command = training.command("changed", *runtime(), epochs=2)
-    again = run(command, training.results.parents[1])
+    folder, other = training.results.parents[1], training.command("changed", *runtime(), epochs=2)
+    again = run(other, folder)
     assert again.returncode == 0, again.stderr
-    assert "starting afresh" in again.stderr
+    assert "resumed" not in again.stderr
+    other_weights = training.weights("changed").read_bytes()
+    back = run(training.command("changed", *runtime()), folder)
+    assert "resumed at iteration" in back.stderr
+    assert training.weights("changed").read_bytes() == whole.weights("whole").read_bytes()
+    again = run(other, folder)
+    assert "already trained" in again.stderr
+    assert training.weights("changed").read_bytes() == other_weights
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_images(training):
@@ -130,4 +138,4 @@ def test_an_error_of_two_processes_is_not_met_again(training):
     done = run(command, training.results.parents[1])
     assert done.returncode != 0
     assert "the loss is" in done.stderr
-    assert len(list((training.folder / "nan/run").glob("attempt-*.log"))) == 1
+    assert len(list((training.folder / "nan/run").glob("*/attempt-*.log"))) == 1

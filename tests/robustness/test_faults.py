@@ -178,11 +178,11 @@ def test_a_full_disk_stops_a_training_at_a_checkpoint_and_at_its_weights(small_d
     grow(small_disk.folder, "1m")
     status, said = end(small_disk.training(workers=0, checkpoint_seconds=0.001))
     assert status == 1
-    assert f"{small_disk.folder / 'run/checkpoint.pt'}: no space is left" in said
+    assert re.search(rf"{small_disk.folder}/run/\w+/checkpoint.pt: no space is left", said)
     assert "Traceback" not in said
     status, said = end(small_disk.training(workers=0))
     assert status == 1
-    assert f"{small_disk.folder / 'run/weights.safetensors'}: no space is left" in said
+    assert re.search(rf"{small_disk.folder}/run/\w+/weights.safetensors: no space is left", said)
     assert not list(small_disk.folder.rglob(".*.tmp*"))
     assert not small_disk.weights.exists()
 
@@ -201,6 +201,34 @@ def test_a_killed_crf_worker_is_named_and_the_shard_continues(stages):
     assert "runtime.inference_threads" in said
     assert "Traceback" not in said
     assert end(stages.crf(iterations=1))[0] == 0
+
+
+def test_a_crashed_crf_worker_is_named_with_its_signal_and_images(stages):
+    process = stages.crf(iterations=200_000)
+    worker = children(process, "spawn_main")[-1]
+    while worker.cpu_times().user < 1:  # it loads its modules
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGSEGV)
+    status, said = end(process)
+    assert status == 1
+    assert "crashed in compiled code (SIGSEGV at one of demo_train_" in said
+    assert "memory ran out" not in said and "Traceback" not in said
+
+
+def test_a_small_shared_memory_is_named_with_its_remedies(stages):
+    """As in a container, which has 64 MiB of it."""
+    enough = stages.training(workers=2)
+    enough.kill()
+    enough.communicate()
+    mounted = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "--mount", "bash", "-c", mounted, "bash"]
+    if shutil.which("unshare") is None or run([*command, "true"], stages.folder.parent).returncode:
+        pytest.skip("a small /dev/shm needs `unshare --mount`, root, and a kernel that lets it")
+    done = run([*command, *enough.args], stages.project.folder, 120)
+    assert done.returncode == 1
+    assert "/dev/shm: this shared memory (0 MiB, 0 MiB free) is too small" in done.stderr
+    assert "--shm-size=8g or --ipc=host, or set runtime.workers to 0" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_killed_data_loader_is_named(stages):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.images import huge_png
-from helpers.project import Project
+from helpers.project import Project, merge
 from i2crc.data.images import write_gray, write_label
 
 SIZE = (24, 16)
@@ -112,7 +112,8 @@ class Checked:
 
     def __init__(self, project: Project, **settings: dict) -> None:
         lists = {"train_list": "train.txt", "val_list": "val.txt"}
-        self.done = project.snakemake("preflight", settings={"dataset": FOLDER | lists} | settings)
+        settings = merge({"dataset": FOLDER | lists}, settings)
+        self.done = project.snakemake("preflight", settings=settings)
         self.output = self.done.stdout + self.done.stderr
         self.results = project.results
         report = project.results / "preflight/pipeline.problems.txt"
@@ -149,7 +150,7 @@ def test_what_was_corrected_passes_and_a_replaced_file_is_found(bad, project):
     root = project.folder / "data"
     write_good(root, ["new"])
     (root / "saliency/b/twomaps.png").unlink()
-    (root / "train.txt").write_text("good0 0\ngood1 1\nnew 0\n")
+    (root / "train.txt").write_text("good0 0\ngood1 0\nnew 0\n")
     (root / "val.txt").write_text("good2 0\ngood3\n")
     clean = Checked(project)
     assert clean.done.returncode == 0, clean.output
@@ -209,6 +210,52 @@ def test_a_checkpoint_of_other_classes_is_told_before_it_is_used(project):
     assert "c.pth: its network has 20 classes, the data set has 2; give the" in output
     assert "data/JPEGImages/cut.jpg: cannot be decoded" in output
     assert not (project.folder / "results/published/segmentation").exists()
+
+
+def test_masks_that_mean_something_else_stop_the_run_and_can_be_declared(project):
+    root = project.folder / "binary"
+    write_good(root, GOOD)
+    for name in GOOD:
+        box = np.asarray(Image.open(root / f"masks/{name}.png"))
+        write_gray(root / f"masks/{name}.png", box * 255)
+    (root / "classes.txt").write_text("cat\ndog\n")
+    (root / "train.txt").write_text("good0 0\ngood1 1\n")
+    (root / "val.txt").write_text("good2 0\ngood3 1\n")
+    one = {"experiment": "binary", "dataset": FOLDER | {"root": "binary"}}
+    refused = Checked(project, **one)
+    assert refused.done.returncode != 0
+    for split, first in (("train", "good0"), ("val", "good2")):
+        assert (
+            f"binary/masks: 2 of 2 masks of {split} show none of their photograph's classes; "
+            f"{first}.png holds 0, 255, but its photograph shows cat (value 1); if every value but "
+            "0 means its photograph's one class, set dataset.binary_masks: true; else save class "
+        ) in refused.output
+    one["dataset"] |= {"binary_masks": True}
+    declared = Checked(project, **one)
+    assert declared.done.returncode == 0, declared.output
+    few = "train has fewer than 5 photographs of cat (1), dog (1): too few to learn from"
+    assert declared.output.count(few) == 1
+    results = project.folder / "results/binary"
+    assert few in json.loads((results / "preflight/pipeline.json").read_text())["warnings"]
+    mask = results / "data/val/masks/good3.png"
+    before = mask.read_bytes()
+    assert set(np.unique(np.asarray(Image.open(mask)))) == {0, 2}
+    mask.unlink()
+    lists = {"train_list": "train.txt", "val_list": "val.txt"}
+    one["dataset"] |= lists
+    again = project.snakemake("results/binary/data/val.json", settings=one)
+    assert again.returncode == 0, again.stderr
+    assert mask.read_bytes() == before
+
+
+def test_warnings_stand_above_the_scores(finished):
+    content = json.loads((finished.results / "preflight/pipeline.json").read_text())
+    few, interval = content["warnings"]
+    assert few.startswith("train has fewer than 5 photographs of ")
+    assert interval.startswith("val has 6 images with a mask: ")
+    table = (finished.results / "scores/table.md").read_text()
+    assert table.startswith(f"**{few}**\n\n**{interval}**\n\n|")
+    assert few in (finished.results / "report/landing.html").read_text()
 
 
 @pytest.fixture

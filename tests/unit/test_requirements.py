@@ -1,6 +1,9 @@
 """The pins, pyproject.toml, the conda environment and the container install the same packages."""
 
 import ast
+import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -101,3 +104,28 @@ def test_the_container_installs_requirements_and_has_no_versions_of_its_own():
 def test_the_container_runs_as_no_root():
     users = [line.removeprefix("USER ") for line in dockerfile() if line.startswith("USER ")]
     assert users and users[-1] not in ("root", "0")
+
+
+def test_make_venv_says_which_pythons_do(tmp_path):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python3.13"
+    check = "import sys; sys.version_info = (3, 13, 0); exec(sys.argv[1])"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo Python 3.13.0\n'
+        f'[ "$1" != -c ] || exec {sys.executable} -c "{check}" "$2"\n'
+    )
+    python.chmod(0o755)
+    command = ["make", "venv", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"{python} is Python 3.13.0, but I2CRC needs Python 3.11 or 3.12" in done.stdout
+    assert "make venv PYTHON=python3.12" in done.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == targets.split()

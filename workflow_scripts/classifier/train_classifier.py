@@ -9,25 +9,30 @@ from i2crc.data.index import read_index, training_digest
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 from i2crc.training.checkpoint import publish, read_finished
-from i2crc.training.options import add_options, make_plan
+from i2crc.training.options import Plan, add_options, make_plan
 
 
-def main(arguments: argparse.Namespace) -> None:
+def planned(arguments: argparse.Namespace) -> Plan:
+    """Return what the script would train; rules/run.smk asks before a run."""
     settings = Classifier.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
     per_epoch = max(1, len(index.images) // settings.batch_size)
     iterations = max(1, settings.epochs * per_epoch // settings.accumulate)
-    plan = make_plan(
+    return make_plan(
         arguments,
         Path(__file__),
         settings,
         min(iterations, settings.max_iterations or iterations),
         files=[arguments.index, arguments.saliency],
         inputs={
-            "index": training_digest(index),
-            "saliency": manifests_digest([arguments.saliency]),
+            "photographs or classes": training_digest(index),
+            "saliency maps": manifests_digest([arguments.saliency]),
         },
     )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    plan = planned(arguments)
     if read_finished(plan):
         log.info("already trained: %s", plan.weights)
     else:
@@ -36,16 +41,23 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.training.classifier import train_classifier
 
         device = loop.start(arguments, plan)
+        settings = Classifier.model_validate_json(arguments.settings)
+        index = read_index(arguments.index)
         maps = read_manifests([arguments.saliency])
         saliency = {Path(name).stem: path for name, (path, _) in maps.items()}
         train_classifier(plan, device, settings, index, saliency)
     publish(plan, arguments.weights, arguments.history)
 
 
-if __name__ == "__main__":
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = make_parser(__doc__)
     parser.add_argument("--settings", default="{}", help="JSON: the section `classifier`")
     parser.add_argument("--index", type=Path, required=True, help="training index")
     parser.add_argument("--saliency", type=Path, required=True, help="manifest of these maps")
     add_options(parser)
-    run(main, parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main, parser())

@@ -16,6 +16,7 @@ from i2crc.config.schema import Weights
 from i2crc.data.index import read_index
 from i2crc.models.weight_files import weights_digest
 from i2crc.runtime.atomic import read_json
+from i2crc.runtime.errors import counted
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
@@ -42,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     findings = read_json(arguments.output)["findings"]
     for text in findings:
         log.warning("%s", text)
-    log.info("%d kinds of leaks found", len(findings))
+    log.info("%s of leaks found", counted(len(findings), "kind"))
 
 
 if __name__ == "__main__":

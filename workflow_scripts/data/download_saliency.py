@@ -11,7 +11,7 @@ from i2crc.data.index import read_index
 from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.atomic import digest_file
-from i2crc.runtime.errors import InputError, problem_of
+from i2crc.runtime.errors import InputError, counted, problem_of
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
@@ -27,13 +27,16 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.data.saliency import collect, fetch_folder, map_sizes
         from i2crc.fetch.archives import remove
 
-        sizes, digest, files = map_sizes(index), None, {}
+        sizes, digest, files, facts = map_sizes(index), None, {}, {}
+        masks = {entry.id: Path(entry.mask) for entry in index.images if entry.mask}
         unpacked = maps.with_name("unpacked")
         try:
             folder, digest = fetch_folder(
                 source, sha256, arguments.cache, unpacked, len(sizes), arguments.retries
             )
-            files, problems = collect(folder, sizes, maps, arguments.threads, arguments.max_pixels)
+            files, problems, facts = collect(
+                folder, sizes, maps, arguments.threads, arguments.max_pixels, masks
+            )
         except InputError as error:
             problems = [problem_of(error, source, "see the setting saliency.source")]
         finally:
@@ -42,9 +45,9 @@ def main(arguments: argparse.Namespace) -> None:
         problems = [
             replace(p, file=p.file.replace(f"{unpacked}/", f"{source}: ")) for p in problems
         ]
-        log.info("%d saliency maps", len(files))
+        log.info("%s", counted(len(files), "saliency map"))
         if problems:
-            log.warning("preflight will report %d problems", len(problems))
+            log.warning("preflight will report %s", counted(len(problems), "problem"))
         manifest = {
             "stage": origin.stage,
             "folder": maps.name,
@@ -52,6 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
             "source": source,
             "archive_sha256": digest,
             "problems": [vars(problem) for problem in problems],
+            **facts,
             "files": {name: record.sha256 for name, record in files.items()},
             "sizes": {name: record.bytes for name, record in files.items()},
         }

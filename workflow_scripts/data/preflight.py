@@ -1,7 +1,8 @@
 """Look for everything that is known to go wrong later, and report all of it at once.
 
 Problems that earlier stages recorded (lists, photographs, masks, saliency maps, leaks), and those
-that only the whole run shows: weights that do not fit, missing masks, too little disk space.
+that only the whole run shows: weights that do not fit, masks that mean something else, too little
+disk space. Problems stop the run. Warnings do not: they stand above the scores.
 """
 
 import argparse
@@ -14,22 +15,33 @@ from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.index import read_index
-from i2crc.evaluation import preflight
+from i2crc.evaluation import data_checks, preflight
+from i2crc.labels import crf_memory
 from i2crc.models.weight_files import weights_digest
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.atomic import read_json
-from i2crc.runtime.errors import InputError, Problem
+from i2crc.runtime.errors import InputError, Problem, counted
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
 
 def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> dict[str, Any]:
-    """Return all problems but a full disk, and the planned bytes by what takes them."""
+    """Return all problems but a lack of space, all warnings, and the planned bytes of each kind."""
     from i2crc.evaluation.network_checks import check_network, checkpoint_problems
 
     indexes = [read_index(path) for path in arguments.indexes]
     problems = [problem for index in indexes for problem in index.problems]
-    recorded = [one for path in arguments.saliency for one in read_json(path)["problems"]]
+    warnings = [warning for index in indexes for warning in index.warnings]
+    for index in indexes:
+        if index.split != "test":
+            wrong, doubtful = data_checks.check_masks(index)
+            problems, warnings = problems + wrong, warnings + doubtful
+    splits = {index.split: index for index in indexes}
+    warnings += data_checks.check_splits(splits, bool(arguments.masks))
+    recorded = []
+    for manifest in map(read_json, arguments.saliency):
+        recorded += manifest["problems"]
+        warnings += data_checks.check_saliency(manifest) if manifest["files"] else []
     if not arguments.allow_leaks:
         recorded += [one for path in arguments.leaks for one in read_json(path)["leaks"]]
     problems += [Problem(**one) for one in recorded]
@@ -45,10 +57,14 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
         for name, network in networks.items():
             parameters[name], found = check_network(name, network, classes)
             problems += found
+    predicted = [index for index in indexes if "classifier" in networks or index.split != "train"]
+    photograph, needed = crf_memory.largest(predicted)
     return {
         "images": {index.split: len(index.images) for index in indexes},
         "planned_bytes": preflight.planned_bytes(indexes, networks, parameters),
+        "crf_worker": {"photograph": photograph, "needed": needed},
         "problems": [vars(problem) for problem in problems],
+        "warnings": list(dict.fromkeys(warnings)),
     }
 
 
@@ -66,13 +82,19 @@ def main(arguments: argparse.Namespace) -> None:
     make_once(origin, [arguments.output], lambda: [find_problems(arguments, networks)])
     found = read_json(arguments.output)
     planned = sum(found["planned_bytes"].values())
-    # The free space may have changed since.
+    # The free space and memory may have changed since.
     problems = [Problem(**one) for one in found["problems"]]
     problems += preflight.disk_problems(arguments.experiment, planned)
+    problems += preflight.memory_problems(**found["crf_worker"], jobs=arguments.crf_jobs)
     preflight.report(problems, arguments.output.with_suffix(".problems.txt"))
+    for warning in found["warnings"]:
+        log.warning("%s", warning)
+    needed = preflight.gigabytes(found["crf_worker"]["needed"])
+    log.info("planned in memory: each worker of the CRF, up to %s", needed)
     for name, size in found["planned_bytes"].items():
         log.info("planned on disk: %s, %s", name, preflight.gigabytes(size))
-    log.info("no problems; %s of disk planned", preflight.gigabytes(planned))
+    count = counted(len(found["warnings"]), "warning")
+    log.info("no problems, %s; %s of disk planned", count, preflight.gigabytes(planned))
 
 
 if __name__ == "__main__":
@@ -85,6 +107,7 @@ if __name__ == "__main__":
     parser.add_argument("--settings", required=True, help="JSON: network -> its section")
     parser.add_argument("--checkpoint", type=hide, default="", help="evaluate it, train nothing")
     parser.add_argument("--files", default="", help="digest of size and time of that file")
+    parser.add_argument("--crf-jobs", type=int, default=0, help="on this machine at a time")
     parser.add_argument("--experiment", type=Path, required=True, help="folder of the results")
     parser.add_argument("--output", type=Path, required=True, help="output: what was found")
     run(main, parser)

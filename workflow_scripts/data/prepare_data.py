@@ -9,6 +9,7 @@ from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Dataset
 from i2crc.data.index import Index, shard_of
+from i2crc.runtime.errors import counted
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
@@ -23,16 +24,27 @@ def main(arguments: argparse.Namespace) -> None:
         # Imported here, because a finished stage must not wait for numpy.
         from i2crc.data.build_index import build_index
 
-        index = build_index(arguments.split, arguments.root, dataset, arguments.threads)
+        masks = arguments.output.with_suffix("") / "masks"
+        index = build_index(arguments.split, arguments.root, dataset, masks, arguments.threads)
         shards = [Index(index.split, index.classes, []) for _ in arguments.shards]
         for entry in index.images:
             shards[shard_of(entry.id, len(shards))].images.append(entry)
-        count = len(index.images)
-        log.info("%s: %d images, %d classes", index.split, count, len(index.classes))
+        images, classes = len(index.images), len(index.classes)
+        found = f"{counted(images, 'image')}, {counted(classes, 'class', 'classes')}"
+        log.info("%s: %s", index.split, found)
         if index.problems:
-            count, first = len(index.problems), index.problems[0]
-            log.warning("preflight will report %d problems, such as: %s", count, first)
-        return [asdict(one) for one in (index, *shards)]
+            count = counted(len(index.problems), "problem")
+            log.warning("preflight will report %s, such as: %s", count, index.problems[0])
+        contents = [asdict(one) for one in (index, *shards)]
+        if dataset.binary_masks:
+            # Listed, so that they are made again if they are damaged.
+            made = {Path(e.mask): e.mask_sha256 for e in index.images if e.mask}
+            contents[0] |= {
+                "folder": f"{index.split}/masks",
+                "files": {path.name: sha256 for path, sha256 in made.items()},
+                "sizes": {path.name: path.stat().st_size for path in made},
+            }
+        return contents
 
     # Without `files`, nobody knows whether a photograph has changed.
     key = [str(arguments.root), arguments.files or time.time()]

@@ -36,8 +36,8 @@ def main(arguments: argparse.Namespace) -> None:
     if score["miou"] is None:
         log.info("%s: no score, because no image has a mask", name)
     else:
-        text = "%s: mIoU %.3f (255 left out), %.3f with 255 as background, coverage %.3f"
-        log.info(text, name, score["miou"], score["miou_255_as_background"], score["coverage"])
+        text = "%s: mIoU %.3f with 255 as background, coverage %.3f, mIoU %.3f with 255 left out"
+        log.info(text, name, score["miou_255_as_background"], score["coverage"], score["miou"])
 
 
 if __name__ == "__main__":

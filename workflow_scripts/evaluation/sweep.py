@@ -38,9 +38,13 @@ def main(arguments: argparse.Namespace) -> None:
     if made["fixed"] is None:
         log.info("%s, no score, because no image has a mask", name)
     else:
-        fixed, best = made["fixed"], made["oracle"]["miou"]
-        text = "%s, mIoU %.3f at %g as configured, %.3f at the best value %g"
-        log.info(text, name, fixed["miou"], fixed["value"], best["miou"], best["value"])
+        points = made["fixed"], made["oracle"]["miou_255_as_background"]
+        keys = ("miou_255_as_background", "coverage", "value")
+        text = (
+            "%s, mIoU %.3f with 255 as background, coverage %.3f at %g as configured; "
+            "%.3f, coverage %.3f at the best value %g"
+        )
+        log.info(text, name, *(point[key] for point in points for key in keys))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,12 @@ def main(arguments: argparse.Namespace) -> None:
 
     def draw() -> list[bytes]:
         # Imported here, because a sheet that is already made must not wait for numpy and PIL.
-        from i2crc.report.contact_sheet import choose, contact_sheet, read_miou
+        from i2crc.report.contact_sheet import choose, contact_sheet, read_scores
 
-        index, miou = read_index(arguments.index), read_miou(arguments.images_csv)
-        entries = choose(index.images, miou, arguments.kind, arguments.count)
+        index, scores = read_index(arguments.index), read_scores(arguments.images_csv)
+        entries = choose(index.images, scores, arguments.kind, arguments.count)
         buffer = io.BytesIO()
-        contact_sheet(index, entries, miou, columns).save(buffer, format="PNG")
+        contact_sheet(index, entries, scores, columns).save(buffer, format="PNG")
         return [buffer.getvalue()]
 
     make_once(Origin(Path(__file__), inputs, settings), [arguments.output], draw)

@@ -9,6 +9,7 @@ from i2crc.artifacts.manifest import Work, make_shard, read_manifests, shard_par
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Crf
 from i2crc.data.index import read_index
+from i2crc.labels.crf_memory import workers_that_fit
 from i2crc.runtime.parallel import processes
 from i2crc.runtime.parser import run
 
@@ -33,7 +34,8 @@ def refine(
 
 def main(arguments: argparse.Namespace) -> None:
     settings = Crf.model_validate_json(arguments.settings)
-    entries = read_index(arguments.index).images
+    index = read_index(arguments.index)
+    entries = index.images
     logits = read_manifests([arguments.logits])
     origin = Origin(Path(__file__), [arguments.index, arguments.logits], settings)
     keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1]] for e in entries}
@@ -42,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
         photos = {e.id: Path(e.image) for e in entries}
         paths = {e.id: logits[f"{e.id}.npz"][0] for e in entries}
         work = partial(refine, settings, photos, paths, arguments.folder)
-        return work, processes(arguments.threads)
+        return work, processes(workers_that_fit(index, arguments.threads, arguments.jobs))
 
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)
 
@@ -50,4 +52,5 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = shard_parser(__doc__, "crf")
     parser.add_argument("--logits", type=Path, required=True, help="manifest of the logits")
+    parser.add_argument("--jobs", type=int, default=1, help="of this kind, on this machine at once")
     run(main, parser)

@@ -11,7 +11,7 @@ from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 from i2crc.training.checkpoint import publish, read_finished
-from i2crc.training.options import add_options, make_plan
+from i2crc.training.options import Plan, add_options, make_plan
 
 
 def training_labels(
@@ -31,25 +31,36 @@ def training_labels(
     return labels, manifests_digest(manifests)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    settings = Segmentation.model_validate_json(arguments.settings)
+def own_masks(arguments: argparse.Namespace, settings: Segmentation) -> list[str]:
+    """Return the name of the data set if its masks are the labels."""
     full = settings.supervision == "full"
-    own_masks = [arguments.dataset_name or "an unnamed data set"] if full else []
+    return [arguments.dataset_name or "an unnamed data set"] if full else []
+
+
+def planned(arguments: argparse.Namespace) -> Plan:
+    """Return what the script would train; rules/run.smk asks before a run."""
+    settings = Segmentation.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
-    labels, digest = training_labels(index, settings, arguments.labels)
-    plan = make_plan(
+    masks, allowed = own_masks(arguments, settings), arguments.leak_images
+    return make_plan(
         arguments,
         Path(__file__),
         settings,
         settings.iterations,
         files=[arguments.index, *arguments.labels],
         inputs={
-            "index": training_digest(index),
-            "labels": digest,
-            "own_masks": own_masks,
-            "leak_images": arguments.leak_images,
+            "photographs or classes": training_digest(index),
+            "labels": training_labels(index, settings, arguments.labels)[1],
         },
+        # Labels that were made are searched for leaks; a network that saw masks names their set.
+        others=(
+            {"dataset": {"name": masks[0]}} if masks else {"evaluation": {"leak_images": allowed}}
+        ),
     )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    plan = planned(arguments)
     finished = read_finished(plan)
     if finished:
         log.info("already trained: %s", plan.weights)
@@ -61,8 +72,11 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.training.segmentation import train_segmentation
 
         device = loop.start(arguments, plan)
-        leaks, allowed = [], arguments.leak_images
-        if not full:
+        settings = Segmentation.model_validate_json(arguments.settings)
+        index = read_index(arguments.index)
+        labels, _ = training_labels(index, settings, arguments.labels)
+        masks, leaks, allowed = own_masks(arguments, settings), [], arguments.leak_images
+        if not masks:
             leaks = labels_equal_to_masks(index, labels, allowed, arguments.threads)
     if leaks and not arguments.allow_leaks:
         raise InputError(
@@ -70,11 +84,12 @@ def main(arguments: argparse.Namespace) -> None:
             "on all the same, with a banner over every table: evaluation.allow_leaks: true)"
         )
     if not finished:
-        train_segmentation(plan, device, settings, index, labels, own_masks, leaks)
+        train_segmentation(plan, device, settings, index, labels, masks, leaks)
     publish(plan, arguments.weights, arguments.history)
 
 
-if __name__ == "__main__":
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = make_parser(__doc__)
     parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
     parser.add_argument("--index", type=Path, required=True, help="training index")
@@ -83,4 +98,8 @@ if __name__ == "__main__":
     parser.add_argument("--allow-leaks", action="store_true", help="record them, do not stop")
     parser.add_argument("--dataset-name", default="", help="recorded where masks are trained on")
     add_options(parser)
-    run(main, parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main, parser())

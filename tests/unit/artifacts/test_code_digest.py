@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from i2crc.artifacts import code_digest as code
+from helpers.project import ROOT
+from i2crc.artifacts.code_digest import code_digest
 from i2crc.artifacts.stages import STAGES
 
+OWN_SCRIPTS = ROOT / "workflow_scripts"
 SOURCE = '''"""What it is for."""
 import math
 
@@ -50,15 +52,14 @@ OF_SHAPES = OF_DISC | {"local", "cycle"}
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path):
     """A function that gives the digest of every script of a small project."""
-    for folder, files in (("library", LIBRARY), ("scripts", SCRIPTS)):
+    for folder, files in (("i2crc", LIBRARY), ("scripts", SCRIPTS)):
         for name, text in files.items():
             path = tmp_path / folder / f"{name}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-    monkeypatch.setattr(code, "LIBRARY", tmp_path / "library")
-    return lambda: {name: code.code_digest(tmp_path / "scripts" / f"{name}.py") for name in SCRIPTS}
+    return lambda: {name: code_digest(tmp_path / "scripts" / f"{name}.py") for name in SCRIPTS}
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -87,25 +88,25 @@ def stale(before: dict[str, str], after: dict[str, str]) -> set[str]:
 def test_what_readers_alone_see_changes_nothing(tmp_path, text):
     script = tmp_path / "script.py"
     script.write_text(SOURCE)
-    before = code.code_digest(script)
+    before = code_digest(script)
     assert text != SOURCE
     script.write_text(text)
-    assert code.code_digest(script) == before
+    assert code_digest(script) == before
 
 
 def test_touch_changes_nothing(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SOURCE)
-    before = code.code_digest(script)
+    before = code_digest(script)
     os.utime(script, (0, 0))
-    assert code.code_digest(script) == before
+    assert code_digest(script) == before
 
 
 def test_place_changes_nothing(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "script.py").write_text(SOURCE)
-    first, second = (code.code_digest(tmp_path / f / "script.py") for f in ("one", "two"))
+    first, second = (code_digest(tmp_path / f / "script.py") for f in ("one", "two"))
     assert first == second
 
 
@@ -121,9 +122,9 @@ def test_place_changes_nothing(tmp_path):
 def test_code_changes_the_digest(tmp_path, old, new):
     script = tmp_path / "script.py"
     script.write_text(SOURCE)
-    before = code.code_digest(script)
+    before = code_digest(script)
     replace(script, old, new)
-    assert code.code_digest(script) != before
+    assert code_digest(script) != before
 
 
 @pytest.mark.parametrize(
@@ -147,19 +148,19 @@ def test_change_makes_stale_the_scripts_that_import_it(
     project, tmp_path, module, old, new, scripts
 ):
     before = project()
-    replace(tmp_path / "library" / f"{module}.py", old, new)
+    replace(tmp_path / "i2crc" / f"{module}.py", old, new)
     assert stale(before, project()) == scripts
 
 
 def test_comments_and_docstrings_of_a_library_change_nothing(project, tmp_path):
     before = project()
-    for path in (tmp_path / "library").rglob("*.py"):
+    for path in (tmp_path / "i2crc").rglob("*.py"):
         path.write_text(f'"""Says something."""\n\n# Also.\n{path.read_text()}')
     assert stale(before, project()) == set()
 
 
 def test_templates_of_an_imported_package_count(project, tmp_path):
-    template = tmp_path / "library/labels/templates/page.html"
+    template = tmp_path / "i2crc/labels/templates/page.html"
     template.parent.mkdir()
     template.write_text("<p>")
     before = project()
@@ -168,12 +169,12 @@ def test_templates_of_an_imported_package_count(project, tmp_path):
 
 
 @pytest.fixture
-def stages(tmp_path, monkeypatch):
+def stages(tmp_path):
     """A copy of this project's library, and a function that gives the digests of its scripts."""
-    scripts = shutil.copytree(code.LIBRARY.parent, tmp_path / "scripts")
-    library = scripts / "i2crc"
-    monkeypatch.setattr(code, "LIBRARY", library)
-    return library, lambda: {s.name: code.code_digest(scripts / s.script) for s in STAGES.values()}
+    scripts = shutil.copytree(OWN_SCRIPTS, tmp_path / "scripts")
+    return scripts / "i2crc", lambda: {
+        s.name: code_digest(scripts / s.script) for s in STAGES.values()
+    }
 
 
 TRAININGS = {"train_classifier", "train_segmentation"}
@@ -203,7 +204,7 @@ def test_stages_of_this_project(stages, module, among, changed):
 
 
 def test_no_module_is_imported_in_a_way_that_is_not_followed():
-    for path in code.LIBRARY.rglob("*.py"):
+    for path in (OWN_SCRIPTS / "i2crc").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
 
@@ -212,7 +213,7 @@ def test_scripts_import_no_other_script():
     """Scripts are not followed, only the library is."""
     scripts = {stage.name for stage in STAGES.values()}
     for stage in STAGES.values():
-        tree = ast.parse((code.LIBRARY.parent / stage.script).read_bytes())
+        tree = ast.parse((OWN_SCRIPTS / stage.script).read_bytes())
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {
             name

@@ -1,10 +1,11 @@
 """Settings: defaults, presets, partial overrides and messages that help."""
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from helpers.settings import config_problem, read_config
-from i2crc.config.load import PRESETS, load_config, read_yaml
+from i2crc.config.load import PRESETS, dump_config, load_config, read_yaml
 from i2crc.config.schema import Config
 from i2crc.runtime.errors import InputError
 
@@ -74,6 +75,15 @@ def test_masks_must_exist_where_they_are_used(values):
         ({"classifier": {"output_stride": 16}}, "classifier.output_stride: vgg16 has 8"),
         ({"segmentation": {"output_stride": 16}}, "segmentation.output_stride: resnet101 has 8"),
         ({"segmentation": {"scales": [0.5, 1]}}, "segmentation.scales is [0.5, 1.0]: the first"),
+        ({"dataset": {"labels_from": "masks", "binary_masks": True}}, "labels_from must be list"),
+        (
+            {"dataset": {"classes": [f"c{n}" for n in range(300)]}},
+            "has 300 names; give at most 254",
+        ),
+        (
+            {"dataset": {"mask_pattern": "mask.png"}},
+            "expected a file name with {id} in it, such as",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other(values, words):
@@ -127,6 +137,19 @@ def test_config_survives_json():
     assert Config.model_validate_json(config.model_dump_json()) == config
 
 
+def test_saved_settings_are_the_same_and_have_no_secret():
+    values = {
+        "preset": "paper",
+        "dataset": {"classes": ["no", "7", "été", "1:30"], "name": "# ?x: {y}"},
+        "classifier": {"optimizer": {"learning_rate": 1e-7}, "max_iterations": None},
+        "saliency": {"source": "https://example.org/maps.zip?token=s3cret"},
+    }
+    config = load_config(values, "my.yaml")
+    text = dump_config(config)
+    assert "s3cret" not in text
+    assert load_config(yaml.load(text, yaml.FullLoader), "config.yaml") == config
+
+
 def test_read_config(tmp_path):
     file = tmp_path / "my.yaml"
     file.write_text("seed: 3\nclassifier: {optimizer: {learning_rate: 1e-4}}\n")
@@ -153,3 +176,12 @@ def test_numbers_given_as_text_are_taken_as_numbers():
     segmentation = load_config({"segmentation": text}, "--config").segmentation
     assert (segmentation.output_stride, segmentation.crop_size) == (16, 64)
     assert segmentation.flip is False
+
+
+@pytest.mark.parametrize("key", ["gaussian_xy", "bilateral_xy", "bilateral_rgb"])
+def test_widths_at_which_the_crf_would_crash_are_refused(key):
+    message = config_problem({"crf": {key: 1e-9}})
+    assert (
+        message == f"my.yaml: `crf.{key}` is 1e-09: Input should be greater than or equal to 0.001"
+    )
+    assert load_config({"crf": {key: 1e-3}}, "my.yaml")

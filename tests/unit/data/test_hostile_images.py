@@ -51,7 +51,7 @@ def test_hostile_image(tmp_path, kind):
 def test_hostile_saliency_map(tmp_path, kind):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "a.png").write_bytes(HOSTILE[kind])
-    made, (problem,) = collect(tmp_path / "maps", {"a": SIZE}, tmp_path / "out" / "maps")
+    made, (problem,), _ = collect(tmp_path / "maps", {"a": SIZE}, tmp_path / "out" / "maps")
     assert made == {}
     assert problem.file.endswith("a.png")
     assert problem.problem

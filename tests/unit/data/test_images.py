@@ -71,7 +71,15 @@ def test_gray_label_is_read_as_indices(tmp_path):
     assert read_label(tmp_path / "label.png").tolist() == [[0, 20, 255]]
 
 
-@pytest.mark.parametrize("mode", ["RGB", "I;16", "1"])
+def test_label_of_one_bit_holds_0_and_1(tmp_path):
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "label.png")
+    label = read_label(tmp_path / "label.png")
+    assert (label.tolist(), label.dtype) == ([[0, 1]], np.uint8)
+    with pytest.raises(InputError, match="mode 1, expected 8-bit grey"):
+        read_gray(tmp_path / "label.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
 def test_wrong_kind_of_image_is_refused(tmp_path, mode):
     file = tmp_path / "wrong.png"
     Image.new(mode, (2, 2)).save(file)

@@ -1,6 +1,7 @@
 """Class names, indexes and shards."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index, class_names, classes_in_mask
-from i2crc.data.images import write_label
+from i2crc.data.images import read_label, write_label
 from i2crc.data.index import Index, read_index, shard_of
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import InputError, Problem
@@ -34,7 +35,8 @@ def root(tmp_path):
 
 
 def index_of(root, split="train", **settings) -> Index:
-    return build_index(split, root, Dataset(**{"classes": CLASSES} | settings), workers=2)
+    dataset = Dataset(**{"classes": CLASSES} | settings)
+    return build_index(split, root, dataset, root / "converted", workers=2)
 
 
 def test_index_holds_what_later_stages_need(root):
@@ -89,6 +91,88 @@ def test_limit_takes_the_first_images(root):
     assert [entry.id for entry in index.images] == ["a", "b"]
 
 
+def test_index_records_the_values_of_the_masks(root):
+    first = index_of(root).images[0]
+    assert (first.mask_values, first.mask_classes) == ([0, 3, 255], [2])
+    (without,) = index_of(root, "val").images
+    assert (without.mask_values, without.mask_classes) == (None, [])
+
+
+def test_binary_masks_show_the_class_of_their_photograph(root):
+    """Every value but 0 is the class, 255 too; the masks of the data set stay as they are."""
+    (root / "train_cls.txt").write_text("a 0\nb 1\nd 0 1\n")
+    Image.fromarray(np.tile([False, True], (4, 3))[:, :5]).save(root / "SegmentationClassAug/a.png")
+    before = digest_file(root / "SegmentationClassAug/b.png")
+    index = index_of(root, binary_masks=True)
+    assert not index.problems
+    a, b, d = index.images
+    assert (a.mask, d.mask) == (str(root / "converted/a.png"), None)
+    assert read_label(Path(a.mask))[0].tolist() == [0, 1, 0, 1, 0]
+    assert read_label(Path(b.mask))[:, 0].tolist() == [0, 2, 2, 2]  # it was 0, 3, 3, 255
+    assert (b.mask_sha256, b.mask_values) == (digest_file(root / "converted/b.png"), [0, 2])
+    assert digest_file(root / "SegmentationClassAug/b.png") == before
+
+
+@pytest.mark.parametrize(
+    ("line", "has"),
+    [("b 1 2", "has 2 classes (dog, cow)"), ("b", "has no class in the list")],
+)
+def test_binary_masks_of_other_photographs_are_refused(root, line, has):
+    (root / "val_cls.txt").write_text(f"a 0\n{line}\n")
+    assert problems(root, split="val", binary_masks=True) == [
+        f"val_cls.txt:2: image 'b' {has}, but dataset.binary_masks is true; give it one class, or "
+        "take it out of the list, or save all masks with class + 1 as values and leave the setting "
+        "out"
+    ]
+
+
+def test_with_one_class_the_list_need_not_name_it(root):
+    (root / "val_cls.txt").write_text("a\n")
+    (entry,) = index_of(root, "val", classes=["cat"], binary_masks=True).images
+    assert entry.mask_values == [0, 1]
+
+
+def test_masks_of_another_name(root):
+    for path in list((root / "SegmentationClassAug").iterdir()):
+        path.rename(path.with_name(f"mask_{path.name}"))
+    (root / "SegmentationClassAug/.DS_Store").touch()
+    assert problems(root) == [
+        f"dataset.masks: {root}/SegmentationClassAug: none of its 3 files has the name of a "
+        "photograph's mask, {id}.png; it holds mask_a.png, mask_b.png, mask_c.png; set "
+        'dataset.mask_pattern: "mask_{id}.png", or rename the masks; to run without scores, set '
+        'dataset.masks: ""'
+    ]
+    index = index_of(root, mask_pattern="mask_{id}.png")
+    assert not index.problems and not index.warnings
+    assert [Path(entry.mask).name for entry in index.images] == [
+        "mask_a.png", "mask_b.png", "mask_c.png",
+    ]  # fmt: skip
+
+
+def test_an_empty_mask_folder_is_told(root):
+    (root / "empty").mkdir()
+    (problem,) = problems(root, masks="empty")
+    assert "empty: none of its 0 files has the name of a photograph's mask, {id}.png; re" in problem
+
+
+def test_some_masks_of_another_name_are_a_warning(root):
+    masks = root / "SegmentationClassAug"
+    (masks / "b.png").rename(masks / "b_mask.png")
+    index = index_of(root)
+    assert not index.problems
+    assert index.warnings == [
+        f"{masks}: no mask was found for b, but b_mask.png fit no photograph; give them the names "
+        "of the other masks, {id}.png"
+    ]
+
+
+def test_masks_and_photographs_that_are_not_listed_are_no_warning(root):
+    (root / "SegmentationClassAug/other.png").touch()
+    (root / "SegmentationClassAug/.DS_Store").touch()
+    assert not index_of(root).warnings
+    assert not index_of(root, "val").warnings  # d has no mask
+
+
 def test_labels_from_masks(root):
     (root / "train_cls.txt").write_text("a\nb 0\n")
     index = index_of(root, labels_from="masks")
@@ -114,7 +198,8 @@ def test_mask_with_an_unknown_class_is_named(root):
     for labels_from in ("list", "masks"):
         assert problems(root, classes=CLASSES[:2], labels_from=labels_from) == [
             "SegmentationClassAug/a.png: value 3, but there are 2 classes; use 0 for background, 1 "
-            "to 2 for classes, 255 for ignored pixels"
+            "to 2 for classes, 255 for ignored pixels, or, if every value but 0 means its "
+            "photograph's one class: dataset.binary_masks: true"
         ]
 
 
@@ -221,6 +306,26 @@ def test_class_names(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfcat\r\n dining table \r\n\r\ncow")
     assert class_names(tmp_path, Dataset()) == ["cat", "dining table", "cow"]
     assert class_names(tmp_path, Dataset(classes=["bus"])) == ["bus"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b", "a"], "has a twice; name each class once"),
+        ([".DS_Store", "a"], "has .DS_Store, which is a hidden file and no class; take it out"),
+        ([f"c{n}" for n in range(255)], "has 255 names; give at most 254: labels have 8 bits"),
+        ([], "has no class; write one a line"),
+    ],
+)
+def test_wrong_class_names(tmp_path, names, message):
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    with pytest.raises(InputError, match=rf"classes\.txt: {message}"):
+        class_names(tmp_path, Dataset())
+
+
+def test_254_classes_are_not_too_many(tmp_path):
+    (tmp_path / "classes.txt").write_text("\n".join(f"c{n}" for n in range(254)))
+    assert len(class_names(tmp_path, Dataset())) == 254
 
 
 @given(st.text(), st.integers(1, 50))

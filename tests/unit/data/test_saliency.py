@@ -19,6 +19,7 @@ from PIL import Image
 
 from i2crc.artifacts.journal import FileRecord
 from i2crc.artifacts.stages import STAGES
+from i2crc.data.images import write_label
 from i2crc.data.index import Entry, Index
 from i2crc.data.saliency import collect
 from i2crc.runtime.atomic import digest_file, write_json
@@ -51,7 +52,7 @@ class Place:
 
     def collect(self) -> dict[str, FileRecord]:
         """The records of the maps, none of which has a problem."""
-        files, problems = collect(self.source, self.sizes, self.destination, workers=2)
+        files, problems, _ = collect(self.source, self.sizes, self.destination, workers=2)
         assert not problems
         return files
 
@@ -62,7 +63,7 @@ class Place:
 
     def problem(self, **options) -> str:
         """The one problem, without the folder."""
-        files, (problem,) = collect(self.source, self.sizes, self.destination, **options)
+        files, (problem,), _ = collect(self.source, self.sizes, self.destination, **options)
         assert len(files) == len(self.sizes) - 1
         return str(problem).removeprefix(f"{self.source}/")
 
@@ -171,9 +172,43 @@ def test_all_problems_are_reported(place):
     for number in range(60):
         place.photograph(f"{number:03}")
     place.map("007")
-    files, problems = collect(place.source, place.sizes, place.destination, workers=2)
+    files, problems, facts = collect(place.source, place.sizes, place.destination, workers=2)
     assert list(files) == ["007.png"]
     assert len(problems) == 59
+    assert (facts["constant"], facts["compared"]) == ([], 0)
+
+
+def test_maps_that_show_nothing_are_named(place):
+    for name, image in (
+        ("white", Image.new("L", SIZE, 255)),
+        ("black", Image.new("1", SIZE)),
+        ("good", None),
+    ):
+        place.photograph(name)
+        place.map(name, image)
+    files, problems, facts = collect(place.source, place.sizes, place.destination, workers=2)
+    assert len(files) == 3
+    assert (problems, facts["constant"]) == ([], ["black.png", "white.png"])
+
+
+def test_maps_are_compared_with_the_masks(place):
+    # GREY is 0, 10, ... 230, and salient from 128 on: the right pixels of row 2, and row 3.
+    truths = {"hit": np.full((4, 6), 7), "miss": np.zeros((4, 6)), "ignored": np.zeros((4, 6))}
+    truths["miss"][0] = 1
+    truths["ignored"][:] = 255
+    masks = {}
+    for name, truth in truths.items():
+        place.photograph(name)
+        place.map(name)
+        masks[name] = place.root / f"masks/{name}.png"
+        write_label(masks[name], truth)
+    place.photograph("without")
+    place.map("without")
+    _, problems, facts = collect(place.source, place.sizes, place.destination, masks=masks)
+    assert not problems
+    assert (facts["compared"], facts["without_overlap"]) == (3, ["miss.png"])
+    assert facts["salient_objects"] == pytest.approx(11 / (24 + 6))
+    assert facts["salient_background"] == pytest.approx(11 / 18)
 
 
 # The command line.
@@ -217,6 +252,11 @@ def test_stage_from_a_folder(place, stage):
         "source",
         "archive_sha256",
         "problems",
+        "constant",
+        "compared",
+        "without_overlap",
+        "salient_objects",
+        "salient_background",
         "files",
         "sizes",
         "provenance",

@@ -72,14 +72,16 @@ def test_text_that_holds_no_counts(text):
 
 @given(st.lists(MATRICES, min_size=1, max_size=4))
 def test_a_replicate_is_the_score_of_its_drawn_images(matrices):
-    found = bootstrap(matrices, 8).mious()
+    found = bootstrap(matrices, 8)
     drawn = np.array([weights(f"image {number}", 8) for number in range(len(matrices))])
-    for replicate in range(8):
-        total = np.tensordot(drawn[:, replicate], np.array(matrices), 1)
-        if total[:, :-1].any():
-            assert found[replicate] == pytest.approx(scores(total, NAMES)["miou"])
-        else:
-            assert np.isnan(found[replicate])
+    for as_background, name in ((True, "miou_255_as_background"), (False, "miou")):
+        mious = found.mious(as_background)
+        for replicate in range(8):
+            total = np.tensordot(drawn[:, replicate], np.array(matrices), 1)
+            if (total if as_background else total[:, :-1]).any():
+                assert mious[replicate] == pytest.approx(scores(total, NAMES)[name])
+            else:
+                assert np.isnan(mious[replicate])
 
 
 def test_weights_depend_on_the_id_alone():
@@ -96,7 +98,7 @@ def test_the_order_of_images_changes_nothing():
     for number in range(20):
         forward.add(str(number), image_counts(matrices[number]))
         backward.add(str(19 - number), image_counts(matrices[19 - number]))
-    assert (forward.mious() == backward.mious()).all()
+    assert (forward.mious(as_background=True) == backward.mious(as_background=True)).all()
 
 
 def test_memory_does_not_grow_with_the_images():
@@ -106,10 +108,12 @@ def test_memory_does_not_grow_with_the_images():
 
 def test_spread_is_that_of_drawing_whole_images_again():
     matrices = np.array(random_images(150))
-    found = bootstrap(list(matrices), 1000).mious()
+    found = bootstrap(list(matrices), 1000).mious(as_background=True)
     rng = np.random.default_rng(1)
     drawn = rng.multinomial(150, np.full(150, 1 / 150), 1000)
-    classic = [scores(np.tensordot(row, matrices, 1), NAMES)["miou"] for row in drawn]
+    classic = [
+        scores(np.tensordot(row, matrices, 1), NAMES)["miou_255_as_background"] for row in drawn
+    ]
     assert found.mean() == pytest.approx(np.mean(classic), abs=0.003)
     assert found.std() == pytest.approx(np.std(classic), rel=0.1)
 
@@ -117,7 +121,10 @@ def test_spread_is_that_of_drawing_whole_images_again():
 def test_pairs_cancel_what_the_images_share():
     matrices = random_images(100)
     better = [matrix + np.eye(LABELS, LABELS + 1, dtype=int) for matrix in matrices]
-    first, second = bootstrap(matrices, 500).mious(), bootstrap(better, 500).mious()
+    first, second = (
+        bootstrap(matrices, 500).mious(as_background=True),
+        bootstrap(better, 500).mious(as_background=True),
+    )
     low, high = interval(second - first)
     single = interval(first)
     assert 0 < low < high

@@ -71,26 +71,47 @@ def test_a_difference_in_every_image_is_marked(project):
     assert found["baseline"] == base["experiment"] == "results/base"
     assert "difference" not in base
     assert worse["common_images"] == IMAGES
-    assert worse["difference"] == pytest.approx(worse["miou"] - base["miou"])
-    low, high = worse["difference_interval"]
-    assert low <= worse["difference"] <= high < 0
-    assert worse["differs"] == "lower"
-    assert compared("worse", "base")["results"][1]["differs"] == "higher"
+    for kind in ("", "_255_as_background"):
+        change = worse[f"difference{kind}"]
+        assert change == pytest.approx(worse[f"miou{kind}"] - base[f"miou{kind}"])
+        low, high = worse[f"difference{kind}_interval"]
+        assert low <= change <= high < 0
+        assert worse[f"differs{kind}"] == "lower"
+        assert compared("worse", "base")["results"][1][f"differs{kind}"] == "higher"
+
+
+def test_a_label_that_ignores_what_it_would_miss_does_not_win(project):
+    """`base` and `shy` miss the same pixels; `shy` says 255 there. Only `miou` thinks it better."""
+    Tree(Path.cwd(), "shy", ignoring=True)
+    base, shy = compared("base", "shy")["results"]
+    assert shy["coverage"] < base["coverage"] == 1
+    assert shy["differs"] == "higher" and shy["miou"] == 1
+    assert shy["differs_255_as_background"] == ""
+    assert shy["miou_255_as_background"] == base["miou_255_as_background"]
+    lines = (Path("compare") / OUTPUTS["table"]).read_text().splitlines()
+    header, _, _, second = [line.split(" | ") for line in lines if line.startswith("|")][:4]
+    shown = {key.strip(): cell.strip() for key, cell in zip(header, second, strict=True)}
+    assert list(shown)[4:6] == ["mIoU, 255 as background (95 % interval)", "Coverage"]
+    assert shown["Coverage"] == f"{shy['coverage']:.3f}"
+    assert shown["Difference (95 % interval)"] == "+0.000 (+0.000 to +0.000)"
+    assert shown["Differs"] == ""
 
 
 def test_a_difference_that_may_be_chance_is_not_marked(project):
     row = compared("base", "other")["results"][1]
-    low, high = row["difference_interval"]
+    low, high = row["difference_255_as_background_interval"]
     assert low < 0 < high
-    assert row["differs"] == ""
+    assert row["differs_255_as_background"] == ""
 
 
 def test_an_experiment_does_not_differ_from_its_copy(project):
     shutil.copytree("results/base", "results/copy")
     found = compared("base", "copy")
-    assert found["results"][1]["difference_interval"] == [0, 0]
-    assert found["results"][1]["differs"] == ""
-    assert found["settings"] == [] and found["notes"] == []
+    assert found["results"][1]["difference_255_as_background_interval"] == [0, 0]
+    assert found["results"][1]["differs_255_as_background"] == ""
+    assert found["settings"] == []
+    scores = [f"results/{name} has scores of initial_labels." for name in ("base", "copy")]
+    assert found["notes"] == scores
 
 
 def test_pairing_makes_the_interval_narrower(project):
@@ -98,7 +119,7 @@ def test_pairing_makes_the_interval_narrower(project):
         read_images(Path(f"results/{name}/scores/initial_labels.images.csv"), 3)
         for name in ("base", "worse")
     ]
-    (_, one), (_, two) = (resample(each, 3, 400) for each in images)
+    one, two = (resample(each, 3, 400)[1].mious(as_background=True) for each in images)
     shuffled = np.random.default_rng(0).permutation(two)
     assert np.std(two - one) < np.std(shuffled - one)
 
@@ -110,8 +131,9 @@ def test_different_numbers_of_images_are_compared_on_the_common_ones(project):
     assert any("9 images against 10" in note and "9 that both" in note for note in found["notes"])
     images = read_images(Path("results/base/scores/initial_labels.images.csv"), 3)
     ids = read_images(Path("results/other/scores/initial_labels.images.csv"), 3)
-    expected = other["miou"] - resample({i: images[i] for i in ids}, 3, 1)[0]
-    assert other["difference"] == pytest.approx(expected)
+    [common] = resample({i: images[i] for i in ids}, 3, 1)[0].mious(as_background=True)
+    difference = other["miou_255_as_background"] - common
+    assert other["difference_255_as_background"] == pytest.approx(difference)
     assert any(row["setting"] == "train images" for row in found["settings"])
 
 
@@ -193,12 +215,13 @@ def test_no_common_image(project):
     path = Path("results/worse/scores/initial_labels.images.csv")
     path.write_text(path.read_text().replace("a", "b"))
     row = compared("base", "worse")["results"][1]
-    assert (row["common_images"], row["difference"], row["differs"]) == (0, None, "")
+    keys = ("common_images", "difference_255_as_background", "differs_255_as_background")
+    assert [row[key] for key in keys] == [0, None, ""]
 
 
 def test_nothing_measured_is_not_compared(project):
     change_score("other", lambda content: content.update(miou=None, miou_interval=None))
-    with pytest.raises(InputError, match="initial_labels: only results/base and results/worse has"):
+    with pytest.raises(InputError, match=r"(?s)base has scores .*results/other has no score of in"):
         compared("base", "worse", "other")
     second = {name: Path(f"results/{name}/scores/cam.json") for name in ("base", "worse", "other")}
     for name, path in second.items():
@@ -209,7 +232,28 @@ def test_nothing_measured_is_not_compared(project):
         write_json(path, {**read_json(path), "stage": "cam", "miou": 0.5})
     found = compared("base", "worse", "other")
     assert {row["stage"] for row in found["results"]} == {"cam"}
-    assert any("initial_labels: only" in note for note in found["notes"])
+    assert any("results/other has no score of initial_labels" in note for note in found["notes"])
+
+
+def test_what_is_missing_has_a_command(project):
+    for name in ("initial_labels.json", "initial_labels.images.csv"):
+        shutil.copy(
+            f"results/base/scores/{name}",
+            f"results/base/scores/{name.replace('initial_labels', 'cam')}",
+        )
+    path = Path("results/base/scores/cam.json")
+    write_json(path, {**read_json(path), "stage": "cam"})
+    found = compared("base", "worse")
+    assert {row["stage"] for row in found["results"]} == {"initial_labels"}
+    assert found["notes"][:3] == [
+        "results/base has scores of cam, initial_labels.",
+        "results/worse has scores of initial_labels.",
+        "results/worse has no score of cam, left out here; if it has masks, run: "
+        "snakemake --cores all results/worse/scores/cam.json "
+        "--configfile results/worse/config.yaml",
+    ]
+    table = (Path("compare") / OUTPUTS["table"]).read_text()
+    assert found["notes"][2] in table
 
 
 def test_bad_input(project):
@@ -217,7 +261,9 @@ def test_bad_input(project):
     for folders in ([], [base], [base, base]):
         with pytest.raises(InputError, match="two or more different results folders"):
             read_experiments(folders)
-    with pytest.raises(InputError, match="voc: no scores below it"):
+    with pytest.raises(
+        InputError, match=r"voc: no scores below it.* scores --configfile voc/config"
+    ):
         read_experiments([base, Path("voc")])
     change_score("other", lambda content: content.update(iou={"background": 1.0, "bird": 1.0}))
     with pytest.raises(InputError, match=r"other.*are background, bird.*background, cat"):

@@ -49,6 +49,7 @@ def test_scores_equal_a_count_of_pixels(images):
     assert found["coverage"] == pytest.approx(len(answered) / len(pairs) if pairs else 0)
     for label, name in enumerate(NAMES):
         assert found["iou"][name] == pytest.approx(iou(answered, label))
+        assert found["iou_255_as_background"][name] == pytest.approx(iou(as_background, label))
 
 
 @given(image_pairs())

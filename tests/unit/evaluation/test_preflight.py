@@ -53,7 +53,7 @@ def test_masks_that_are_needed(tmp_path):
     assert not preflight.masks_problems([index], tmp_path, needed=False)
     assert not preflight.masks_problems([index], None, needed=False)
     (missing,) = preflight.masks_problems([index], tmp_path, needed=True)
-    assert str(missing).startswith(f"{tmp_path}/a.png: missing, and segmentation.supervision is fu")
+    assert str(missing).startswith(f"a.jpg: has no mask in {tmp_path}, and segmentation.supervisio")
     (missing,) = preflight.masks_problems([index], tmp_path / "none", needed=False)
     assert "no such folder; correct dataset.masks" in str(missing)
 

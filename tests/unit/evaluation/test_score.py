@@ -126,6 +126,9 @@ def test_scores_equal_plain_loops_over_the_classes(folder):
     assert found["coverage"] == pytest.approx(answered.mean())
     assert found["pixel_accuracy"] == pytest.approx((kept == guess).mean())
     for c, name in enumerate(NAMES):
+        in_truth, in_label = truth == c, as_background == c
+        expected = (in_truth & in_label).sum() / (in_truth | in_label).sum()
+        assert found["iou_255_as_background"][name] == pytest.approx(expected)
         hits = ((kept == c) & (guess == c)).sum()
         expected = {"recall": (kept == c).sum(), "precision": (guess == c).sum()}
         expected["iou"] = expected["recall"] + expected["precision"] - hits
@@ -161,6 +164,8 @@ def test_rows_of_images(folder):
         answered = label != 255
         mean = mean_iou(truth[answered], label[answered])
         assert float(row["miou"]) == pytest.approx(mean, abs=1e-6)
+        mean = mean_iou(truth, np.where(answered, label, 0))
+        assert float(row["miou_255_as_background"]) == pytest.approx(mean, abs=1e-6)
         assert float(row["coverage"]) == pytest.approx(answered.mean(), abs=1e-6)
         total = total + read_counts(row["counts"], len(NAMES))
     hits, truth, predicted, ignored = total
@@ -173,11 +178,12 @@ def test_rows_of_images(folder):
     assert facts["sha256"] == digest_file(folder / "scores/labels.images.csv")
 
 
-def test_interval_is_around_the_score_and_the_same_again(folder):
+@pytest.mark.parametrize("name", ["miou", "miou_255_as_background"])
+def test_interval_is_around_the_score_and_the_same_again(folder, name):
     found = scored(folder)
-    low, high = found["miou_interval"]
-    assert low < found["miou"] < high
-    assert scored(folder, "--threads", "1")["miou_interval"] == [low, high]
+    low, high = found[f"{name}_interval"]
+    assert low < found[name] < high
+    assert scored(folder, "--threads", "1")[f"{name}_interval"] == [low, high]
 
 
 def test_provenance_says_what_was_read(folder):
@@ -189,9 +195,8 @@ def test_provenance_says_what_was_read(folder):
 def test_key_figures_are_the_last_line_before_the_end(folder):
     found, done = scored(folder), score(folder)
     assert done.stderr.splitlines()[-1].endswith(
-        f"labels on val: mIoU {found['miou']:.3f} (255 left out), "
-        f"{found['miou_255_as_background']:.3f} with 255 as background, "
-        f"coverage {found['coverage']:.3f}"
+        f"labels on val: mIoU {found['miou_255_as_background']:.3f} with 255 as background, "
+        f"coverage {found['coverage']:.3f}, mIoU {found['miou']:.3f} with 255 left out"
     )
 
 
@@ -222,9 +227,11 @@ def test_without_any_mask_every_score_is_null(folder):
     (folder / "index.json").write_text(json.dumps(index))
     found = scored(folder)
     names = ["miou", "miou_interval", "miou_255_as_background", "miou_255_as_wrong"]
+    names += ["miou_255_as_background_interval"]
     names += ["coverage", "pixel_accuracy", "boundary_iou"]
     assert {name: found[name] for name in names} == dict.fromkeys(names)
-    assert found["iou"] == found["precision"] == found["recall"] == dict.fromkeys(NAMES)
+    for name in ("iou", "iou_255_as_background", "precision", "recall"):
+        assert found[name] == dict.fromkeys(NAMES)
     assert (found["images"], rows(folder)) == (0, {})
 
 

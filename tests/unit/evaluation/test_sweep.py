@@ -152,10 +152,12 @@ def test_cam_background_needs_no_saliency(data, tmp_path):
 def test_a_sweep_of_the_same_is_kept(data, tmp_path):
     given = (data, tmp_path / "s.json", "--parameter=salient_value", "--values", "8", "16")
     done, found = sweep(*given)
-    best = found["oracle"]["miou"]
+    fixed, best = found["fixed"], found["oracle"]["miou_255_as_background"]
     assert done.stderr.splitlines()[-1].endswith(
-        f"salient_value on train: 3 values, mIoU {found['fixed']['miou']:.3f} at 32 as configured, "
-        f"{best['miou']:.3f} at the best value {best['value']}"
+        f"3 values, mIoU {fixed['miou_255_as_background']:.3f} with 255 as background, "
+        f"coverage {fixed['coverage']:.3f} at 32 as configured; "
+        f"{best['miou_255_as_background']:.3f}, coverage {best['coverage']:.3f} "
+        f"at the best value {best['value']}"
     )
     check_restored(command(*given), [tmp_path / "s.json"], tmp_path)
 

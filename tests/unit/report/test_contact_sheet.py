@@ -60,8 +60,8 @@ def split(tmp_path) -> Path:
     write_manifest(tmp_path, "labels", "all", [f"{name}.png" for name in names])
     write_manifest(tmp_path, "cams", "1-of-2", ["photo_0_0.png", "photo_1_0.png"])
     write_manifest(tmp_path, "cams", "2-of-2", ["photo_1_1.png"])
-    rows = "photo_0,0.25,1,1,\nphoto_1,0.75,1,1,\n"
-    (tmp_path / "images.csv").write_text(f"id,miou,coverage,pixel_accuracy,counts\n{rows}")
+    rows = "photo_0,0.25,1,0.9,\nphoto_1,0.75,1,0.1,\n"
+    (tmp_path / "images.csv").write_text(f"id,miou_255_as_background,coverage,miou,counts\n{rows}")
     return tmp_path
 
 
@@ -122,7 +122,7 @@ def test_a_column_needs_name_and_manifest(split):
 
 
 def test_scores_without_rows_give_a_sample(split):
-    (split / "images.csv").write_text("id,miou,coverage,pixel_accuracy,counts\n")
+    (split / "images.csv").write_text("id,miou_255_as_background,coverage,miou,counts\n")
     done = draw(split, "--kind", "best", "--count", "2")
     assert done.returncode == 0, done.stderr
     with Image.open(split / "sheet.png") as sheet:
@@ -131,16 +131,17 @@ def test_scores_without_rows_give_a_sample(split):
 
 def test_kinds_rank_by_score_and_then_by_id():
     miou = {"a": 0.5, "b": 0.1, "c": 0.9, "d": 0.5, "e": 0.9}
+    scores = {name: (value, 1.0) for name, value in miou.items()}
     entries = [entry(name) for name in ("e", "d", "c", "b", "a", "unscored")]
 
     def chosen(kind: str, count: int) -> str:
-        return "".join(found.id for found in choose(entries, miou, kind, count))
+        return "".join(found.id for found in choose(entries, scores, kind, count))
 
     assert chosen("best", 2) == "ce"
     assert chosen("worst", 3) == "bad"
     assert chosen("median", 3) == "adb"
     assert chosen("best", 99) == "ceadb"
-    assert len(choose(entries, miou, "sample", 99)) == len(entries)
+    assert len(choose(entries, scores, "sample", 99)) == len(entries)
 
 
 @given(st.integers(1, 30), st.integers(1, 12))

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
+from i2crc.evaluation.metrics import scores
 from i2crc.report.curves import running_mean, sweep_figure, sweep_page, training_figure
 from i2crc.report.figures import bar_chart, headline, inline_svg, message_figure, svg
 from i2crc.report.quality_page import quality_page
@@ -24,7 +25,7 @@ SCRIPTS = Path(__file__).parents[3] / "workflow_scripts"
 HEAVY = ("matplotlib", "numpy", "PIL", "jinja2", "torch")
 TERMS = ("classification", "foreground", "background", "class_gap")
 MEASURES = ("miou", "miou_255_as_background", "miou_255_as_wrong")
-OTHERS = (*MEASURES[1:], "boundary_iou", "coverage", "pixel_accuracy")  # which no figure shows
+OTHERS = (MEASURES[2], "boundary_iou", "coverage", "pixel_accuracy")
 
 
 def texts(figure) -> list[str]:
@@ -43,9 +44,11 @@ def score(stage: str, names: list[str], scored: bool = True) -> dict:
     value = 0.625 if scored else None
     return {
         "stage": stage, "split": "val", "images": 3 * scored, "miou": value,
+        "miou_255_as_background": 0.375 if scored else None,
         "miou_interval": [0.5, 0.75] if scored else None,
-        **dict.fromkeys(OTHERS, value), "images_without_mask": [],
-        "iou": dict.fromkeys(names, value), "confusion": counts.tolist(),
+        "miou_255_as_background_interval": [0.25, 0.5] if scored else None,
+        **dict.fromkeys(OTHERS, value), "images_without_mask": [], "confusion": counts.tolist(),
+        "iou": dict.fromkeys(names, value), "iou_255_as_background": dict.fromkeys(names, 0.375),
     }  # fmt: skip
 
 
@@ -103,7 +106,7 @@ def test_an_inline_figure_is_one_svg_element():
 def test_a_single_series_has_values_and_a_missing_one_a_dash():
     chart = bar_chart("precision", ["cat", "dog"], {"a": [0.25, None]})
     headline(chart, "Precision")
-    assert {"cat", "dog", "0.25", "-", "precision", "Precision"} <= set(texts(chart))
+    assert {"cat", "dog", "0.250", "-", "precision", "Precision"} <= set(texts(chart))
 
 
 @pytest.mark.parametrize("count", [6, 21, 81])
@@ -151,7 +154,7 @@ def test_class_figure_names_stages_classes_and_means():
     names = ["background", "cat", "dog"]
     found = texts(class_figure([score("val_crf", names), score("cam", names, scored=False)]))
     assert set(names) <= set(found)
-    assert "val_crf (val): mIoU 0.625, 95 % interval 0.500 to 0.750" in found
+    assert "val_crf (val): mIoU 0.375 (95 % interval 0.250 to 0.500), coverage 0.625" in found
     assert not any(text.startswith("cam") for text in found)
 
 
@@ -198,6 +201,7 @@ def test_sweep_figure_marks_the_configured_and_the_best_value():
     figure = sweep_figure([sweep(name) for name in names])
     found = texts(figure)
     assert {*names, "configured", "oracle (uses ground truth)", "coverage"} <= set(found)
+    assert found.index("255 as background") < found.index("255 left out")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines["configured"].get_xdata()) == [0.2, 0.2]
     assert list(lines["oracle (uses ground truth)"].get_xdata()) == [0.3]
@@ -207,7 +211,7 @@ def test_sweep_page_has_the_gain_of_the_oracle():
     text = sweep_page([sweep("cam_background"), sweep("salient_value", scored=False)])
     assert text.count("<td>cam_background</td>") == 3
     assert "Oracle value (uses ground truth)" in text
-    assert text.count('<td class="number">0.1250</td>') == 3
+    assert text.count('<td class="number">0.125</td>') == 3
     assert "not scored: no ground-truth masks (salient_value)" in text
 
 
@@ -265,7 +269,10 @@ def test_no_script_of_the_report_imports_heavy_packages_at_its_start():
     assert not set(HEAVY) & set(done.stdout.split())
 
 
-def test_a_stage_that_predicted_255_everywhere_has_a_bar_of_no_length():
-    score = {"stage": "refined_labels", "split": "train", "miou": 0.0, "miou_interval": None}
-    figure = class_figure([{**score, "iou": {"background": None, "cat": None}}])
-    assert "refined_labels (train): mIoU 0.000" in texts(figure)
+def test_a_stage_that_predicted_255_everywhere_is_shown_as_background():
+    counts = np.array([[0, 0, 6], [0, 0, 2]])
+    found = scores(counts, ["background", "cat"])
+    known = {"stage": "cam", "split": "train", "miou_255_as_background_interval": None}
+    figure = class_figure([{**known, **found}])
+    assert "cam (train): mIoU 0.375, coverage 0.000" in texts(figure)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.75, 0]

@@ -23,15 +23,16 @@ RESULT = {
     "miou": 0.71234,
     "miou_interval": [0.69, 0.73],
     "miou_255_as_background": 0.61,
+    "miou_255_as_background_interval": [0.58, 0.63],
     "miou_255_as_wrong": 0.51,
     "boundary_iou": 0.41,
     "coverage": 0.95,
     "pixel_accuracy": 0.91,
     "iou": {},
+    "iou_255_as_background": {},
     "images_without_mask": [],
 }
-CELLS = ["val", "80", "0.7123", "0.6900 to 0.7300", "0.6100", "0.5100", "0.4100"]
-CELLS += ["0.9500", "0.9100"]
+CELLS = ["val", "80", "0.610", "0.580 to 0.630", "0.950", "0.712", "0.510", "0.410", "0.910"]
 UNKNOWN = {name: None for name, value in RESULT.items() if isinstance(value, float | list)}
 
 
@@ -48,7 +49,9 @@ def scores(tmp_path):
     return paths
 
 
-def table(scores: list[Path], leaks: Path | None = None, weights=()) -> tuple[str, str, str]:
+def table(
+    scores: list[Path], leaks: Path | None = None, weights=(), preflight: Path | None = None
+) -> tuple[str, str, str]:
     """The Markdown, the page and the fragment."""
     folder = scores[0].parent / "table"
     paths = [folder / name for name in ("table.md", "table.html", "fragment.html")]
@@ -56,6 +59,7 @@ def table(scores: list[Path], leaks: Path | None = None, weights=()) -> tuple[st
         Namespace(
             scores=scores,
             leaks=leaks,
+            preflight=preflight,
             weights=list(weights),
             output=paths[0],
             html=paths[1],
@@ -76,6 +80,8 @@ def test_every_form_has_the_same_cells(scores):
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert rows[0] == list(COLUMNS.values())
+    leading = ["mIoU, 255 as background", "95 % interval", "Coverage", "mIoU, 255 left out"]
+    assert rows[0][3:7] == leading
     assert rows[2] == ["cam", *CELLS]
     assert rows[3] == ["a<b", "val", "0", *["-"] * 7]
     assert cells(html) == cells(fragment)
@@ -87,9 +93,9 @@ def test_every_form_has_the_same_cells(scores):
 
 def test_notes_stand_below_the_table(scores):
     markdown, html, fragment = table(scores)
-    note = "a&lt;b: 2 images without a mask were left out."
+    note = "a&lt;b: 2 images without a mask, not scored."
     assert html.index("</table>") < html.index(note)
-    assert markdown.rindex("|") < markdown.index("a<b: 2 images without a mask were left out.")
+    assert markdown.rindex("|") < markdown.index("a<b: 2 images without a mask, not scored.")
     assert "cam: " not in markdown and note not in fragment
 
 
@@ -103,12 +109,15 @@ def weights(folder: Path, name: str, leaks: list[str], supervision: str) -> Path
 def test_warnings_stand_above_the_table_each_once(scores, tmp_path):
     leaks = tmp_path / "leaks.json"
     leaks.write_text(json.dumps({"findings": ["5 images < shared"]}))
+    preflight = tmp_path / "preflight.json"
+    preflight.write_text(json.dumps({"warnings": ["train has no photograph of cat"]}))
     files = [
         weights(tmp_path, "initial.safetensors", ["labels equal masks"], "full"),
         weights(tmp_path, "final.safetensors", [], "full"),
     ]
-    markdown, html, fragment = table(scores, leaks, files)
+    markdown, html, fragment = table(scores, leaks, files, preflight)
     expected = ["5 images < shared", "labels equal masks", CEILING]
+    expected.append("train has no photograph of cat")
     assert re.findall(r"\*\*(.*)\*\*", markdown) == expected
     assert markdown.startswith("**") and markdown.rindex("**") < markdown.index("|")
     for text in (html, fragment):

@@ -68,10 +68,10 @@ def test_a_digest_of_files_sees_name_size_and_time_but_not_content(tmp_path):
     file = folder / "a.jpg"
     file.write_bytes(b"one")
     os.utime(file, (1, 1))
-    before = files_digest([folder])
+    before = files_digest(folder)
     file.write_bytes(b"two")
     os.utime(file, (1, 1))
-    assert files_digest([folder]) == before
+    assert files_digest(folder) == before
     os.utime(file, (2, 2))
-    assert files_digest([folder]) != before
-    assert files_digest([tmp_path / "none"]) == files_digest([tmp_path / "none too"])
+    assert files_digest(folder) != before
+    assert files_digest(tmp_path / "none") == files_digest(tmp_path / "none too")

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from i2crc.runtime.atomic import atomic_path
-from i2crc.runtime.errors import InputError, explain, naming
+from i2crc.runtime.errors import InputError, WorkerCrashError, counted, explain, naming
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,14 @@ def test_what_another_file_caused_is_not_blamed_on_the_one_written(tmp_path):
 
 
 class Doomed(Dataset):
+    def __init__(self, signal_number: int = signal.SIGKILL) -> None:
+        self.signal_number = signal_number
+
     def __len__(self) -> int:
         return 4
 
     def __getitem__(self, _: int) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), self.signal_number)
 
 
 def die(_: int) -> None:
@@ -85,6 +89,43 @@ def test_killed_workers_are_named_with_what_to_lower():
         message = explain(error)
         for word in ("killed", "memory", "runtime.workers", "inference_threads", "it continues"):
             assert word in message
+
+
+def test_a_crash_in_compiled_code_is_not_blamed_on_memory():
+    with pytest.raises(RuntimeError) as loader:
+        list(DataLoader(Doomed(signal.SIGSEGV), num_workers=1))
+    for error, name in (
+        (loader.value, "Segmentation fault"),
+        (WorkerCrashError("SIGABRT", ["a", "b"]), "SIGABRT at one of a, b"),
+    ):
+        message = explain(error)
+        assert f"crashed in compiled code ({name}): look for extreme values in" in message
+        assert "memory" not in message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(f"unable to {words} </torch_12_34_0>: No space left on device (28)")
+        for words in (
+            "allocate shared memory(shm) for file",
+            "mmap 99 bytes from file",
+            "write to file",
+        )
+    ]
+    + [RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible")],
+)
+def test_a_small_shared_memory_is_named_with_its_remedies(error):
+    message = explain(error)
+    size = shutil.disk_usage("/dev/shm").total / 2**20
+    assert message.startswith(f"/dev/shm: this shared memory ({size:.0f} MiB, ")
+    for remedy in ("--shm-size", "--ipc=host", "runtime.workers to 0"):
+        assert remedy in message
+
+
+def test_counts_agree_with_their_nouns():
+    assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert counted(2, "class", "classes") == "2 classes"
 
 
 def test_no_memory_is_named_with_what_to_lower():
@@ -144,3 +185,35 @@ def test_errors_end_a_stage_with_one_line_or_their_traceback(tmp_path):
     bug = stage("raise KeyError('a')")
     assert "Traceback" in bug.communicate()[1]
     assert bug.returncode == 1
+
+
+LOADER_FAILS = """
+    import gc
+    from torch.utils.data import DataLoader
+    from i2crc.runtime.errors import FileError
+    from i2crc.training.samples import _ignore_termination
+    gc.disable()
+    class Damaged:
+        def __len__(self):
+            return 1000
+        def __getitem__(self, number):
+            raise {error}
+    for _ in DataLoader(Damaged(), num_workers=2, worker_init_fn=_ignore_termination):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "is_ours"),
+    [
+        ("FileError('a.jpg', 'cannot be decoded', 'replace it')", "decoded; replace it", True),
+        ("RuntimeError('shapes differ')", "shapes differ", False),
+    ],
+)
+def test_an_error_in_a_data_loading_process_ends_the_stage(error, words, is_ours):
+    """The workers ignore SIGTERM, so that a training which waited for them would wait for ever."""
+    process = stage(LOADER_FAILS.strip().replace("{error}", error))
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert words in said
+    assert ("Traceback" not in said) == is_ours

@@ -13,6 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from i2crc.artifacts.lineage import find_artifact
 from i2crc.artifacts.provenance import Origin, read_provenance
 from i2crc.artifacts.schemas import ProvenanceRecord, checked
 from i2crc.config.schema import Runtime, Training
@@ -20,6 +21,7 @@ from i2crc.models.weight_files import read_state
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.signals import Stopped
 from i2crc.training import loop
+from i2crc.training.changes import why_again
 from i2crc.training.checkpoint import publish, read_finished
 from i2crc.training.options import Plan
 from i2crc.training.samples import Samples
@@ -44,16 +46,20 @@ class Pixels(Samples):
         return batch["image"].clamp(0, 1)
 
 
-def plan(folder, fingerprint: str = "fingerprint", **settings) -> Plan:
+def plan(runs, images: str = "images", keep: int = 3, **settings) -> Plan:
+    training = Training(batch_size=2, **settings)
     return Plan(
-        settings=Training(batch_size=2, **settings),
+        settings=training,
         iterations=5,
         seed=0,
         deterministic=False,
         origin=Origin(Path(__file__), []),
-        fingerprint=fingerprint,
-        folder=folder,
-        runtime=Runtime(workers=0),
+        determined_by={
+            "settings": {"classifier": training.model_dump(), "seed": 0},
+            "inputs": {"photographs": images, "code": "code"},
+        },
+        runs=runs,
+        runtime=Runtime(workers=0, keep_trainings=keep),
     )
 
 
@@ -95,14 +101,14 @@ def test_history_has_every_iteration_and_the_weights_their_fingerprint(tmp_path)
     rates = [float(row["learning_rate"]) for row in rows]
     assert rates == pytest.approx([1e-3 * (1 - n / 5) for n in range(5)])
     metadata = read_state(done.weights)[1]
-    assert (metadata["fingerprint"], metadata["masks_seen"]) == ("fingerprint", [])
+    assert (metadata["fingerprint"], metadata["masks_seen"]) == (done.fingerprint, [])
 
 
 def test_tensorboard_has_pictures_at_their_interval_and_at_the_end(tmp_path):
     done = plan(tmp_path)
     done = replace(done, runtime=Runtime(workers=0, picture_iterations=2))
     train(done)
-    board = EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0}).Reload()
+    board = EventAccumulator(str(done.folder / "tensorboard"), {"images": 0}).Reload()
     assert [event.step for event in board.Images("samples")] == [2, 4, 5]
 
 
@@ -120,8 +126,9 @@ def test_a_damaged_checkpoint_costs_a_fresh_start_and_says_so(tmp_path, caplog, 
     train(whole, squares)
     interrupted = plan(tmp_path / "interrupted")
     checkpoint = interrupted.folder / "checkpoint.pt"
-    interrupted.folder.mkdir()
-    torch.save([1] if how == "of something else" else {"fingerprint": "fingerprint"}, checkpoint)
+    interrupted.folder.mkdir(parents=True)
+    state = {"fingerprint": interrupted.fingerprint}
+    torch.save([1] if how == "of something else" else state, checkpoint)
     if how != "of something else":
         data = checkpoint.read_bytes()
         checkpoint.write_bytes(b"" if how == "emptied" else data[: len(data) // 2])
@@ -146,7 +153,7 @@ def test_damaged_weights_of_a_finished_run_are_trained_again(tmp_path):
 def published(plan: Plan) -> tuple[bytes, bytes, dict]:
     """Train unless that is done, and publish; weights, history and provenance."""
     train(plan)
-    place = plan.folder.parent
+    place = plan.runs.parent
     weights, history = place / "weights.safetensors", place / "history.csv"
     publish(plan, weights, history)
     return weights.read_bytes(), history.read_bytes(), read_provenance(weights)
@@ -230,7 +237,59 @@ def test_an_interrupted_run_of_other_settings_neither_harms_nor_is_harmed(tmp_pa
     train(second, count)
     assert len(resumed) == 1
     assert read_finished(second)
-    assert not read_finished(first)
+    assert published(first) == expected
+
+
+def test_the_newest_trainings_stay_and_the_one_in_use_is_the_newest(tmp_path):
+    """Nothing is deleted before another training has finished."""
+    a, b, c, d, e = (plan(tmp_path / "run", name, keep=3) for name in "abcde")
+    for one in (a, b, c):
+        published(one)
+        age(tmp_path / "run")
+    published(a)
+    age(tmp_path / "run")
+    with pytest.raises(Stopped):
+        train(d, stop_at(2))
+    age(tmp_path / "run")
+    assert all(read_finished(one) for one in (a, b, c))
+    published(e)
+    assert [one.folder.exists() for one in (a, b, c, d, e)] == [True, False, False, True, True]
+    assert d.checkpoint.is_file()
+    assert not read_finished(plan(tmp_path / "run", "f", keep=1))
+    published(plan(tmp_path / "run", "f", keep=1))
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def age(runs: Path) -> None:
+    """Make every run older, as if time had passed."""
+    for folder in runs.iterdir():
+        os.utime(folder, (0, folder.stat().st_mtime - 100))
+
+
+def test_a_training_that_would_run_again_says_what_changed(tmp_path):
+    first, second = plan(tmp_path), plan(tmp_path, "others", precision="bf16", keep=1)
+    assert why_again(first) == []  # nothing was trained before
+    train(first)
+    assert why_again(first) == []
+    changed = ['classifier.precision was "auto", is "bf16"', "its photographs changed"]
+    assert why_again(second) == changed
+    with pytest.raises(Stopped):
+        train(second, stop_at(2))
+    assert why_again(first) == []  # it is kept
+    assert why_again(second) == changed
+    train(second)
+    assert why_again(first) == [
+        'classifier.precision was "bf16", is "auto"', "its photographs changed"
+    ]  # fmt: skip
+    second.weights.unlink()
+    assert why_again(second) == ["its finished weights are missing or damaged"]
+
+
+def test_the_record_of_a_run_is_no_artifact(tmp_path):
+    """`i2crc verify` would miss its inputs."""
+    done = plan(tmp_path)
+    train(done)
+    assert find_artifact(done.finished) is None
 
 
 def test_the_history_of_another_run_is_not_taken_for_its_own(tmp_path):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from i2crc.runtime.atomic import digest_file, digest_value
 
-LIBRARY = Path(__file__).parents[1]
 # No result depends on these packages: they write logs, and pages for people.
 EXEMPT = ("runtime", "cli")
 
@@ -14,19 +13,21 @@ EXEMPT = ("runtime", "cli")
 def code_digest(script: Path) -> str:
     """Return the SHA-256 over a script and all modules of i2crc that it imports, also indirectly.
 
-    Of Python, the syntax trees without docstrings are digested: comments, formatting and time
-    stamps change nothing. A package that is imported counts with its `templates`. Relative imports
-    are not followed.
+    The library is that beside the script's folder, which the script runs with. Of Python, the
+    syntax trees without docstrings are digested: comments, formatting and time stamps change
+    nothing. A package that is imported counts with its `templates`. Relative imports are not
+    followed.
     """
     digests: dict[str, str] = {}
-    pending = [Path(script)]
+    library = script.parents[1] / "i2crc"
+    pending = [script]
     while pending:
         file = pending.pop()
-        name = str(file.relative_to(LIBRARY)) if file.is_relative_to(LIBRARY) else "script"
+        name = str(file.relative_to(library)) if file.is_relative_to(library) else "script"
         if name not in digests:
             if file.suffix == ".py":
                 digests[name], imported = _module(file.read_bytes())
-                pending += [found for module in imported for found in _files(module)]
+                pending += [found for module in imported for found in _files(module, library)]
             else:
                 digests[name] = digest_file(file)
     return digest_value(digests)
@@ -49,12 +50,12 @@ def _module(source: bytes) -> tuple[str, frozenset[str]]:
     return digest_value(ast.dump(tree)), frozenset(imported)
 
 
-def _files(module: str) -> list[Path]:
+def _files(module: str, library: Path) -> list[Path]:
     """Return the files of i2crc that importing a dotted name runs, and its packages' templates."""
     root, *parts = module.split(".")
     if root != "i2crc" or (parts and parts[0] in EXEMPT):
         return []
-    folders = [LIBRARY.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
+    folders = [library.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
     files = [*(folder / "__init__.py" for folder in folders), folders[-1].with_suffix(".py")]
     files += [file for folder in folders for file in folder.glob("templates/*")]
     return [file for file in files if file.is_file()]

@@ -5,9 +5,12 @@ bytes}, "provenance"}``; `folder` is relative to the manifest. It is written aft
 """
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from i2crc.artifacts.journal import FileRecord, Journal
 from i2crc.artifacts.provenance import Origin
 from i2crc.artifacts.schemas import Manifest, read_checked
 from i2crc.runtime.atomic import digest_value, write_json
+from i2crc.runtime.errors import WorkerCrashError
 from i2crc.runtime.log import log
-from i2crc.runtime.parallel import no_interrupts
+from i2crc.runtime.parallel import crash_of, no_interrupts
 from i2crc.runtime.parser import make_parser
 from i2crc.runtime.progress import clock, status
 
@@ -123,7 +127,7 @@ def make_shard(
         # Relative to this manifest, and of today's inputs.
         facts = {**provenance, "inputs": origin.recorded_inputs(manifest)}
         write_manifest(manifest, origin, own_folder, own, facts)
-    log.info("%s: %d images, %d files", origin.stage, len(keys), len(files))
+    log.info("%s: images: %d, files: %d", origin.stage, len(keys), len(files))
 
 
 def _make(
@@ -133,10 +137,12 @@ def _make(
     work, pool = prepare()
     made: dict[str, dict[str, FileRecord]] = {}
     futures: dict[Future, str] = {}
+    workers: list[BaseProcess] = []
     with pool:
         try:
             with no_interrupts():
                 futures.update((pool.submit(work, image_id), image_id) for image_id in pending)
+            workers = multiprocessing.active_children()
             begin = logged = time.monotonic()
             before = len(digests) - len(pending)
             for count, future in enumerate(as_completed(futures), 1):
@@ -149,12 +155,16 @@ def _make(
                 if now - logged >= LOG_SECONDS:
                     logged = now
                     log.info("image %d/%d %.4g images/s ETA %s", done, total, rate, clock(left))
-        except BaseException:
+        except BaseException as error:
             # as_completed does not wait for cancelled futures, so finish the running ones here.
             pool.shutdown(cancel_futures=True)
             for future, image_id in futures.items():
                 if image_id not in made and not future.cancelled() and not future.exception():
-                    journal.add(image_id, digests[image_id], future.result())
+                    made[image_id] = journal.add(image_id, digests[image_id], future.result())
+            if isinstance(error, BrokenProcessPool) and (crash := crash_of(workers)):
+                # The workers take the images in order.
+                undone = [image_id for image_id in pending if image_id not in made]
+                raise WorkerCrashError(crash, undone[: len(workers)]) from error
             raise
     return made
 

@@ -16,13 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from i2crc.artifacts.code_digest import LIBRARY, code_digest
+from i2crc.artifacts.code_digest import code_digest
 from i2crc.artifacts.schemas import Schema, checked, read_checked
 from i2crc.config.schema import Section
 from i2crc.runtime.atomic import digest_file, digest_value, read_json, write_json
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import STARTED
 
+LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
     "torch",
     "torchvision",

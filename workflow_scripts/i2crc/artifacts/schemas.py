@@ -17,6 +17,7 @@ def _stays_below(name: str) -> str:
 
 RelativeName = Annotated[str, AfterValidator(_stays_below)]
 Share = Annotated[float, Field(allow_inf_nan=False)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
 
 class Schema(BaseModel):
@@ -67,13 +68,15 @@ class Score(Schema):
     split: str
     images: int
     miou: Share | None
-    miou_interval: Annotated[list[Share], Field(min_length=2, max_length=2)] | None
+    miou_interval: Interval | None
     miou_255_as_background: Share | None
+    miou_255_as_background_interval: Interval | None
     miou_255_as_wrong: Share | None
     boundary_iou: Share | None
     coverage: Share | None
     pixel_accuracy: Share | None
     iou: dict[str, Share | None]
+    iou_255_as_background: dict[str, Share | None]
     images_without_mask: list[str]
 
 
@@ -81,6 +84,12 @@ class Leaks(Schema):
     """Sentences that each describe ground truth that leaks into training."""
 
     findings: list[str]
+
+
+class Warnings(Schema):
+    """What preflight says of the data that stops no run."""
+
+    warnings: list[str]
 
 
 class Sweep(Schema):

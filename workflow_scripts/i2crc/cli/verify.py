@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from i2crc.artifacts.lineage import UNCHANGED, find_artifact, shown, state
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
             "RESULTS/EXPERIMENT of a run, as results/demo"
         )
     verdict = f"{len(problems)} missing, changed or damaged" if problems else "all are as recorded"
-    print(*problems, f"{count} files checked: {verdict}", sep="\n")
+    print(*problems, f"{counted(count, 'file')} checked: {verdict}", sep="\n")
     if problems:
         print("Delete the changed ones and start the run again: it makes all of them again.")
     return 1 if problems else 0

@@ -52,6 +52,12 @@ def load_run_config(
     return load_config(values, " + ".join(sources))
 
 
+def dump_config(config: Config) -> str:
+    """Return a configuration as YAML with every setting; `load_config` makes the same of it."""
+    about = "# The settings of the last run of this experiment; give them with --configfile.\n"
+    return about + yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML or JSON file, without running code of tags in it.
 

@@ -17,18 +17,24 @@ from pydantic import (
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.errors import InputError
 
-# Snakemake takes braces in a path for a wildcard, a script takes a leading - for an option.
-PATH = r"^([^{}~\-][^{}]*)?$"
+# A script takes a leading - for an option, Snakemake takes braces in an output for a wildcard.
+PATH = r"^([^~\-].*)?$"
+OUTPUTS = r"^[^{}~\-][^{}]*$"
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 CLASS_NAME = r"^\S(.*\S)?$"
 DIGEST = r"^([0-9a-f]{64})?$"
+MASK_NAME = r"^[^{}/]*\{id\}[^{}/]*$"
+# The label of class n is n + 1, in 8 bits, and 255 means ignored.
+MOST_CLASSES = 254
 CUT_OFF = "cut a timm backbone off after this feature map (0: stride 2); null: whole"
 # Pattern of a text -> what the text must be, in the words of a message.
 PATTERNS = {
-    PATH: "expected a path without braces that does not begin with - or ~",
+    PATH: "a path must not begin with - or ~; write ./ before it, or the whole path",
+    OUTPUTS: "expected a path without braces that does not begin with - or ~",
     NAME: "expected letters, digits, `.`, `_` and `-`, with no `.` or `-` at the beginning",
     CLASS_NAME: "expected a name without blanks around it",
     DIGEST: "expected the 64 hexadecimal digits, in small letters, that sha256sum prints",
+    MASK_NAME: "expected a file name with {id} in it, such as mask_{id}.png",
 }
 QUOTES = (
     "YAML reads yes, no, on, off, true and false as truth values and digits as a number; put words "
@@ -68,6 +74,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
+# pydensecrf crashes at a smaller one.
+Width = Annotated[float, Field(ge=1e-3)]
 Scales = Annotated[list[AboveZero], Field(min_length=1)]
 Grey = Annotated[int, Field(ge=0, le=255)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
@@ -76,6 +84,19 @@ Folder = Annotated[str, Field(pattern=PATH)]
 Source = Annotated[str, AfterValidator(_without_secrets), Field(pattern=PATH)]
 ClassName = Annotated[str, Field(pattern=CLASS_NAME)]
 Sha256 = Annotated[str, Field(pattern=DIGEST)]
+
+
+def problem_of_classes(names: list[str]) -> tuple[str, str] | None:
+    """Return what is wrong with the names of the foreground classes, and the remedy."""
+    if len(names) > MOST_CLASSES:
+        remedy = f"give at most {MOST_CLASSES}: labels have 8 bits, 0 is background, 255 is ignored"
+        return f"has {len(names)} names", remedy
+    for name in names:
+        if name.startswith("."):
+            return f"has {name}, which is a hidden file and no class", "take it out"
+        if names.count(name) > 1:
+            return f"has {name} twice", "name each class once"
+    return None
 
 
 class Section(BaseModel):
@@ -117,20 +138,28 @@ class Dataset(Section):
     images: str = setting("JPEGImages", "folder of the photographs, below root")
     image_suffix: str = setting(".jpg", "file name ending of a photograph")
     masks: str = setting("SegmentationClassAug", "ground-truth masks, below root; empty: none")
+    mask_pattern: str = setting(
+        "{id}.png", "file name of a mask, where {id} is the image's", pattern=MASK_NAME
+    )
+    binary_masks: bool = setting(
+        False, "every value of a mask but 0 (255 too) means the one class of its photograph"
+    )
     classes: list[ClassName] = setting([], "foreground, in label order; empty: root's classes.txt")
     train_list: str = setting(
         "train_cls.txt",
         "training images, below root: `id class class ...`, classes by number from 0 or by name; a "
         "name that ends in .csv: the same as CSV (ids may then have spaces)",
     )
-    val_list: str = setting("val_cls.txt", "validation images, below root: `id` or `id class ...`")
+    val_list: str = setting(
+        "val_cls.txt", "validation images, below root: `id` or `id class ...`; empty: none"
+    )
     test_list: str = setting("", "test server's images, below root: an `id` a line; empty: none")
     labels_from: Literal["list", "masks"] = setting(
         "list", "where image-level labels come from: the list, or the classes in the masks"
     )
     max_pixels: int = setting(
         16_000_000,
-        "larger photographs are refused; with 20 classes the dense CRF needs about 1.1 kB of "
+        "larger photographs are refused; with 20 classes the dense CRF needs about 1.4 kB of "
         "memory per pixel, in each of its workers",
         ge=1,
         le=1 << 27,
@@ -287,10 +316,10 @@ class Crf(Section):
 
     iterations: Positive = setting(10, "mean-field iterations")
     gaussian_weight: NotNegative = setting(3.0, "weight of the smoothness kernel")
-    gaussian_xy: AboveZero = setting(1.0, "its spatial standard deviation in pixels")
+    gaussian_xy: Width = setting(1.0, "its spatial standard deviation in pixels")
     bilateral_weight: NotNegative = setting(4.0, "weight of the appearance kernel")
-    bilateral_xy: AboveZero = setting(67.0, "its spatial standard deviation in pixels")
-    bilateral_rgb: AboveZero = setting(3.0, "its colour standard deviation in grey levels")
+    bilateral_xy: Width = setting(67.0, "its spatial standard deviation in pixels")
+    bilateral_rgb: Width = setting(3.0, "its colour standard deviation in grey levels")
     image: Literal["real", "legacy"] = setting(
         "real", "real: the photograph; legacy: as published, BGR minus mean, wrapped to uint8"
     )
@@ -358,6 +387,9 @@ class Runtime(Section):
     log_seconds: AboveZero = setting(15.0, "seconds between two log lines of a training")
     checkpoint_seconds: AboveZero = setting(300.0, "seconds between two checkpoints")
     picture_iterations: Positive = setting(200, "iterations between two pictures in TensorBoard")
+    keep_trainings: Positive = setting(
+        3, "newest trainings of each network that stay on disk: their settings train nothing again"
+    )
     cache: Folder = setting(
         "",
         "folder that experiments, clones and users may share: archives and checkpoints with a "
@@ -372,7 +404,7 @@ class Config(Section):
         "default", "default: what we recommend; paper: exactly the published computation"
     )
     experiment: str = setting("demo", "folder below results", pattern=NAME, max_length=100)
-    results: str = setting("results", "folder of all outputs", pattern=PATH, min_length=1)
+    results: str = setting("results", "folder of all outputs", pattern=OUTPUTS)
     seed: int = setting(0, "seed of everything random", ge=0)
     deterministic: bool = setting(
         False, "bitwise reproducible: deterministic GPU kernels, fixed CPU threads (slower)"
@@ -396,9 +428,13 @@ class Config(Section):
         """Refuse settings that are valid alone, but not together."""
         dataset, classifier, segmentation = self.dataset, self.classifier, self.segmentation
         gpus, nodes = self.runtime.gpus, self.runtime.nodes
-        for name in dataset.classes:
-            if dataset.classes.count(name) > 1:
-                raise ValueError(f"dataset.classes has {name} twice; name each class once")
+        if problem := problem_of_classes(dataset.classes):
+            raise ValueError(f"dataset.classes {'; '.join(problem)}")
+        if dataset.labels_from == "masks" and dataset.binary_masks:
+            raise ValueError(
+                "dataset.binary_masks: the masks do not say which class they show, so "
+                "dataset.labels_from must be list"
+            )
         if dataset.labels_from == "masks" and not dataset.masks:
             raise ValueError("dataset.labels_from: masks needs dataset.masks")
         if segmentation.supervision == "full" and not dataset.masks:

@@ -5,19 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
-from i2crc.config.schema import Dataset
-from i2crc.data.images import IGNORE, read_label, read_photo
+from i2crc.config.schema import Dataset, problem_of_classes
+from i2crc.data.images import IGNORE, read_label, read_photo, write_label
 from i2crc.data.index import Entry, Index, collecting
 from i2crc.data.label_lists import ListRow, read_label_list, read_text
 from i2crc.runtime.atomic import digest_file
-from i2crc.runtime.errors import FileError, Problem
+from i2crc.runtime.errors import FileError, Problem, listing
 from i2crc.runtime.parallel import map_in_order
+
+# Files whose names are searched for the ids of photographs without a mask.
+SEARCHED = 10
+BINARY = "if every value but 0 means its photograph's one class: dataset.binary_masks: true"
 
 
 def class_names(root: Path, dataset: Dataset) -> list[str]:
     """Return the foreground classes: those of the settings, else the lines of root/classes.txt.
 
-    Raise FileError if there are none, or if a name comes twice.
+    Raise FileError if there are none, more than 254, or if a name is wrong.
     """
     if dataset.classes:
         return dataset.classes
@@ -25,15 +29,18 @@ def class_names(root: Path, dataset: Dataset) -> list[str]:
     if not file.is_file():
         raise FileError(file, "missing", "write it, a class a line, or set dataset.classes")
     names = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-    if not names or len(set(names)) < len(names):
-        raise FileError(file, f"found the class names {names}", "give at least one, each once")
+    if not names:
+        raise FileError(file, "has no class", "write one a line")
+    if problem := problem_of_classes(names):
+        raise FileError(file, *problem)
     return names
 
 
-def build_index(split: str, root: Path, dataset: Dataset, workers: int) -> Index:
+def build_index(split: str, root: Path, dataset: Dataset, converted: Path, workers: int) -> Index:
     """Return the index of a split ("train", "val" or "test") of a data set, with all its problems.
 
-    Every photograph and mask is decoded. A training image needs at least one class.
+    Every photograph and mask is decoded. A training image needs at least one class. The folder
+    `converted` gets the masks with class values, if those of the data set are binary.
     """
     if not root.is_dir():
         remedy = "give yours with --config dataset='{root: FOLDER}'"
@@ -57,10 +64,16 @@ def build_index(split: str, root: Path, dataset: Dataset, workers: int) -> Index
     if not folder.is_dir():
         missing = Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
         return Index(split, classes or [], [], [row.id for row in rows], [*problems, missing])
-    similar = {_plain(path.stem): path.name for path in folder.iterdir()}
+    photographs = [path.name for path in folder.iterdir()]
+    similar = {_plain(Path(name).stem): name for name in photographs}
+    warnings: list[str] = []
+    if dataset.masks and (root / dataset.masks).is_dir():
+        with collecting(problems):
+            listed = [row.id for row in rows]
+            warnings = _check_mask_names(root / dataset.masks, dataset, photographs, listed)
 
     def read(row: ListRow) -> Entry | list[Problem]:
-        return _read_entry(row, split, root, dataset, classes, similar)
+        return _read_entry(row, split, root, dataset, converted, classes, similar)
 
     images: list[Entry] = []
     left_out: list[str] = []
@@ -70,7 +83,50 @@ def build_index(split: str, root: Path, dataset: Dataset, workers: int) -> Index
         else:
             left_out.append(row.id)
             problems += found
-    return Index(split, classes or [], images, left_out, problems)
+    return Index(split, classes or [], images, left_out, problems, warnings)
+
+
+def _check_mask_names(
+    folder: Path, dataset: Dataset, photographs: list[str], listed: list[str]
+) -> list[str]:
+    """Return a warning if files in the mask folder seem to be masks under other names.
+
+    `photographs` are the names of all photographs, `listed` the ids of a split. Raise FileError if
+    no file has the name of a photograph's mask.
+    """
+    pattern, suffix = dataset.mask_pattern, dataset.image_suffix
+    ids = (name.removesuffix(suffix) for name in photographs if name.endswith(suffix))
+    fitting = {pattern.replace("{id}", name) for name in ids}
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    others = sorted(names - fitting)
+    missing = [name for name in listed if pattern.replace("{id}", name) not in names]
+    near = _likely_pattern(others, missing)
+    if not names & fitting:
+        problem = f"none of its {len(names)} files has the name of a photograph's mask, {pattern}"
+        problem += f"; it holds {listing(others)}" if others else ""
+        meant = f'set dataset.mask_pattern: "{near}", or ' if near else ""
+        remedy = f'{meant}rename the masks; to run without scores, set dataset.masks: ""'
+        raise FileError(f"dataset.masks: {folder}", problem, remedy)
+    if not near:
+        return []
+    return [
+        f"{folder}: no mask was found for {listing(missing)}, but {listing(others)} fit no "
+        f"photograph; give them the names of the other masks, {pattern}"
+    ]
+
+
+def _likely_pattern(files: list[str], ids: list[str]) -> str | None:
+    """Return the pattern, with {id}, by which most ids get the name of one of the files."""
+    patterns = {
+        f"{file[:start]}{{id}}{file[start + len(name) :]}"
+        for file in files[:SEARCHED]
+        for name in ids
+        for start in range(len(file))
+        if file.startswith(name, start)
+    }
+    known = set(files)
+    fits = {p: sum(p.replace("{id}", name) in known for name in ids) for p in sorted(patterns)}
+    return max(fits, key=lambda pattern: fits[pattern], default=None)
 
 
 def _read_entry(
@@ -78,6 +134,7 @@ def _read_entry(
     split: str,
     root: Path,
     dataset: Dataset,
+    converted: Path,
     classes: list[str] | None,
     similar: dict[str, str],
 ) -> Entry | list[Problem]:
@@ -87,10 +144,10 @@ def _read_entry(
     """
     problems: list[Problem] = []
     image = root / dataset.images / f"{row.id}{dataset.image_suffix}"
-    mask = root / dataset.masks / f"{row.id}.png"
+    mask = root / dataset.masks / dataset.mask_pattern.replace("{id}", row.id)
     has_mask = bool(dataset.masks) and mask.is_file()
     from_mask = dataset.labels_from == "masks" and split != "test"
-    size = in_mask = None
+    size = values = None
     with collecting(problems):
         near = similar.get(_plain(image.stem))
         if near and not image.is_file():
@@ -99,12 +156,18 @@ def _read_entry(
         size = read_photo(image, dataset.max_pixels).size
     with collecting(problems):
         if has_mask:
-            in_mask = _read_mask(mask, size, classes, dataset.max_pixels)
+            label = _read_mask(mask, size, dataset.max_pixels)
+            if dataset.binary_masks and row.usable and classes:
+                label = (label != 0) * np.uint8(1 + _only_class(row, classes))
+                mask = converted / f"{row.id}.png"
+                write_label(mask, label)
+            values = np.unique(label).tolist()
+            _refuse_unknown(mask, values, classes)
         elif from_mask:
             problem = "missing, and dataset.labels_from is masks"
             raise FileError(mask, problem, "add it, or take its image out of the list")
-    labels = in_mask if from_mask else row.classes
-    are_known = row.usable and classes is not None and not (from_mask and in_mask is None)
+    labels = classes_in_mask(np.array(values or [0])) if from_mask else row.classes
+    are_known = row.usable and classes is not None and not (from_mask and values is None)
     if split == "train" and are_known and not labels:
         remedy = "correct its mask" if from_mask else "give its classes in the list"
         problem = f"{row.id}: a training image without a class"
@@ -113,7 +176,7 @@ def _read_entry(
         return problems
     mask_sha256 = digest_file(mask) if has_mask else None
     path = str(mask) if has_mask else None
-    return Entry(row.id, str(image), path, labels, *size, digest_file(image), mask_sha256)
+    return Entry(row.id, str(image), path, labels, *size, digest_file(image), mask_sha256, values)
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:
@@ -124,10 +187,8 @@ def classes_in_mask(mask: np.ndarray) -> list[int]:
     return [int(value) - 1 for value in np.unique(mask) if value not in (0, IGNORE)]
 
 
-def _read_mask(
-    path: Path, size: tuple[int, int] | None, classes: list[str] | None, max_pixels: int
-) -> list[int]:
-    """Return the classes in a mask; raise FileError unless it fits the photograph and the classes.
+def _read_mask(path: Path, size: tuple[int, int] | None, max_pixels: int) -> np.ndarray:
+    """Return a mask; raise FileError unless it has the size of the photograph.
 
     `size` is the (width, height) of the photograph, None if it cannot be read.
     """
@@ -136,13 +197,30 @@ def _read_mask(
     if size and size != (width, height):
         problem = "size {}x{}, the photograph has {}x{}".format(width, height, *size)
         raise FileError(path, problem, "give the mask of this photograph, of its size as displayed")
-    found = classes_in_mask(mask)
-    unknown = [str(number + 1) for number in found if classes and number >= len(classes)]
+    return mask
+
+
+def _refuse_unknown(path: Path, values: list[int], classes: list[str] | None) -> None:
+    """Raise FileError if values of a mask are beyond the classes."""
+    unknown = [str(v) for v in values if classes and len(classes) < v < IGNORE]
     if classes and unknown:
         problem = f"value {', '.join(unknown[:5])}, but there are {len(classes)} classes"
         remedy = f"use 0 for background, 1 to {len(classes)} for classes, 255 for ignored pixels"
-        raise FileError(path, problem, remedy)
-    return found
+        raise FileError(path, problem, f"{remedy}, or, {BINARY}")
+
+
+def _only_class(row: ListRow, classes: list[str]) -> int:
+    """Return the one class of an image with a binary mask; raise FileError if it has several."""
+    found = row.classes or range(len(classes))
+    if len(found) == 1:
+        return found[0]
+    has = f"{len(found)} classes ({', '.join(classes[c] for c in found)})"
+    problem = f"image {row.id!r} has {has if row.classes else 'no class in the list'}"
+    remedy = (
+        "give it one class, or take it out of the list, or save all masks with class + 1 as values "
+        "and leave the setting out"
+    )
+    raise FileError(row.place, f"{problem}, but dataset.binary_masks is true", remedy)
 
 
 def _plain(name: str) -> str:

@@ -62,13 +62,16 @@ def read_gray(path: Path) -> np.ndarray:
 
 
 def read_label(path: Path, max_pixels: int = MOST_PIXELS) -> np.ndarray:
-    """Return a label image (palette or grey PNG) as (H, W) uint8: 0 background, 255 ignored."""
+    """Return a label image as (H, W) uint8: 0 background, 255 ignored.
+
+    It has a palette, 8-bit grey, or 1 bit per pixel (0 and 1).
+    """
     with _decoded(path, max_pixels) as image:
-        if image.mode not in ("P", "L"):
+        if image.mode not in ("1", "P", "L"):
             raise FileError(path, f"mode {image.mode}, which holds no class indices", AS_LABEL)
         if image.format in LOSSY:
             raise FileError(path, f"a {image.format}, which changes pixel values", AS_LABEL)
-        return np.asarray(image)
+        return np.asarray(image, np.uint8)
 
 
 def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:

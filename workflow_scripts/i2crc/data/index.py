@@ -1,9 +1,10 @@
 """The index of a split: its images with their classes, masks, sizes and digests.
 
 An index is a JSON file ``{"split", "classes", "images": [entry, ...], "left_out": [id, ...],
-"problems": [{"file", "problem", "remedy"}, ...]}``; an entry is ``{"id", "image", "mask" (or null),
-"classes" (0-based, or null), "width", "height", "sha256", "mask_sha256" (or null)}``. Images with
-problems are left out; the stage preflight then stops the run and reports all problems.
+"problems": [{"file", "problem", "remedy"}, ...], "warnings": [sentence, ...]}``; an entry is
+``{"id", "image", "mask" (or null), "classes" (0-based, or null), "width", "height", "sha256",
+"mask_sha256" (or null), "mask_values" (or null)}``. Images with problems are left out; the stage
+preflight then stops the run and reports all problems.
 """
 
 import zlib
@@ -27,6 +28,7 @@ class Entry:
     """A photograph of a split.
 
     `classes` are 0-based and sorted; None if they are unknown. Sizes are in pixels, upright.
+    `mask_values` are the sorted values of the mask: 0 background, n + 1 class n, 255 ignored.
     """
 
     id: RelativeName
@@ -37,6 +39,12 @@ class Entry:
     height: PositiveInt
     sha256: str
     mask_sha256: str | None = None
+    mask_values: list[int] | None = None
+
+    @property
+    def mask_classes(self) -> list[int]:
+        """The 0-based classes in the mask; none if there is no mask."""
+        return [value - 1 for value in self.mask_values or () if 0 < value < 255]
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Index:
     images: list[Entry]
     left_out: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @model_validator(mode="after")
     def _classes_exist(self) -> Self:

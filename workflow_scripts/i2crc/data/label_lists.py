@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from i2crc.data.index import collecting
-from i2crc.runtime.errors import FileError, Problem
+from i2crc.runtime.errors import FileError, Problem, listing
 
 # Bytes of an id. Stages add to it (`.ID_CLASS.PID.tmp.png`); file systems allow 255 bytes.
 LONGEST_ID = 200
+# Lines with unknown classes that are reported one by one; more have one cause.
+FEW_LINES = 5
 # Control characters, surrogates, line and paragraph separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 BYTE_ORDER_MARK = "\ufeff"
@@ -48,6 +50,8 @@ def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow
     numbers |= {str(number): number for number in range(len(names))}
     rows: dict[str, ListRow] = {}
     problems: list[Problem] = []
+    no_class: list[Problem] = []
+    foreign: dict[str, None] = {}  # a set in the order of the lines
     with collecting(problems):
         for line, name, fields in _lines(path):
             place = f"{path}:{line}"
@@ -55,10 +59,17 @@ def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow
             unknown = [word for word in words if word not in numbers and names]
             wrong = _wrong_name(place, name, rows.get(name))
             problems += [wrong] if wrong else []
-            problems += [_no_class(place, unknown, names, line)] if unknown else []
+            no_class += [_no_class(place, unknown, names, line)] if unknown else []
+            foreign |= dict.fromkeys(unknown)
             if not wrong:
                 found = sorted({numbers[word] for word in words if word in numbers})
                 rows[name] = ListRow(name, found or None, place, not unknown)
+    if len(no_class) > FEW_LINES:
+        problem = f"{len(no_class)} lines name classes ({listing([*foreign])}) that are none of "
+        problem += f"the {len(names)} of this run ({listing(names)})"
+        remedy = "set dataset.classes to the names of the list, or to [] if they are in classes.txt"
+        no_class = [Problem(str(path), problem, f"{remedy}, or correct the list")]
+    problems += no_class
     if not rows and not problems:
         remedy = "write a line for each: its id, then its classes"
         problems.append(Problem(str(path), "lists no image", remedy))
@@ -100,6 +111,8 @@ def _wrong_name(place: str, name: str, before: ListRow | None) -> Problem | None
     elif not name or "/" in name:
         problem = "is not a plain file name"
         remedy = "give the name of the photograph, without folder and ending"
+    elif name.startswith("."):
+        problem, remedy = "is a hidden file and no photograph", "take the line out"
     elif len(name.encode()) > LONGEST_ID:
         problem = f"has a name of {len(name.encode())} bytes"
         remedy += f": stages add to its name, so {LONGEST_ID} are allowed"

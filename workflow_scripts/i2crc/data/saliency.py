@@ -4,9 +4,14 @@ import io
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from i2crc.artifacts.journal import FileRecord
-from i2crc.data.images import MOST_PIXELS, read_saliency
+from i2crc.data.images import IGNORE, MOST_PIXELS, read_label, read_saliency
 from i2crc.data.index import Index
 from i2crc.fetch.archives import extract, remove
 from i2crc.fetch.download import fetch
@@ -16,6 +21,8 @@ from i2crc.runtime.errors import FileError, InputError, Problem
 from i2crc.runtime.parallel import map_in_order
 
 Size = tuple[int, int]  # width, height
+# Grey value from which a pixel counts as salient, where a map is compared with a mask.
+SALIENT = 128
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
 # The most members of an archive, which may also hold maps of other splits.
@@ -57,24 +64,39 @@ def collect(
     destination: Path,
     workers: int = 1,
     max_pixels: int = MOST_PIXELS,
-) -> tuple[dict[str, FileRecord], list[Problem]]:
+    masks: Mapping[str, Path] = MappingProxyType({}),
+) -> tuple[dict[str, FileRecord], list[Problem], dict[str, Any]]:
     """Write the map of each image to `destination/<id>.png`.
 
-    Return the record of each written file by its name, sorted, and the problems. `sizes` maps ids
-    to the (width, height) of the upright photograph; None if it is unknown. A map is the only file
-    named `<id>.png` anywhere under the folder `source`. It has the size of the photograph and grey
-    values 0..255. A grey PNG is copied unchanged; grey in another mode or format is converted.
+    Return the record of each written file by its name, sorted, the problems, and facts by which
+    preflight judges the maps. `sizes` maps ids to the (width, height) of the upright photograph;
+    None if it is unknown. A map is the only file named `<id>.png` anywhere under the folder
+    `source`. It has the size of the photograph and grey values 0..255. A grey PNG is copied
+    unchanged; grey in another mode or format is converted. `masks` maps ids to ground truth.
+
+    The facts are the names of the maps that have one value ("constant") or are salient nowhere on
+    the objects ("without_overlap"), how many were "compared" with masks, and the salient share of
+    their objects and background.
     """
     maps: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(source.rglob("*.png")):
         maps[path.name].append(path)
 
+    constant: list[str] = []
+    counts: dict[str, np.ndarray] = {}
+
     def place(image_id: str) -> FileRecord | Problem:
         name = f"{image_id}.png"
         try:
-            content = _checked_map(maps.get(name, [source / name]), sizes[image_id], max_pixels)
+            found = maps.get(name, [source / name])
+            image, content = _checked_map(found, sizes[image_id], max_pixels)
+            if image_id in masks:
+                counts[name] = _overlap(np.asarray(image), read_label(masks[image_id]))
         except FileError as error:
             return error.problem
+        low, high = image.getextrema()
+        if low == high:
+            constant.append(name)
         record = FileRecord(digest_bytes(content), len(content))
         if not record.matches(destination / name):
             write_bytes(destination / name, content)
@@ -83,11 +105,29 @@ def collect(
     ids = sorted(sizes)
     placed = dict(zip(ids, map_in_order(place, ids, workers), strict=True))
     files = {f"{name}.png": one for name, one in placed.items() if isinstance(one, FileRecord)}
-    return files, [one for one in placed.values() if isinstance(one, Problem)]
+    problems = [one for one in placed.values() if isinstance(one, Problem)]
+    (_, background), (_, objects) = shares = sum(counts.values(), np.zeros((2, 2)))
+    facts = {
+        "constant": sorted(constant),
+        "compared": len(counts),
+        "without_overlap": sorted(n for n, c in counts.items() if c[1].any() and not c[1, 1]),
+        "salient_objects": float(objects / max(shares[1].sum(), 1)),
+        "salient_background": float(background / max(shares[0].sum(), 1)),
+    }
+    return files, problems, facts
 
 
-def _checked_map(files: list[Path], size: Size | None, max_pixels: int) -> bytes:
-    """Return the map in the only file as a PNG; raise FileError for anything wrong with it."""
+def _overlap(saliency: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return (2, 2) counts of pixels [is on an object, is salient], without those of 255."""
+    known = truth != IGNORE
+    pairs = 2 * (truth[known] != 0) + (saliency[known] >= SALIENT)
+    return np.bincount(pairs, minlength=4).reshape(2, 2)
+
+
+def _checked_map(
+    files: list[Path], size: Size | None, max_pixels: int
+) -> tuple[Image.Image, bytes]:
+    """Return the map in the only file, and it as a PNG; raise FileError for anything wrong."""
     file = files[0]
     if not file.is_file():
         raise FileError(file, "no such saliency map", "add it: 8-bit grey, 255 = salient")
@@ -99,7 +139,7 @@ def _checked_map(files: list[Path], size: Size | None, max_pixels: int) -> bytes
         problem = "size {}x{}, the photograph has {}x{}".format(*image.size, *size)
         raise FileError(file, problem, "give the map of this photograph, of its size as displayed")
     if image.format == "PNG":
-        return file.read_bytes()
+        return image, file.read_bytes()
     png = io.BytesIO()
     image.save(png, "PNG")
-    return png.getvalue()
+    return image, png.getvalue()

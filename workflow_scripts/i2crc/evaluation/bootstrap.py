@@ -57,15 +57,20 @@ class Bootstrap:
         labels = np.flatnonzero(counts.any(axis=0))
         self.sums[:, labels] += counts[:, labels, None] * drawn
 
-    def mious(self) -> np.ndarray:
-        """Return the (R,) mIoU of all replicates, pixels predicted 255 left out.
+    def mious(self, as_background: bool) -> np.ndarray:
+        """Return the (R,) mIoU of all replicates; predicted 255 is left out or `as_background`.
 
         The mean is over the labels in a replicate's truth; a replicate without any is NaN.
         """
         hits, truth, predicted, ignored = self.sums
-        answered = truth - ignored
-        present = answered > 0
-        union = np.maximum(answered + predicted - hits, 1)
+        if as_background:
+            hits, predicted = hits.copy(), predicted.copy()
+            hits[0] += ignored[0]
+            predicted[0] += ignored.sum(axis=0)
+        else:
+            truth = truth - ignored
+        present = truth > 0
+        union = np.maximum(truth + predicted - hits, 1)
         number = present.sum(axis=0)
         total = np.where(present, hits / union, 0).sum(axis=0)
         return np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from i2crc.runtime.errors import InputError
 
 # Folder of an experiment, the baseline first -> stage -> its score, if it was measured.
 Experiments = dict[Path, dict[str, dict[str, Any]]]
+
+# End of the names of a kind of mIoU -> whether it counts predicted 255 as background.
+MIOUS = {"_255_as_background": True, "": False}
 
 # The facts of the provenance that are compared.
 FACTS = ("settings", "seed", "precision", "device", "code_sha256", "git", "versions")
@@ -35,31 +39,40 @@ def read_experiments(folders: list[Path]) -> Experiments:
         scores = [read_checked(path, Score) for path in sorted(folder.glob("scores/*.json"))]
         if not scores:
             raise InputError(
-                f"{folder}: no scores below it (scores/*.json); run its experiment, or give the "
-                "folder RESULTS/EXPERIMENT"
+                f"{folder}: no scores below it (scores/*.json); give a folder RESULTS/EXPERIMENT, "
+                f"or make them: {make_command(folder, ['scores'])}"
             )
         experiments[folder] = {s["stage"]: s for s in scores if s["miou"] is not None}
     return experiments
 
 
 def compared_stages(experiments: Experiments) -> tuple[list[str], list[str]]:
-    """Return the stages that all experiments have measured, and a note on each of the others.
+    """Return the stages that all experiments have measured, and notes on what each has and lacks.
 
-    Raise InputError if there is none.
+    Raise InputError if there is no such stage.
     """
-    having = {
-        stage: [str(folder) for folder, scores in experiments.items() if stage in scores]
-        for stage in SCORED
-    }
-    stages = [stage for stage, folders in having.items() if len(folders) == len(experiments)]
-    notes = [
-        f"{stage}: only {' and '.join(folders)} has a score of it, so it is not compared."
-        for stage, folders in having.items()
-        if folders and stage not in stages
-    ]
+    known = [stage for stage in SCORED if any(stage in one for one in experiments.values())]
+    stages = [stage for stage in known if all(stage in one for one in experiments.values())]
+    notes = []
+    for folder, scores in experiments.items():
+        found = ", ".join(stage for stage in known if stage in scores) or "no stage"
+        missing = [stage for stage in known if stage not in scores]
+        notes.append(f"{folder} has scores of {found}.")
+        if missing:
+            command = make_command(folder, [f"{folder}/scores/{stage}.json" for stage in missing])
+            notes.append(
+                f"{folder} has no score of {', '.join(missing)}, left out here; if it has masks, "
+                f"run: {command}"
+            )
     if not stages:
-        raise InputError(f"nothing to compare: {' '.join(notes)} Score the same stages of each.")
+        raise InputError("\n".join(["no stage has a score in every experiment", *notes]))
     return stages, notes
+
+
+def make_command(folder: Path, targets: list[str]) -> str:
+    """Return the command line that makes targets of an experiment with its own settings."""
+    options = ["--configfile", f"{folder}/config.yaml"]
+    return shlex.join(["snakemake", "--cores", "all", *targets, *options])
 
 
 def compare_stage(
@@ -67,8 +80,9 @@ def compare_stage(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return a row for each experiment, and notes for the reader.
 
-    A row holds "stage", "split", "experiment", "images", "miou" and "miou_interval" of all images
-    of the experiment. All rows but that of the baseline also hold what `paired_difference` returns.
+    A row holds "stage", "split", "experiment", "images", "coverage", and the mIoU of each kind of
+    `MIOUS` with its "_interval", of all images of the experiment. All rows but that of the baseline
+    also hold what `paired_difference` returns.
     Raise InputError if an experiment has other classes than the baseline.
     """
     base = next(iter(experiments))
@@ -76,7 +90,12 @@ def compare_stage(
     for folder, scores in experiments.items():
         score = scores[stage]
         row = {"stage": stage, "split": score["split"], "experiment": str(folder)}
-        row |= {key: score[key] for key in ("images", "miou", "miou_interval")}
+        row |= {key: score[key] for key in ("images", "coverage")}
+        row |= {
+            f"miou{kind}{end}": score[f"miou{kind}{end}"]
+            for kind in MIOUS
+            for end in ("", "_interval")
+        }
         rows.append(row)
         if folder == base:
             continue
@@ -99,9 +118,9 @@ def paired_difference(
     """Return how the second of two scores of images differs from the first, and notes.
 
     files: CSV files of scores per image, that of the baseline first. The difference holds
-    "common_images", "difference", "difference_interval" (95 %, by a paired bootstrap) and
-    "differs" ("higher", "lower", or "" if the interval holds 0). These are of the images that both
-    have.
+    "common_images" and, for each kind of `MIOUS`, "differenceKIND", "differenceKIND_interval"
+    (95 %, by a paired bootstrap) and "differsKIND" ("higher", "lower", or "" if the interval holds
+    0). These are of the images that both have.
     """
     # Only here: a comparison that is already made needs no numpy.
     import numpy as np
@@ -121,18 +140,20 @@ def paired_difference(
         notes.append(
             f"the ground truth of {changed} common images differs; do not trust the difference."
         )
-    (base_miou, base_drawn), (miou, drawn) = (
+    (base_whole, base_drawn), (whole, drawn) = (
         resample({image: images[image] for image in common}, labels, replicates)
         for images in (base, own)
     )
-    limits = interval(drawn - base_drawn)
-    differs = limits is not None and not limits[0] <= 0 <= limits[1]
-    row = {
-        "common_images": len(common),
-        "difference": None if limits is None else miou - base_miou,
-        "difference_interval": limits,
-        "differs": ("higher" if miou > base_miou else "lower") if differs else "",
-    }
+    row: dict[str, Any] = {"common_images": len(common)}
+    for kind, as_background in MIOUS.items():
+        (change,) = whole.mious(as_background) - base_whole.mious(as_background)
+        limits = interval(drawn.mious(as_background) - base_drawn.mious(as_background))
+        differs = limits is not None and not limits[0] <= 0 <= limits[1]
+        row |= {
+            f"difference{kind}": None if limits is None else float(change),
+            f"difference{kind}_interval": limits,
+            f"differs{kind}": ("higher" if change > 0 else "lower") if differs else "",
+        }
     return row, notes
 
 
@@ -150,10 +171,10 @@ def read_images(path: Path, labels: int) -> dict[str, Any]:
         raise InputError(f"{path}: missing or damaged ({error}); score this stage again") from error
 
 
-def resample(images: dict[str, Any], labels: int, replicates: int) -> tuple[float, Any]:
-    """Return the mIoU of images (id -> (4, labels) counts), and the (R,) mIoU of its replicates.
+def resample(images: dict[str, Any], labels: int, replicates: int) -> tuple[Any, Any]:
+    """Return the `Bootstrap` of images (id -> (4, labels) counts).
 
-    They are NaN if there are no images.
+    Before it, return one with a single replicate, which holds every image once.
     """
     from i2crc.evaluation.bootstrap import Bootstrap
 
@@ -161,7 +182,7 @@ def resample(images: dict[str, Any], labels: int, replicates: int) -> tuple[floa
     for image, counts in images.items():
         whole.sums[..., 0] += counts
         resampled.add(image, counts)
-    return float(whole.mious()[0]), resampled.mious()
+    return whole, resampled
 
 
 def differing_settings(experiments: Experiments, compared: list[str]) -> list[dict[str, Any]]:

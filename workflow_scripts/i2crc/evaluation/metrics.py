@@ -31,9 +31,9 @@ def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
     """Return the scores of an (L, L + 1) confusion matrix, all in 0..1.
 
     `names` are the L label names, background first. Means are over the labels in the truth.
-    "miou" leaves pixels predicted 255 out. The two other mIoUs count them as background, or as
-    wrong: a miss of the true label. IoU, precision and recall per label leave these pixels out,
-    and are None where they are undefined.
+    "miou_255_as_background" counts pixels predicted 255 as background, "miou" leaves them out, and
+    "miou_255_as_wrong" counts them as a miss of the true label. "iou", "precision" and "recall" per
+    label leave them out, "iou_255_as_background" does not. A label without a value has None.
     """
     answered, ignored = counts[:, :-1], counts[:, -1]
     present = counts.sum(axis=1) > 0
@@ -41,13 +41,15 @@ def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
     as_background[:, 0] += ignored
     hits, truth = np.diag(answered), answered.sum(axis=1)
     iou = _iou(answered, truth)
+    iou_as_background = _iou(as_background, counts.sum(axis=1))
     return {
         "miou": _mean(iou, truth > 0),
-        "miou_255_as_background": _mean(_iou(as_background, counts.sum(axis=1)), present),
+        "miou_255_as_background": _mean(iou_as_background, present),
         "miou_255_as_wrong": _mean(_iou(answered, counts.sum(axis=1)), present),
         "coverage": _ratio(answered.sum(), counts.sum()),
         "pixel_accuracy": _ratio(hits.sum(), answered.sum()),
         "iou": _by_name(iou, names),
+        "iou_255_as_background": _by_name(iou_as_background, names),
         "precision": _by_name(_shares(hits, answered.sum(axis=0)), names),
         "recall": _by_name(_shares(hits, truth), names),
     }

@@ -17,7 +17,7 @@ from i2crc.evaluation.ground_truth import compare_with_masks, masked_images
 from i2crc.evaluation.metrics import boundary_counts, boundary_iou, confusion, scores
 from i2crc.labels.pseudo_labels import label_from_attention
 
-COLUMNS = ("id", "miou", "coverage", "pixel_accuracy", "counts")
+COLUMNS = ("id", "miou_255_as_background", "coverage", "miou", "pixel_accuracy", "counts")
 # The id of an image, its `confusion` and its `boundary_counts`.
 Counted = tuple[str, np.ndarray, np.ndarray]
 
@@ -76,7 +76,8 @@ def summarize(
         rows.writerow([image_id, *values, counts_text(by_label)])
     result = {
         **scores(total, labels),
-        "miou_interval": interval(bootstrap.mious()),
+        "miou_interval": interval(bootstrap.mious(as_background=False)),
+        "miou_255_as_background_interval": interval(bootstrap.mious(as_background=True)),
         "boundary_iou": boundary_iou(bands),
         "confusion": total.tolist(),
     }

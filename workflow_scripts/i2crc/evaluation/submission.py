@@ -10,7 +10,7 @@ from PIL import Image
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.data.images import UNREADABLE, voc_palette
 from i2crc.data.index import Entry, Index
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, counted
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -35,7 +35,8 @@ def pack_submission(index: Index, manifests: list[Path]) -> bytes:
             info.external_attr = 0o644 << 16
             archive.writestr(info, path.read_bytes())
     if problems:
-        raise InputError("\n".join([*problems, f"{len(problems)} problems; predict these again"]))
+        count = counted(len(problems), "problem")
+        raise InputError("\n".join([*problems, f"{count}; predict these again"]))
     return content.getvalue()
 
 

@@ -11,19 +11,22 @@ from i2crc.report.pages import Cell, markdown_table, render
 
 
 def comparison_figure(results: Sequence[dict[str, Any]], names: Sequence[str]) -> Figure:
-    """Return bars of the mIoU of every stage, with its interval, for each experiment.
+    """Return bars of the mIoU (255 as background) of every stage, with intervals, per experiment.
 
     The first stage is on top. results: rows of `compare_stage`. names: the experiments.
     """
     stages = list(dict.fromkeys(row["stage"] for row in results))
-    series = {n: [row["miou"] for row in results if row["experiment"] == n] for n in names}
-    figure = bar_chart("mIoU (0 to 1); black: its 95 % interval", stages, series)
+    key = "miou_255_as_background"
+    series = {n: [row[key] for row in results if row["experiment"] == n] for n in names}
+    unit = "mIoU with 255 as background (0 to 1); black: its 95 % interval"
+    figure = bar_chart(unit, stages, series)
     axes = figure.axes[0]
     for name, bars in zip(names, axes.containers, strict=True):
         rows = [row for row in results if row["experiment"] == name]
         for row, bar in zip(rows, bars, strict=True):
             height = bar.get_y() + bar.get_height() / 2
-            axes.plot(row["miou_interval"] or [row["miou"]] * 2, [height, height], color="black")
+            limits = row[f"{key}_interval"] or [row[key]] * 2
+            axes.plot(limits, [height, height], color="black")
     headline(figure, "mIoU of the experiments", axes, columns=2)
     return figure
 
@@ -35,8 +38,11 @@ def comparison_pages(content: dict[str, Any], figure: Figure) -> tuple[str, str]
     """
     names, notes = content["experiments"], content["notes"]
     title = f"{', '.join(names[1:])} compared with {names[0]}"
-    miou, difference = "mIoU (95 % interval)", "Difference (95 % interval)"
-    scores = ["Stage", "Split", "Experiment", "Images", miou, difference, "Differs"]
+    scores = [
+        "Stage", "Split", "Experiment", "Images",
+        "mIoU, 255 as background (95 % interval)", "Coverage", "Difference (95 % interval)",
+        "Differs", "mIoU, 255 left out (95 % interval)",
+    ]  # fmt: skip
     tables = {
         "Scores": (scores, [score_cells(row) for row in content["results"]]),
         "Settings that differ": (
@@ -56,17 +62,20 @@ def comparison_pages(content: dict[str, Any], figure: Figure) -> tuple[str, str]
 
 def score_cells(row: dict[str, Any]) -> list[Cell]:
     """Return the cells of the score of an experiment."""
-    miou = with_interval(row["miou"], row["miou_interval"])
-    difference = with_interval(row.get("difference"), row.get("difference_interval"), "+")
     names = [row[key] for key in ("stage", "split", "experiment", "images")]
-    return [*names, miou, difference, row.get("differs", "")]
+    return [
+        *names, with_interval(row, "miou_255_as_background"), row["coverage"],
+        with_interval(row, "difference_255_as_background", "+"),
+        row.get("differs_255_as_background", ""), with_interval(row, "miou"),
+    ]  # fmt: skip
 
 
-def with_interval(value: float | None, limits: Sequence[float] | None, sign: str = "") -> Cell:
+def with_interval(row: dict[str, Any], key: str, sign: str = "") -> Cell:
     """Return a value and its interval as text; `sign` is the sign option of the number format."""
+    value, limits = row.get(key), row.get(f"{key}_interval")
     if value is None or limits is None:
         return value
-    return f"{value:{sign}.4f} ({limits[0]:{sign}.4f} to {limits[1]:{sign}.4f})"
+    return f"{value:{sign}.3f} ({limits[0]:{sign}.3f} to {limits[1]:{sign}.3f})"
 
 
 def setting_cells(row: dict[str, Any]) -> list[Cell]:

@@ -18,42 +18,43 @@ GAP = 4
 LINE = 24  # height of a line of text
 LEGEND = 164  # width of an entry of the legend
 LETTERS = 18  # longest name in the legend
+Scores = Mapping[str, tuple[float, float]]  # image id -> mIoU (255 as background), coverage
 # A line of text, and a tile per column (None: an empty place).
 SheetRow = tuple[str, Sequence[Image.Image | None]]
 
 
-def read_miou(path: Path) -> dict[str, float]:
-    """Return image id -> mIoU from the scores per image, without images that have no mIoU."""
+def read_scores(path: Path) -> Scores:
+    """Return the scores of the images from their CSV file."""
     with open(path, newline="") as file:
-        return {row["id"]: float(row["miou"]) for row in csv.DictReader(file) if row["miou"]}
+        return {
+            row["id"]: (float(row["miou_255_as_background"]), float(row["coverage"]))
+            for row in csv.DictReader(file)
+        }
 
 
-def choose(
-    entries: Sequence[Entry], miou: Mapping[str, float], kind: str, count: int
-) -> list[Entry]:
+def choose(entries: Sequence[Entry], scores: Scores, kind: str, count: int) -> list[Entry]:
     """Return `count` entries of a kind: `best`, `worst`, `median` (nearest to it) or `sample`.
 
     Entries of the same mIoU are ordered by id. A sample is taken at equal distances; so is every
-    kind if no image has a mIoU.
+    kind if no image has scores.
     """
-    ranked = sorted((entry for entry in entries if entry.id in miou), key=lambda entry: entry.id)
+    ranked = sorted((entry for entry in entries if entry.id in scores), key=lambda entry: entry.id)
     if kind == "sample" or not ranked:
         return list(entries[:: max(1, len(entries) // count)][:count])
-    median = statistics.median(miou.values())
+    median = statistics.median(miou for miou, _ in scores.values())
     rank = {"best": lambda v: -v, "worst": lambda v: v, "median": lambda v: abs(v - median)}[kind]
-    return sorted(ranked, key=lambda entry: rank(miou[entry.id]))[:count]
+    return sorted(ranked, key=lambda entry: rank(scores[entry.id][0]))[:count]
 
 
 def contact_sheet(
     index: Index,
     entries: Sequence[Entry],
-    miou: Mapping[str, float],
+    scores: Scores,
     columns: Mapping[str, Sequence[Path]],
 ) -> Image.Image:
     """Return the sheet of some entries of an index.
 
-    miou: image id -> mIoU. columns: title and manifests of each column between the photograph and
-    the ground truth.
+    columns: title and manifests of each column between the photograph and the ground truth.
     """
     files = {title: read_manifests(manifests) for title, manifests in columns.items()}
     rows: list[SheetRow] = []
@@ -61,8 +62,11 @@ def contact_sheet(
         photo = np.asarray(read_photo(Path(entry.image)))
         tiles = [column_tile(title, files[title], entry, photo) for title in columns]
         truth = label_tile(read_label(Path(entry.mask))) if entry.mask else None
-        score = f"IoU {miou[entry.id]:.2f}   " if entry.id in miou else ""
-        rows.append((f"{score}{entry.id}", [photo_tile(photo), *tiles, truth]))
+        text = entry.id
+        if entry.id in scores:
+            miou, coverage = scores[entry.id]
+            text = f"mIoU {miou:.3f}, coverage {coverage:.3f}   {entry.id}"
+        rows.append((text, [photo_tile(photo), *tiles, truth]))
     titles = ["image", *columns, "ground truth"]
     return draw_sheet(titles, rows, ["background", *index.classes])
 

@@ -14,8 +14,8 @@ from i2crc.report.pages import render
 
 BINS = 600  # about one bin per pixel of the axes
 MEASURES = {
-    "miou": "mIoU, 255 left out",
     "miou_255_as_background": "255 as background",
+    "miou": "255 left out",
     "miou_255_as_wrong": "255 as wrong",
 }
 STYLES = ("-", "--", ":")  # equal curves stay visible
@@ -74,7 +74,7 @@ def sweep_figure(sweeps: Sequence[dict[str, Any]]) -> Figure:
             curve = [point[measure] for point in sweep["points"]]
             scores.plot(values, curve, style, color=color, marker=".", label=name)
             best = sweep["oracle"][measure]
-            label = "oracle (uses ground truth)" if measure == "miou" else None
+            label = "oracle (uses ground truth)" if measure == "miou_255_as_background" else None
             scores.plot(best["value"], best[measure], "*", color=color, markersize=13, label=label)
         coverage.plot(values, [point["coverage"] for point in sweep["points"]], ".-k")
         coverage.set_ylim(-0.05, 1.05)

@@ -88,7 +88,7 @@ def bar_chart(
         bars = axes.barh(rows, widths, thickness, label=name, color=color)
         rows += thickness
         if len(series) == 1:
-            shown = ["-" if value is None else f"{value:.2f}" for value in values]
+            shown = ["-" if value is None else f"{value:.3f}" for value in values]
             axes.bar_label(bars, shown, padding=3)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)

@@ -42,10 +42,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str
 
 
 def text(value: Cell) -> str:
-    """Return the text of a cell: fractions with four digits, `-` for None (not measured)."""
+    """Return the text of a cell: fractions with three digits, `-` for None (not measured)."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 TEMPLATES.filters["cell"] = text

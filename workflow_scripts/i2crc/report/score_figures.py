@@ -18,24 +18,23 @@ def class_figure(scores: Sequence[dict[str, Any]]) -> Figure:
     scored = [score for score in scores if score["miou"] is not None]
     if not scored:
         return message_figure(title, NOT_SCORED)
-    series = {summary(score): list(score["iou"].values()) for score in scored}
-    unit = "IoU (0 to 1), pixels predicted 255 left out; dashed: mean of the stage"
+    series = {summary(score): list(score["iou_255_as_background"].values()) for score in scored}
+    unit = "IoU (0 to 1), predicted 255 counts as background; dashed: mean of the stage"
     figure = bar_chart(unit, list(scored[0]["iou"]), series)
     axes = figure.axes[0]
     axes.set_xlim(0, 1)
     for score, color in zip(scored, cycle(COLORS), strict=False):
-        axes.axvline(score["miou"], color=color, linestyle="--", linewidth=1.2)
+        axes.axvline(score["miou_255_as_background"], color=color, linestyle="--", linewidth=1.2)
     headline(figure, title, axes)
     return figure
 
 
 def summary(score: dict[str, Any]) -> str:
-    """Return a stage's name, split, mIoU and the interval of the mIoU."""
-    text = f"{score['stage']} ({score['split']}): mIoU {score['miou']:.3f}"
-    if score["miou_interval"] is None:  # every pixel was predicted 255
-        return text
-    low, high = score["miou_interval"]
-    return f"{text}, 95 % interval {low:.3f} to {high:.3f}"
+    """Return a stage's name, split, mIoU (255 as background), its interval, and the coverage."""
+    limits = score["miou_255_as_background_interval"]
+    known = f" (95 % interval {limits[0]:.3f} to {limits[1]:.3f})" if limits else ""
+    figures = f"mIoU {score['miou_255_as_background']:.3f}{known}, coverage {score['coverage']:.3f}"
+    return f"{score['stage']} ({score['split']}): {figures}"
 
 
 def confusion_figure(score: dict[str, Any]) -> Figure:

@@ -4,53 +4,62 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from i2crc.artifacts.schemas import Leaks, read_checked
+from i2crc.artifacts.schemas import Leaks, Warnings, read_checked
 from i2crc.models.weight_files import read_metadata
 from i2crc.report.pages import Cell, markdown_table, render
+from i2crc.runtime.errors import counted
 
 COLUMNS = {
     "stage": "Stage",
     "split": "Split",
     "images": "Images",
-    "miou": "mIoU",
-    "miou_interval": "95 % interval",
-    "miou_255_as_background": "255 as background",
-    "miou_255_as_wrong": "255 as wrong",
-    "boundary_iou": "Boundary IoU",
+    "miou_255_as_background": "mIoU, 255 as background",
+    "miou_255_as_background_interval": "95 % interval",
     "coverage": "Coverage",
+    "miou": "mIoU, 255 left out",
+    "miou_255_as_wrong": "mIoU, 255 as wrong",
+    "boundary_iou": "Boundary IoU",
     "pixel_accuracy": "Pixel accuracy",
 }
 CEILING = "trained on ground-truth masks: a ceiling, not weak supervision"
 READING = (
-    "A pixel predicted 255 has no class. mIoU leaves such pixels out. The two columns beside it "
-    "count them as background, or as a miss of the true class. Coverage is the share of the pixels "
-    "that have a predicted class. The interval shows how much the mIoU depends on the choice of "
-    "the images (bootstrap over the images). It does not include the variation between trainings. "
+    "A pixel predicted 255 has no class. The first mIoU counts it as background. The second leaves "
+    "it out, so a label that ignores every difficult pixel scores high: do not rank labels by it. "
+    "The third counts it as a miss of the true class. Networks predict no 255, so the three are "
+    "equal for them: the mIoU of the paper. Coverage is the share of the pixels that have a "
+    "predicted class. The interval shows how much the first mIoU depends on the choice of the "
+    "images (bootstrap over the images). It does not include the variation between trainings. "
     "Boundary IoU compares only narrow bands along the contours of the objects."
 )
 
 
 def row(result: dict[str, Any]) -> list[Cell]:
     """Return the cells of one stage."""
-    interval = result["miou_interval"]
-    limits = "{:.4f} to {:.4f}".format(*interval) if interval else None
-    return [limits if key == "miou_interval" else result[key] for key in COLUMNS]
+    interval = result["miou_255_as_background_interval"]
+    limits = "{:.3f} to {:.3f}".format(*interval) if interval else None
+    return [limits if key.endswith("_interval") else result[key] for key in COLUMNS]
 
 
-def warnings(leaks: Path | None, weights: Sequence[Path]) -> list[str]:
-    """Return each finding of ground truth in the training once: of check_leaks and the weights."""
+def warnings(leaks: Path | None, weights: Sequence[Path], preflight: Path | None) -> list[str]:
+    """Return each sentence above the table once.
+
+    They are the findings of ground truth in the training (of check_leaks and the weights), and the
+    warnings of preflight.
+    """
     found = read_checked(leaks, Leaks)["findings"] if leaks else []
     for metadata in map(read_metadata, weights):
         found = [*found, *metadata.get("leaks", [])]
         if metadata["settings"].get("supervision") == "full":
             found.append(CEILING)
+    found += read_checked(preflight, Warnings)["warnings"] if preflight else []
     return list(dict.fromkeys(found))
 
 
 def notes(results: Sequence[dict[str, Any]]) -> list[str]:
     """Return how to read the table, and how many images of a stage were not scored."""
     left_out = [
-        f"{one['stage']}: {len(one['images_without_mask'])} images without a mask were left out."
+        f"{one['stage']}: {counted(len(one['images_without_mask']), 'image')} without a mask, "
+        "not scored."
         for one in results
         if one["images_without_mask"]
     ]

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -93,16 +93,16 @@ def digest_value(value: Any) -> str:
     return digest_bytes(text.encode(errors="surrogatepass"))
 
 
-def files_digest(paths: Iterable[Path]) -> str:
-    """Return a digest of the names, sizes and time stamps of files, and of all files in folders.
+def files_digest(path: str | Path) -> str:
+    """Return a digest of name, size and time stamp of a file, or of all that is in a folder.
 
     The content is not read. A missing file counts as such.
     """
     found: list[Any] = []
-    for path in paths:
-        for file in (path, *sorted(path.rglob("*"))):
-            found.append(str(file.relative_to(path)))
-            with suppress(OSError):
-                status = file.stat()
-                found.append([status.st_size, status.st_mtime_ns])
+    inside = (f"{f}/{name}" for f, folders, names in os.walk(path) for name in (*folders, *names))
+    for file in (path, *sorted(inside)):
+        found.append(str(file).removeprefix(str(path)))
+        with suppress(OSError):
+            status = os.stat(file)
+            found.append([status.st_size, status.st_mtime_ns])
     return digest_value(found)

@@ -5,12 +5,14 @@ import os
 import re
 import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# Names that a sentence lists.
+NAMED = 10
 CONTINUES = "Nothing finished is lost: start the same command again and it continues"
 # errno -> what is wrong, and the remedy.
 STORAGE = {
@@ -35,6 +37,13 @@ MEMORY = (
 # Libraries written in Rust give the errno only in their message.
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|out of memory", re.IGNORECASE)
+# How torch says that a data-loading process has no room to hand over a batch.
+NO_SHARED_MEMORY = re.compile(r"unable to (allocate|mmap|open|write).*/torch_|signal: Bus error")
+SHARED_MEMORY = "/dev/shm"
+# Torch raises what a data-loading process raised as another error, with the traceback as its text.
+IN_LOADER = re.compile(
+    r"Caught FileError in DataLoader .*^\S+FileError: (.*)", re.DOTALL | re.MULTILINE
+)
 
 
 class InputError(Exception):
@@ -65,6 +74,25 @@ class FileError(InputError):
         return FileError, (self.problem.file, self.problem.problem, self.problem.remedy)
 
 
+class WorkerCrashError(Exception):
+    """A worker process ended by `signal` while one of `images` was made."""
+
+    def __init__(self, signal: str, images: Sequence[str]) -> None:
+        self.signal, self.images = signal, images
+        super().__init__(f"{signal} at one of {listing(images)}")
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names as text, the first of them if they are many."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: 1 image, 2 images."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
 def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
     """Return the Problem of an error; `file` and `remedy` stand in if it is no FileError."""
     if isinstance(error, FileError):
@@ -77,18 +105,26 @@ def explain(error: BaseException) -> str | None:
 
     The errors that `error` was raised from are looked at, too.
     """
-    for cause in _chain(error):
+    chain = _chain(error)
+    if found := IN_LOADER.match(str(error)):
+        return found[1].strip()
+    for cause in chain:
+        if _is_shared_memory_full(cause):
+            return _shared_memory_message()
         if storage_number(cause):
             return _storage_message(cause)
-        if _is_lost_worker(cause):
-            return (
-                "a worker process was killed, most likely by the kernel because memory ran out "
-                f"(`dmesg` would say so). {MEMORY}"
-            )
+        if crash := _crash(cause):
+            return crash
         has_words = isinstance(cause, OSError | RuntimeError) and NO_MEMORY.search(str(cause))
         if has_words or isinstance(cause, MemoryError):
             first_line = str(cause).partition("\n")[0]
             return f"memory ran out ({first_line or type(cause).__name__}). {MEMORY}"
+    # Last, because torch says it beside the signal that ended the worker.
+    if any(map(_is_lost_worker, chain)):
+        return (
+            "a worker process was killed, most likely by the kernel because memory ran out "
+            f"(`dmesg` would say so). {MEMORY}"
+        )
     return None
 
 
@@ -142,10 +178,46 @@ def _storage_message(error: BaseException) -> str:
     )
 
 
+def _is_shared_memory_full(error: BaseException) -> bool:
+    if NO_SHARED_MEMORY.search(str(error)):
+        return True
+    # A lock of multiprocessing lies there, too; its error names no file.
+    is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename
+    return is_full and _in_multiprocessing(error)
+
+
+def _shared_memory_message() -> str:
+    size, _, free = shutil.disk_usage(SHARED_MEMORY)
+    return (
+        f"{SHARED_MEMORY}: this shared memory ({size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB free)"
+        " is too small for the batches of the data-loading processes; start the container with "
+        "--shm-size=8g or --ipc=host, or set runtime.workers to 0 (slower). " + CONTINUES
+    )
+
+
+def _crash(error: BaseException) -> str | None:
+    """Return what to do about a worker that crashed in native code; None for other errors."""
+    loader = re.search(r"DataLoader worker .* signal: (Segmentation fault|Aborted)", str(error))
+    if loader:
+        what = loader[1]
+    elif isinstance(error, WorkerCrashError):
+        what = str(error)
+    else:
+        return None
+    return (
+        f"a worker process crashed in compiled code ({what}): look for extreme values in the "
+        f"settings of this stage and at these images, or report it as a bug. {CONTINUES}"
+    )
+
+
 def _is_lost_worker(error: BaseException) -> bool:
     if isinstance(error, BrokenProcessPool) or "DataLoader worker (pid" in str(error):
         return True
     # A worker that is killed while it sends a result breaks its pipe.
+    is_broken = isinstance(error, ConnectionError | EOFError | FileNotFoundError)
+    return is_broken and _in_multiprocessing(error)
+
+
+def _in_multiprocessing(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
-    in_transfer = any("multiprocessing" in Path(frame.filename).parts for frame in frames)
-    return in_transfer and isinstance(error, ConnectionError | EOFError | FileNotFoundError)
+    return any("multiprocessing" in Path(frame.filename).parts for frame in frames)

@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -37,6 +38,16 @@ def processes(count: int) -> ProcessPoolExecutor:
     """Return a pool of new processes, for work that holds the interpreter's lock."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent)
+
+
+def crash_of(workers: Sequence[BaseProcess]) -> str | None:
+    """Return the name of the signal that ended a worker of a broken pool.
+
+    None if nothing crashed: the kernel or a person ends a process by SIGKILL or SIGTERM, and the
+    pool ends the remaining workers by SIGTERM.
+    """
+    numbers = {-(worker.exitcode or 0) for worker in workers} - {signal.SIGKILL, signal.SIGTERM}
+    return next((signal.Signals(number).name for number in numbers if number > 0), None)
 
 
 @contextmanager

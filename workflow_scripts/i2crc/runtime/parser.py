@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         else:
             log.error("%s", message)
         status.end("failed")
+        # The frames hold the data loader, whose workers else make this process wait for ever.
+        traceback.clear_frames(error.__traceback__)
         # torchrun would start the process again, although the error would come again. It ends the
         # others of this machine when it is stopped; srun ends those of other nodes.
         if message is not None and "TORCHELASTIC_RUN_ID" in os.environ:

@@ -1,4 +1,4 @@
-"""The files of a run folder: the checkpoint of an interrupted run, the record of a finished one.
+"""The folders of runs: the checkpoint of an interrupted run, the record of a finished one.
 
 Importing this module needs no torch, so that a finished training is recognised at once.
 """
@@ -24,7 +24,7 @@ def read_finished(plan: Plan) -> dict[str, Any] | None:
     try:
         record = read_json(plan.finished)
         is_finished = (
-            {"provenance", "start", "seconds", "leaks", "weights_sha256"} <= record.keys()
+            {"facts", "start", "seconds", "leaks", "weights_sha256"} <= record.keys()
             and record["fingerprint"] == plan.fingerprint
             and record["history_sha256"] == digest_file(plan.history)
             and record["weights_bytes"] == plan.weights.stat().st_size
@@ -43,7 +43,7 @@ def publish(plan: Plan, weights: Path, history: Path) -> None:
         return
     record = read_json(plan.finished)
     facts = {
-        **record["provenance"],
+        **record["facts"],
         "inputs": plan.origin.recorded_inputs(weights),
         "start": record["start"],
         "seconds": record["seconds"],
@@ -56,16 +56,28 @@ def publish(plan: Plan, weights: Path, history: Path) -> None:
             shutil.copyfile(source, temporary)
         own = {"sha256": record[f"{name}_sha256"], "bytes": target.stat().st_size}
         write_json(provenance_file(target), {**facts, **own})
-    # A kill may have left the checkpoint of this run; a newer one is of another training.
-    left = plan.checkpoint
-    if left.is_file() and left.stat().st_mtime <= plan.finished.stat().st_mtime:
-        left.unlink()
+    plan.checkpoint.unlink(missing_ok=True)  # a kill may have left it
+    os.utime(plan.folder)  # the run in use is the newest
+
+
+def other_runs(plan: Plan) -> list[Path]:
+    """Return the folders of the other runs of a network, the newest first."""
+    folders = [folder for folder in plan.runs.glob("[0-9a-f]" * 16) if folder != plan.folder]
+    return sorted(folders, key=os.path.getmtime, reverse=True)
+
+
+def forget_runs(plan: Plan) -> None:
+    """Delete the oldest runs, so that with the one of the plan `runtime.keep_trainings` stay."""
+    keep = plan.runtime.keep_trainings
+    for folder in other_runs(plan)[keep - 1 :]:
+        log.info("%s: deleted, the newest %d trainings stay (runtime.keep_trainings)", folder, keep)
+        shutil.rmtree(folder, ignore_errors=True)  # what is left is deleted the next time
 
 
 def read_checkpoint(plan: Plan) -> dict[str, Any] | None:
     """Return the state that `write_checkpoint` saved of this plan; None if there is none.
 
-    Log why if the checkpoint is damaged or of another plan.
+    Log why if the checkpoint is damaged.
     """
     import torch
 
@@ -75,12 +87,10 @@ def read_checkpoint(plan: Plan) -> dict[str, Any] | None:
     try:
         with refusing(plan.checkpoint, "this checkpoint is damaged", remedy):
             state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
-            fingerprint = state["fingerprint"]
+            if state["fingerprint"] != plan.fingerprint:
+                raise ValueError("it is of another training")
     except InputError as error:
         log.warning("%s", error)
-        return None
-    if fingerprint != plan.fingerprint:
-        log.info("the checkpoint is of other settings, code or data: starting afresh")
         return None
     return state
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from i2crc.runtime.errors import counted
 from i2crc.runtime.log import log
 
 
@@ -33,7 +34,8 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     if is_main():
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-        log.info("%s, %d processes, %d threads each", name, world_size(), torch.get_num_threads())
+        processes = counted(world_size(), "process", "processes")
+        log.info("%s, %s, %s each", name, processes, counted(torch.get_num_threads(), "thread"))
     else:
         log.setLevel(logging.WARNING)  # the first process logs for all
     return device

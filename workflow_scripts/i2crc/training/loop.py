@@ -24,13 +24,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from i2crc.models.weight_files import save_weights
 from i2crc.runtime.atomic import atomic_path, digest_file, write_json
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, counted
 from i2crc.runtime.log import LogFile, log, log_to
 from i2crc.runtime.parallel import no_interrupts
 from i2crc.runtime.progress import clock, status
 from i2crc.runtime.signals import STOPPING, Stopped
 from i2crc.training import distributed, torchrun
-from i2crc.training.checkpoint import read_checkpoint, write_checkpoint
+from i2crc.training.checkpoint import forget_runs, read_checkpoint, write_checkpoint
 from i2crc.training.optim import build_optimizer, learning_rate_factor, parameter_groups
 from i2crc.training.options import Plan
 from i2crc.training.samples import Batch, Samples, batches_per_epoch, make_loader
@@ -93,7 +93,8 @@ class TrainingRun:
             # Snakemake keeps only the log of the last attempt.
             attempt = len(list(self.plan.folder.glob("attempt-*.log"))) + 1
             log_to(LogFile(self.plan.folder / f"attempt-{attempt}.log"))
-        log.info("%d images, weights from %s", len(self.samples), facts["weights"]["source"])
+        images = counted(len(self.samples), "image")
+        log.info("%s, weights from %s", images, facts["weights"]["source"])
         self.resume()
         self.loop()
         if distributed.is_main():
@@ -156,17 +157,20 @@ class TrainingRun:
         save_weights(plan.weights, self.model, metadata)
         finished = {
             "fingerprint": plan.fingerprint,
+            "determined_by": plan.determined_by,
             "start": self.start,
             "seconds": self.seconds(),
             "history_sha256": digest_file(plan.history),
             "weights_sha256": digest_file(plan.weights),
             "weights_bytes": plan.weights.stat().st_size,
-            "provenance": provenance,
+            "facts": provenance,  # not "provenance": it is no artifact for `i2crc verify`
             "leaks": facts.get("leaks", []),
         }
         write_json(plan.finished, finished)
         plan.checkpoint.unlink(missing_ok=True)
-        log.info("%d iterations, loss %.4g", self.iteration, self.history[-1]["loss"])
+        forget_runs(plan)
+        steps = counted(self.iteration, "iteration")
+        log.info("%s, loss %.4g", steps, self.history[-1]["loss"])
 
     def loop(self) -> None:
         """Train to the last iteration."""

@@ -16,9 +16,9 @@ class Plan:
     """What to train, for how long and where.
 
     `iterations` counts steps of the optimiser. `origin` says what the weights are made from.
-    `fingerprint` is a digest of everything that determines the result. `folder` is the run folder:
-    a finished run of the same fingerprint is used, an interrupted one is continued, any other is
-    started afresh.
+    `determined_by` is everything that determines the result: the "settings", as in a configuration,
+    and the digests of "inputs" by their names in messages. `runs` is the folder of the runs, each
+    in a folder named by its fingerprint.
     """
 
     settings: Training
@@ -26,9 +26,19 @@ class Plan:
     seed: int
     deterministic: bool
     origin: Origin
-    fingerprint: str
-    folder: Path
+    determined_by: dict[str, dict[str, Any]]
+    runs: Path
     runtime: Runtime
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of everything that determines the result."""
+        return digest_value(self.determined_by)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this run: a finished one is used, an interrupted one is continued."""
+        return self.runs / self.fingerprint[:16]
 
     @property
     def weights(self) -> Path:
@@ -58,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", default="{}", help="JSON: the section `runtime`")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs to use where there are any")
     parser.add_argument("--processes", type=int, default=0, help="processes to use on the CPU")
-    parser.add_argument("--run-folder", type=Path, required=True, help="of checkpoints and logs")
+    parser.add_argument("--run-folder", type=Path, required=True, help="of kept trainings")
     parser.add_argument("--weights", type=Path, required=True, help="output: trained weights")
     parser.add_argument("--history", type=Path, required=True, help="output: history as CSV")
 
@@ -74,27 +84,32 @@ def make_plan(
     settings: Classifier | Segmentation,
     iterations: int,
     files: list[Path],
-    inputs: dict[str, Any],
+    inputs: dict[str, str],
+    others: dict[str, Any] | None = None,
 ) -> Plan:
     """Return the plan of a training script from its command line.
 
     `files` are the files that the script reads. `inputs` are digests of that part of their content
-    which the result depends on; they are the same for any number of shards.
+    which the result depends on; they are the same for any number of shards. `others` are sections
+    with further settings that the result depends on.
     """
     origin = Origin(script, files, settings, arguments.seed)
-    depends_on = {
-        "origin": origin.key(),
-        "deterministic": arguments.deterministic,
-        "pretrained": weights_digest(settings.weights),
-        **inputs,
-    }
+    pretrained = weights_digest(settings.weights)
     return Plan(
         settings=settings,
         iterations=iterations,
         seed=arguments.seed,
         deterministic=arguments.deterministic,
         origin=origin,
-        fingerprint=digest_value(depends_on),
-        folder=arguments.run_folder,
+        determined_by={
+            "settings": {
+                origin.stage.removeprefix("train_"): settings.model_dump(),
+                "seed": arguments.seed,
+                "deterministic": arguments.deterministic,
+                **(others or {}),
+            },
+            "inputs": {**inputs, "pretrained weights": pretrained, "code": origin.code},
+        },
+        runs=arguments.run_folder,
         runtime=Runtime.model_validate_json(arguments.runtime),
     )
