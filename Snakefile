@@ -31,6 +31,7 @@ include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
 include: "rules/published.smk"
 include: "rules/report.smk"
+include: "rules/messages.smk"
 include: "rules/run.smk"
 
 

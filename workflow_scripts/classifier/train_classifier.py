@@ -13,7 +13,7 @@ from i2crc.training.options import Plan, add_options, make_plan
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
-    """Return what the script would train; rules/run.smk asks before a run."""
+    """Return what the script would train; rules/messages.smk asks before a run."""
     settings = Classifier.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
     per_epoch = max(1, len(index.images) // settings.batch_size)

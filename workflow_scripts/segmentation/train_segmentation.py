@@ -38,7 +38,7 @@ def own_masks(arguments: argparse.Namespace, settings: Segmentation) -> list[str
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
-    """Return what the script would train; rules/run.smk asks before a run."""
+    """Return what the script would train; rules/messages.smk asks before a run."""
     settings = Segmentation.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
     masks, allowed = own_masks(arguments, settings), arguments.leak_images
