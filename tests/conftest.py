@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import settings
 from helpers.project import Project
 
 torch.set_num_threads(1)
+gc.set_threshold(50_000)  # the tests make many objects when they are collected
 # The same hypothesis examples on every run.
 settings.register_profile("unit", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.load_profile("unit")

@@ -79,8 +79,10 @@ def test_the_log_of_a_failing_job_is_shown(cluster, tmp_path):
 
 def test_shards_are_an_array_job_and_a_failed_one_is_submitted_again_alone(cluster, copied):
     expected = digests(copied)
+    two = {"shards": 2}
+    copied.run("cams", settings=two)
     shutil.rmtree(copied.results / "cams")
-    process = start(command("cams", settings={"shards": 2}), copied.folder)
+    process = start(command("cams", settings=two), copied.folder)
     cluster.wait(lambda: jobs("infer_cam", "running"))
     number, _, _ = next(iter(jobs("infer_cam", "running"))).partition("_")
     slurm.tell("scancel", f"{number}_1")

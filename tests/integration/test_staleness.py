@@ -25,10 +25,7 @@ LABELS = {"refine_labels", *TRAINED, *PICTURES}
 SWEEPS = {"sweep", "plot"}
 # Settings -> the stages that compute. Those that a dry run lists are these and what follows them.
 ROWS = [
-    (
-        {"refinement": {"min_foreground": 0.9}, "evaluation": {"saliency_threshold": 0.9}},
-        {*LABELS, "saliency_quality"},
-    ),
+    ({"evaluation": {"cam_background": 0.9}}, {"score", "score_table", *SWEEPS, "run_facts"}),
 ]
 MORE_ROWS = [
     ({"crf": {"bilateral_weight": 9}}, LABELS),
@@ -43,7 +40,10 @@ MORE_ROWS = [
     ({"pseudo_labels": {"object_threshold": 0.05}}, {"gen_gt", *SWEEPS, *LABELS}),
     ({"evaluation": {"sheet_images": 2}}, {"contact_sheet", "run_facts"}),
     ({"evaluation": {"bootstrap": 50}}, PICTURES - {"contact_sheet"}),
-    ({"evaluation": {"cam_background": 0.9}}, {"score", "score_table", *SWEEPS, "run_facts"}),
+    (
+        {"refinement": {"min_foreground": 0.9}, "evaluation": {"saliency_threshold": 0.9}},
+        {*LABELS, "saliency_quality"},
+    ),
     ({"dataset": {"name": "other"}}, {"check_leaks", "run_facts"}),
 ]  # fmt: skip
 
@@ -194,22 +194,22 @@ def test_a_target_alone_and_a_touch_lose_nothing(copied):
 
 
 def test_without_records_and_with_other_shards_nothing_is_computed_again(copied):
-    """The folder .snakemake was deleted, the results were moved, and there are three shards."""
+    """The folder .snakemake was deleted, the results were moved, and there are two shards."""
     moved = copied.folder.with_name("moved")
     copied.folder.rename(moved)
     copied.folder, copied.results = moved, moved / "elsewhere/demo"
     (moved / "results").rename(moved / "elsewhere")
     shutil.rmtree(moved / ".snakemake")
-    elsewhere = {"results": "elsewhere", "shards": 3, "runtime": {"workers": 1}}
+    elsewhere = {"results": "elsewhere", "shards": 2, "runtime": {"workers": 1}}
     found = copied.results.rglob("*")
     files = [p for p in found if p.is_file() and p.suffix in (".png", ".safetensors")]
     before = {path: digest_file(path) for path in files}
-    run = copied.run("--forceall", settings=elsewhere)
+    run = copied.run("--forceall", "scores", settings=elsewhere)
     # Paths to the data set are new, so that what records them is made again.
     expensive = {"train_classifier", "infer_cam", "gen_gt", "train_segmentation", "predict", "crf"}
     assert not {*expensive, "refine_labels", "render_demo"} & set(run.computed)
     assert {path: digest_file(path) for path in files} == before
-    assert copied.planned(settings=elsewhere) == set()
+    assert copied.planned("scores", settings=elsewhere) == set()
 
 
 # All that reads the photographs themselves, but predictions of val and pictures.

@@ -25,16 +25,8 @@ def whole(finished, tmp_path_factory) -> Training:
     return training
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        signal.SIGTERM,
-        *(
-            pytest.param(how, marks=pytest.mark.exhaustive)
-            for how in (signal.SIGINT, signal.SIGKILL)
-        ),
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_killed_training_continues_and_ends_with_the_same_bytes(whole, training, how):
     process = training.start("killed", *runtime(checkpoint_seconds=0.001))
     wait_for_iteration(process, 7)
@@ -66,6 +58,8 @@ def test_former_settings_continue_where_they_were(whole, training):
     wait_for_iteration(process, 3)
     process.terminate()
     process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not training.weights("changed").exists()
     folder, other = training.results.parents[1], training.command("changed", *runtime(), epochs=2)
     again = run(other, folder)
     assert again.returncode == 0, again.stderr

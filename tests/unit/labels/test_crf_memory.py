@@ -33,7 +33,9 @@ def entry(name: str, width: int, height: int) -> Entry:
     return Entry(name, f"{name}.jpg", None, [0], width, height, "1")
 
 
-@pytest.mark.parametrize("labels", [3, 21, 81])
+@pytest.mark.parametrize(
+    "labels", [21, *(pytest.param(count, marks=pytest.mark.exhaustive) for count in (3, 81))]
+)
 def test_the_estimate_is_near_what_the_crf_takes(labels):
     command = [sys.executable, "-c", MEASURE, str(SIDE), str(labels)]
     done = subprocess.run(

@@ -50,6 +50,7 @@ def _module(source: bytes) -> tuple[str, frozenset[str]]:
     return digest_value(ast.dump(tree)), frozenset(imported)
 
 
+@cache
 def _files(module: str, library: Path) -> list[Path]:
     """Return the files of i2crc that importing a dotted name runs, and its packages' templates."""
     root, *parts = module.split(".")

@@ -1,6 +1,7 @@
 """The command line of a stage: its common options, its log, and how errors and signals end it."""
 
 import argparse
+import gc
 import os
 import shlex
 import signal
@@ -35,6 +36,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     1 and its traceback. All of them are written to the log file and the status file, too.
     """
     arguments = parser.parse_args()
+    # Importing torch makes so many objects that looking for garbage takes a sixth of that time.
+    gc.set_threshold(50_000)
     try:
         stop_on_signals()
         start_log(arguments.log)
