@@ -42,6 +42,7 @@ def publish(path, classes: int, salt: float, settings: Segmentation) -> None:
     torch.save(model.state_dict(), path)
 
 
+@pytest.mark.exhaustive
 def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, golden):
     folder, address = server
     facts = json.loads((golden / "segmentation.json").read_text())

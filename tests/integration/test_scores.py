@@ -196,6 +196,7 @@ def test_compare_tells_the_difference_and_the_settings_that_differ(copied):
     assert "<svg" in page
 
 
+@pytest.mark.exhaustive
 def test_the_zip_for_the_test_server(copied):
     done = copied.snakemake("voc_submission", settings={"dataset": {"test_list": "val_cls.txt"}})
     assert done.returncode == 0, done.stdout + done.stderr

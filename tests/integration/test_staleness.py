@@ -158,11 +158,11 @@ def test_files_changed_by_hand_are_made_again_alone(copied, stages):
     logits = sorted((copied.results / "predictions/final/val/logits/maps").glob("*.npz"))
     before[logits[0]] = logits[0].read_bytes()
     logits[0].unlink()
-    run = copied.run()
+    run = copied.run("scores")
     assert {rule: run.computed[rule] for rule in damaged} == damaged
     assert {path: path.read_bytes() for path in before} == before
-    assert not {"train_classifier", "train_segmentation", "score", "sweep"} & set(run.computed)
-    assert copied.planned() == set()
+    assert not {"train_classifier", "train_segmentation", "score"} & set(run.computed)
+    assert copied.planned("scores") == set()
 
 
 @pytest.mark.exhaustive
@@ -212,10 +212,6 @@ def test_without_records_and_with_other_shards_nothing_is_computed_again(copied)
     assert copied.planned("scores", settings=elsewhere) == set()
 
 
-# All that reads the photographs themselves, but predictions of val and pictures.
-TARGETS = ("refined_labels", "results/demo/quality/classifier.json")
-
-
 class Photographs:
     """A finished project on a folder of photographs, as a user has one."""
 
@@ -241,8 +237,7 @@ def photographs(finished, tmp_path_factory) -> Photographs:
     photographs = Photographs(project)
     (project.results / "dataset").rename(photographs.root)
     shutil.copytree(project.results / "saliency/maps", photographs.root / "saliency")
-    computed = photographs.computed(*TARGETS)
-    assert not set(computed) & {"train_classifier", "infer_cam", "gen_gt", "train_segmentation"}
+    assert not set(photographs.computed("cams")) & {"train_classifier", "infer_cam"}
     return photographs
 
 
@@ -252,8 +247,8 @@ def test_touched_and_unlisted_photographs_compute_nothing(photographs):
             path.touch()
         suffix = ".jpg" if folder == "JPEGImages" else ".png"
         Image.new("L", (8, 8)).save(photographs.root / folder / f"unlisted{suffix}")
-    assert set(photographs.computed(*TARGETS)) <= {"prepare_data", "download_saliency"}
-    assert photographs.project.planned(*TARGETS, settings=photographs.settings) == set()
+    assert set(photographs.computed("cams")) <= {"prepare_data", "download_saliency"}
+    assert photographs.project.planned("cams", settings=photographs.settings) == set()
 
 
 @pytest.mark.exhaustive

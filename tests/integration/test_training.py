@@ -81,7 +81,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_images(training):
     assert "demo_train_" in done.stderr
 
 
-@pytest.mark.parametrize("batch_size", [pytest.param(4, marks=pytest.mark.exhaustive), 5])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("batch_size", [4, 5])
 def test_two_processes_compute_what_one_does(training, batch_size):
     """Also with unequal parts of a batch.
 

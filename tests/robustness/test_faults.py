@@ -173,6 +173,7 @@ def test_a_log_on_a_full_disk_leaves_stderr(small_disk):
     assert "Logging error" not in said
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk_stops_a_training_at_a_checkpoint_and_at_its_weights(small_disk, stages):
     assert end(stages.training(workers=0))[0] == 0
     grow(small_disk.folder, "1m")

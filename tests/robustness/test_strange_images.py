@@ -10,51 +10,72 @@ from helpers.folders import IMAGES, TRAIN, VAL, write_folder
 from helpers.project import Project
 from i2crc.data.images import read_photo
 
+FOLDERS = {"root": "my data", "masks": "masks"}
+SETTINGS = {"dataset": {**FOLDERS, "train_list": "train.csv", "val_list": "val.csv"}}
+
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory) -> Project:
+    """A project on strange images with its first labels."""
     project = Project.new(tmp_path_factory.mktemp("strange") / "project")
     write_folder(project.folder / "my data")
-    folders = {"root": "my data", "masks": "masks"}
-    lists = {"train_list": "train.csv", "val_list": "val.csv"}
     project.before = set(project.folder.rglob("*"))
-    sheets = [f"results/demo/report/sheets/{kind}.png" for kind in ("train_worst", "val_best")]
-    settings = {"dataset": folders | lists}
-    done = project.snakemake("scores", *sheets, settings=settings)
+    done = project.snakemake("pseudo_labels", settings=SETTINGS)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
 
-@pytest.mark.parametrize(
-    ("folder", "split", "names"),
-    [
-        ("saliency", "train", "{id}.png"),
-        ("cams", "train", "{id}_{label}.png"),
-        ("labels/initial", "train", "{id}.png"),
-        ("labels/refined", "train", "{id}.png"),
-        ("predictions/initial/train", "train", "{id}.png"),
-        ("predictions/final/val", "val", "{id}.png"),
-        ("crf/initial/train", "train", "{id}.png"),
-        ("crf/final/val", "val", "{id}.png"),
-    ],
-)
-def test_every_stage_made_its_file_of_every_image(strange, folder, split, names):
-    manifest = strange.results / folder / "1-of-1.json"
+@pytest.fixture(scope="module")
+def whole(strange) -> Project:
+    """The same to the end."""
+    sheets = [f"results/demo/report/sheets/{kind}.png" for kind in ("train_worst", "val_best")]
+    done = strange.snakemake("scores", *sheets, settings=SETTINGS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return strange
+
+
+def check_images(project: Project, folder: str, split: str, names: str) -> None:
+    """Every image of the split has its file, of the size of the photograph."""
+    manifest = project.results / folder / "1-of-1.json"
     if folder == "saliency":
-        manifest = strange.results / "saliency/manifest.json"
+        manifest = project.results / "saliency/manifest.json"
     content = json.loads(manifest.read_text())
     for image_id in {"train": TRAIN, "val": VAL}[split]:
         label = list(IMAGES).index(image_id) % 2
         name = names.replace("{id}", image_id).replace("{label}", str(label))
         assert name in content["files"]
         with Image.open(manifest.parent / content["folder"] / name) as image:
-            photo = read_photo(strange.folder / "my data/JPEGImages" / f"{image_id}.jpg")
+            photo = read_photo(project.folder / "my data/JPEGImages" / f"{image_id}.jpg")
             assert image.size == photo.size
 
 
-def test_every_image_is_scored(strange):
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [("saliency", "{id}.png"), ("cams", "{id}_{label}.png"), ("labels/initial", "{id}.png")],
+)
+def test_the_first_stages_made_their_file_of_every_image(strange, folder, names):
+    check_images(strange, folder, "train", names)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("labels/refined", "train"),
+        ("predictions/initial/train", "train"),
+        ("predictions/final/val", "val"),
+        ("crf/initial/train", "train"),
+        ("crf/final/val", "val"),
+    ],
+)
+def test_the_other_stages_made_their_file_of_every_image(whole, folder, split):
+    check_images(whole, folder, split, "{id}.png")
+
+
+@pytest.mark.exhaustive
+def test_every_image_is_scored(whole):
     for stage, images in (("cam", TRAIN), ("refined_labels", TRAIN), ("val_crf", VAL)):
-        with open(strange.results / f"scores/{stage}.images.csv", newline="") as file:
+        with open(whole.results / f"scores/{stage}.images.csv", newline="") as file:
             assert {row["id"] for row in csv.DictReader(file)} == set(images)
 
 
