@@ -84,6 +84,7 @@ OTHER = {
     "checkpoint.sha256": "0" * 64,
     "classifier.backbone": "resnet18",
     "segmentation.backbone": "resnet18",
+    "classifier.head_std": 0.02,
     "classifier.max_iterations": 7,
     "classifier.color_jitter": [0.1, 0.2, 0.3, 0.1],
     "segmentation.scales": [1.0, 0.5],

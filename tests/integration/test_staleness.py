@@ -258,7 +258,7 @@ def test_a_problem_that_was_corrected_trains_nothing(photographs):
     mask.write_bytes(b"junk")
     done = photographs.project.snakemake(settings=photographs.settings)
     assert done.returncode != 0
-    assert "1 problem to correct before the run can start" in done.stdout + done.stderr
+    assert "1 problem to fix before the run can start" in done.stdout + done.stderr
     mask.write_bytes(content)
     computed = photographs.computed()
     assert not set(computed) & {"train_classifier", "infer_cam", "gen_gt", "train_segmentation"}

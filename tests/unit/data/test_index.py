@@ -312,6 +312,7 @@ def test_class_names(tmp_path):
     ("names", "message"),
     [
         (["a", "b", "a"], "has a twice; name each class once"),
+        (["Background", "a"], "has Background, which is no class: every image has it, as label 0"),
         ([".DS_Store", "a"], "has .DS_Store, which is a hidden file and no class; take it out"),
         ([f"c{n}" for n in range(255)], "has 255 names; give at most 254: labels have 8 bits"),
         ([], "has no class; write one a line"),

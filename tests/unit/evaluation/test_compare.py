@@ -14,7 +14,13 @@ from helpers.experiment_tree import SCRIPTS, Tree, make_dataset
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import PseudoLabels
-from i2crc.evaluation.comparison import differing_settings, read_experiments, read_images, resample
+from i2crc.evaluation.comparison import (
+    differing_settings,
+    outdated,
+    read_experiments,
+    read_images,
+    resample,
+)
 from i2crc.runtime.atomic import digest_file, read_json, write_json
 from i2crc.runtime.errors import InputError
 
@@ -256,6 +262,21 @@ def test_what_is_missing_has_a_command(project):
     assert found["notes"][2] in table
 
 
+def test_a_score_of_before_its_masks_were_corrected_is_named(project):
+    index = Path("results/worse/data/train.json")
+    assert not outdated(Path("results/worse"), ["initial_labels"])
+    content = read_json(index)
+    content["images"][0]["mask_sha256"] = "0" * 64
+    write_json(index, content)
+    assert not outdated(Path("results/base"), ["initial_labels"])
+    (note,) = outdated(Path("results/worse"), ["initial_labels"])
+    score = "results/worse/scores/initial_labels.json"
+    assert note.startswith(
+        f"{score} is of before {index} changed: do not trust it; make it again: "
+    )
+    assert note in compared("base", "worse")["notes"]
+
+
 def test_bad_input(project):
     base = Path("results/base")
     for folders in ([], [base], [base, base]):
@@ -265,6 +286,18 @@ def test_bad_input(project):
         InputError, match=r"voc: no scores below it.* scores --configfile voc/config"
     ):
         read_experiments([base, Path("voc")])
+    with pytest.raises(InputError, match=r"nosuch: no such folder; correct compare\.experiments"):
+        read_experiments([base, Path("nosuch")])
+    path = Path("results/base/scores/initial_labels.json")
+    whole = read_json(path)
+    older = {name: value for name, value in whole.items() if "255_as" not in name}
+    write_json(path, older)
+    again = (
+        r"older version may .* results/base/scores/initial_labels\.json --configfile results/base"
+    )
+    with pytest.raises(InputError, match=again):
+        read_experiments([base, Path("results/worse")])
+    write_json(path, whole)
     change_score("other", lambda content: content.update(iou={"background": 1.0, "bird": 1.0}))
     with pytest.raises(InputError, match=r"other.*are background, bird.*background, cat"):
         compared("base", "other")

@@ -44,6 +44,12 @@ def test_masks_of_0_and_255_mean_something_else():
     assert problem((None, [0, 255]), (None, [0, 255])) == f"{said}{unknown}{cure}"
 
 
+def test_masks_without_background_are_a_problem():
+    said = "masks: no mask of val has the value 0, so that no background is scored; save the "
+    assert problem(([0], [1, 255]), ([1], [2, 255])).startswith(said)
+    assert check_masks(index(([0], [1, 255]), ([1], [0, 2]))) == ([], [])
+
+
 def test_masks_of_0_and_1_for_other_classes_mean_something_else():
     images = [([0], [0, 1])] * 7 + [([1], [0, 1])]
     said = "1 of 8 masks of val show none of their photograph's classes; 7.png holds 0, 1, but its "

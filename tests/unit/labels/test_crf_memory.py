@@ -76,6 +76,8 @@ def test_preflight_names_the_photograph_that_does_not_fit(index, monkeypatch):
     (two_jobs,) = memory_problems(photograph, needed, 2)
     assert str(two_jobs).startswith("b.jpg (4000x3000): its CRF takes about 57.01 GB")
     assert "runtime.inference_threads to the number of --cores" in str(two_jobs)
+    (neither,) = memory_problems(photograph, 2 * needed, 2)
+    assert "for 2 jobs at a time" in str(neither) and "inference_threads" not in str(neither)
     (alone,) = memory_problems(photograph, 2 * needed, 1)
     assert "100.00 GB" in str(alone) and "make the photographs smaller" in str(alone)
     assert "inference_threads" not in str(alone)

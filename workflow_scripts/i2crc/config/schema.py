@@ -73,6 +73,8 @@ def _number_from_text(value: Any) -> Any:
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+# The marginals of a CRF are not finite with a huge one.
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 AboveZero = Annotated[float, Field(gt=0)]
 # pydensecrf crashes at a smaller one.
 Width = Annotated[float, Field(ge=1e-3)]
@@ -94,6 +96,9 @@ def problem_of_classes(names: list[str]) -> tuple[str, str] | None:
     for name in names:
         if name.startswith("."):
             return f"has {name}, which is a hidden file and no class", "take it out"
+        if name.casefold() == "background":
+            remedy = "take it out; the numbers of the classes start at the first object"
+            return f"has {name}, which is no class: every image has it, as label 0", remedy
         if names.count(name) > 1:
             return f"has {name} twice", "name each class once"
     return None
@@ -315,9 +320,9 @@ class Crf(Section):
     """Dense CRF (METHOD 24-25)."""
 
     iterations: Positive = setting(10, "mean-field iterations")
-    gaussian_weight: NotNegative = setting(3.0, "weight of the smoothness kernel")
+    gaussian_weight: Weight = setting(3.0, "weight of the smoothness kernel")
     gaussian_xy: Width = setting(1.0, "its spatial standard deviation in pixels")
-    bilateral_weight: NotNegative = setting(4.0, "weight of the appearance kernel")
+    bilateral_weight: Weight = setting(4.0, "weight of the appearance kernel")
     bilateral_xy: Width = setting(67.0, "its spatial standard deviation in pixels")
     bilateral_rgb: Width = setting(3.0, "its colour standard deviation in grey levels")
     image: Literal["real", "legacy"] = setting(

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from i2crc.artifacts.lineage import flatten, trace
+from i2crc.artifacts.lineage import CHANGED, find_artifact, flatten, shown, state, trace
 from i2crc.artifacts.provenance import content_digest
 from i2crc.artifacts.schemas import Score, read_checked
 from i2crc.artifacts.stages import SCORED
@@ -36,7 +36,9 @@ def read_experiments(folders: list[Path]) -> Experiments:
         )
     experiments: Experiments = {}
     for folder in folders:
-        scores = [read_checked(path, Score) for path in sorted(folder.glob("scores/*.json"))]
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; correct compare.experiments")
+        scores = [read_score(path) for path in sorted(folder.glob("scores/*.json"))]
         if not scores:
             raise InputError(
                 f"{folder}: no scores below it (scores/*.json); give a folder RESULTS/EXPERIMENT, "
@@ -44,6 +46,17 @@ def read_experiments(folders: list[Path]) -> Experiments:
             )
         experiments[folder] = {s["stage"]: s for s in scores if s["miou"] is not None}
     return experiments
+
+
+def read_score(path: Path) -> dict[str, Any]:
+    """Return a score. Raise InputError, with the command that makes it again, if it is damaged."""
+    try:
+        return read_checked(path, Score)
+    except InputError as error:
+        command = make_command(path.parents[1], [str(path)])
+        raise InputError(
+            f"{error}. An older version may have written it. This makes it again: {command}"
+        ) from None
 
 
 def compared_stages(experiments: Experiments) -> tuple[list[str], list[str]]:
@@ -64,9 +77,26 @@ def compared_stages(experiments: Experiments) -> tuple[list[str], list[str]]:
                 f"{folder} has no score of {', '.join(missing)}, left out here; if it has masks, "
                 f"run: {command}"
             )
+        notes += outdated(folder, stages)
     if not stages:
         raise InputError("\n".join(["no stage has a score in every experiment", *notes]))
     return stages, notes
+
+
+def outdated(folder: Path, stages: list[str]) -> list[str]:
+    """Return a sentence for each score of an experiment whose inputs have changed since."""
+    notes = []
+    for stage in stages:
+        path = folder / f"scores/{stage}.json"
+        artifact = find_artifact(path.absolute())
+        inputs = artifact.inputs.items() if artifact else ()
+        changed = [shown(file) for file, digest in inputs if state(file, digest) == CHANGED]
+        if changed:
+            notes.append(
+                f"{path} is of before {', '.join(changed)} changed: do not trust it; make it "
+                f"again: {make_command(folder, [str(path)])}"
+            )
+    return notes
 
 
 def make_command(folder: Path, targets: list[str]) -> str:

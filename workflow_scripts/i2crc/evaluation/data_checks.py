@@ -22,9 +22,15 @@ def check_masks(index: Index) -> tuple[list[Problem], list[str]]:
     """Return the problem and the warning of masks that do not show their photograph's classes.
 
     It is a problem if it holds for most masks of the split, or if all of them hold nothing but 0, 1
-    and 255 where a photograph has another class than the first: such masks mean something else.
+    and 255 where a photograph has another class than the first: such masks mean something else. It
+    is one, too, if no mask has background.
     """
     masked = [entry for entry in index.images if entry.mask_values is not None]
+    if masked and not any(0 in (entry.mask_values or ()) for entry in masked):
+        remedy = "save the background as 0; 255 is for pixels that are not scored"
+        folder = Path(masked[0].mask or "").parent
+        found = f"no mask of {index.split} has the value 0, so that no background is scored"
+        return [Problem(str(folder), found, remedy)], []
     labelled = [entry for entry in masked if entry.classes]
     wrong = [e for e in labelled if not set(e.classes or ()) & set(e.mask_classes)]
     if not any(entry.mask_classes for entry in masked):

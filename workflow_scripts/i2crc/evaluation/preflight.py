@@ -101,6 +101,7 @@ def memory_problems(photograph: str, needed: int, jobs: int) -> list[Problem]:
     remedy = "make the photographs smaller"
     if jobs > 1:
         what += f" for {jobs} jobs at a time"
+    if jobs > 1 and needed <= free:
         remedy += ", or set runtime.inference_threads to the number of --cores (one job at a time)"
     return [Problem(photograph, what, f"{remedy}, or give the machine more memory")]
 
