@@ -4,6 +4,7 @@ import shutil
 import sys
 from argparse import Namespace
 
+import pytest
 import yaml
 
 from helpers.project import REDUCED, ROOT, Project, merge, run
@@ -73,6 +74,7 @@ def test_the_saved_settings_are_those_of_the_run_and_reproduce_it(finished):
     assert "warning" not in text.lower()
 
 
+@pytest.mark.exhaustive
 def test_a_comparison_and_a_dry_run_leave_the_saved_settings(copied):
     saved = copied.results / "config.yaml"
     before = saved.read_text()

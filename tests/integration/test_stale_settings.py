@@ -172,8 +172,9 @@ def settings() -> dict[str, Any]:
     """Dotted name -> another value of every setting."""
     demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     found = leaves(load_config(merge(merge(demo, REDUCED), BELOW), "the demo"))
-    # Of these, the results are elsewhere, or test_staleness.py has the row.
+    # Of these, the results are elsewhere, or test_staleness.py has the row; nodes need SLURM.
     special = ("experiment", "results", "shards", "dataset.root", "segmentation.supervision")
+    special += ("runtime.nodes",)
     return {n: another(n, *facts) for n, facts in found.items() if n not in special}
 
 

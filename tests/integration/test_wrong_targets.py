@@ -56,6 +56,7 @@ def test_training_needs_no_validation_list(project):
     assert "train_segmentation" in project.planned("final_segmentation", settings=settings)
 
 
+@pytest.mark.exhaustive
 def test_a_second_ctrl_c_ends_a_run_without_a_traceback(tmp_path):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         pytest.skip("SIGINT is ignored here, as by nohup")

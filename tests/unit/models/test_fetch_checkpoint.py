@@ -102,6 +102,7 @@ def test_a_checkpoint_of_the_web_is_fetched_once(served, tmp_path):
     assert f"SHA-256 is {sha256}, expected 0000" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_local_checkpoint_is_known_by_its_content(tmp_path):
     source = tmp_path / "c.pth"
     write_index(tmp_path, CLASSES)
