@@ -36,7 +36,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     1 and its traceback. All of them are written to the log file and the status file, too.
     """
     arguments = parser.parse_args()
-    # Importing torch makes so many objects that looking for garbage takes a sixth of that time.
+    # Without this, a sixth of the time to import torch goes into the search for garbage.
     gc.set_threshold(50_000)
     try:
         stop_on_signals()
