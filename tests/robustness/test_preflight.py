@@ -200,6 +200,8 @@ def test_several_things_that_leave_nothing_to_read_are_one_report(project):
         "none.zip: no such file; give another source; see the setting saliency.source",
     ):
         assert problem in output
+    done = project.snakemake("preflight", settings={"dataset": {"root": "no"}, "experiment": "no"})
+    assert "dataset.root: no: no such folder; give yours with" in done.stdout + done.stderr
 
 
 def test_a_checkpoint_of_other_classes_is_told_before_it_is_used(project):
