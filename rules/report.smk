@@ -76,27 +76,31 @@ rule score_table:
 
 rule plot:
     input:
-        lambda wildcards: FIGURES[wildcards.figure][3],
+        sorted({path for *_, inputs in FIGURES.values() for path in inputs}),
     output:
-        report(
-            f"{RESULTS}/report/{{figure}}",
-            category=lambda wildcards: FIGURES[wildcards.figure][1],
-            caption="report/figure.rst",
-            labels=lambda wildcards: {"figure": FIGURES[wildcards.figure][2]},
-        ),
+        [
+            report(
+                f"{RESULTS}/report/{name}",
+                category=category,
+                caption=f"report/{figure}.rst",
+                labels={"figure": label},
+            )
+            for name, (figure, category, label, _) in FIGURES.items()
+        ],
     log:
-        f"{RESULTS}/logs/plot/{{figure}}.log",
-    wildcard_constraints:
-        figure="|".join(FIGURES),
+        f"{RESULTS}/logs/plot.log",
     conda:
         ENVIRONMENT
     params:
-        figure=lambda wildcards: FIGURES[wildcards.figure][0],
+        figures=lambda wildcards: [
+            word
+            for name, (figure, _, _, inputs) in FIGURES.items()
+            for word in ("--figure", figure, f"{RESULTS}/report/{name}", *inputs)
+        ],
         script=script("plot"),
         code=code("plot"),
     shell:
-        "python {params.script:q} --figure {params.figure} --inputs {input:q} --output {output:q}"
-        " --log {log:q}"
+        "python {params.script:q} {params.figures:q} --log {log:q}"
 
 
 rule contact_sheet:
@@ -105,31 +109,33 @@ rule contact_sheet:
         images=lambda wildcards: f"{RESULTS}/scores/{SHEET_RANKING[wildcards.split]}.images.csv",
         manifests=lambda wildcards: sum(SHEETS[wildcards.split].values(), []),
     output:
-        report(
-            f"{RESULTS}/report/sheets/{{split}}_{{kind}}.png",
-            category="4 Pictures",
-            caption="report/sheet.rst",
-            labels={"split": "{split}", "images": "{kind}"},
-        ),
+        [
+            report(
+                f"{RESULTS}/report/sheets/{{split}}_{kind}.png",
+                category="4 Pictures",
+                caption="report/sheet.rst",
+                labels={"split": "{split}", "images": kind},
+            )
+            for kind in SHEET_KINDS
+        ],
     log:
-        f"{RESULTS}/logs/contact_sheet/{{split}}_{{kind}}.log",
-    wildcard_constraints:
-        kind="|".join(SHEET_KINDS),
+        f"{RESULTS}/logs/contact_sheet/{{split}}.log",
     conda:
         ENVIRONMENT
     params:
         columns=lambda wildcards: [
             word
             for name, manifests in SHEETS[wildcards.split].items()
-            for word in ("--column", f"{name}={','.join(manifests)}")
+            for word in ("--column", name, *manifests)
         ],
+        kinds=SHEET_KINDS,
         images=CONFIG.evaluation.sheet_images,
         script=script("contact_sheet"),
         code=code("contact_sheet"),
     shell:
         "python {params.script:q} --index {input.index:q}"
-        " --images-csv {input.images:q} --kind {wildcards.kind} --count {params.images}"
-        " {params.columns:q} --output {output:q} --log {log:q}"
+        " --images-csv {input.images:q} --kinds {params.kinds} --count {params.images}"
+        " {params.columns:q} --outputs {output:q} --log {log:q}"
 
 
 rule run_facts:
@@ -167,7 +173,7 @@ rule run_facts:
 
 REPORT = [
     rules.score_table.output.html,
-    *expand(rules.plot.output, figure=FIGURES),
-    *expand(rules.contact_sheet.output, split=SHEET_RANKING, kind=SHEET_KINDS),
+    *rules.plot.output,
+    *expand(rules.contact_sheet.output, split=SHEET_RANKING),
     *rules.run_facts.output,
 ]

@@ -1,4 +1,4 @@
-"""Draw a contact sheet: some images of a split, with the output of every stage."""
+"""Draw contact sheets: some images of a split, with the output of every stage."""
 
 import argparse
 import io
@@ -10,34 +10,29 @@ from i2crc.data.index import read_index
 from i2crc.runtime.parser import make_parser, run
 
 
-def parse_column(text: str) -> tuple[str, list[Path]]:
-    """Return title and manifests of `NAME=MANIFEST[,MANIFEST...]`."""
-    name, _, paths = text.partition("=")
-    if not name or not paths:
-        raise argparse.ArgumentTypeError(f"`{text}` is not NAME=MANIFEST[,MANIFEST...]")
-    return name, [Path(path) for path in paths.split(",")]
-
-
 def main(arguments: argparse.Namespace) -> None:
-    columns = dict(arguments.column)
+    columns = {name: [Path(path) for path in paths] for name, *paths in arguments.column}
     inputs = [
         arguments.index,
         arguments.images_csv,
         *(path for paths in columns.values() for path in paths),
     ]
-    settings = {"kind": arguments.kind, "count": arguments.count, "columns": list(columns)}
+    settings = {"kinds": arguments.kinds, "count": arguments.count, "columns": list(columns)}
 
     def draw() -> list[bytes]:
-        # Imported here, because a sheet that is already made must not wait for numpy and PIL.
+        # Imported here, because sheets that are already made must not wait for numpy and PIL.
         from i2crc.report.contact_sheet import choose, contact_sheet, read_scores
 
         index, scores = read_index(arguments.index), read_scores(arguments.images_csv)
-        entries = choose(index.images, scores, arguments.kind, arguments.count)
-        buffer = io.BytesIO()
-        contact_sheet(index, entries, scores, columns).save(buffer, format="PNG")
-        return [buffer.getvalue()]
+        sheets = []
+        for kind in arguments.kinds:
+            entries = choose(index.images, scores, kind, arguments.count)
+            buffer = io.BytesIO()
+            contact_sheet(index, entries, scores, columns).save(buffer, format="PNG")
+            sheets.append(buffer.getvalue())
+        return sheets
 
-    make_once(Origin(Path(__file__), inputs, settings), [arguments.output], draw)
+    make_once(Origin(Path(__file__), inputs, settings), arguments.outputs, draw)
 
 
 if __name__ == "__main__":
@@ -45,15 +40,14 @@ if __name__ == "__main__":
     parser.add_argument("--index", type=Path, required=True, help="index of the split")
     parser.add_argument("--images-csv", type=Path, required=True, help="scores per image")
     parser.add_argument(
-        "--kind", choices=("best", "median", "worst", "sample"), default="sample",
-        help="which images to show; without scores a sample",
+        "--kinds", choices=("best", "median", "worst", "sample"), nargs="+", default=["sample"],
+        help="which images to show, a sheet of each; without scores a sample",
     )  # fmt: skip
-    parser.add_argument("--count", type=int, default=4, help="rows of the sheet")
+    parser.add_argument("--count", type=int, default=4, help="rows of a sheet")
     parser.add_argument(
-        "--column", type=parse_column, action="append", default=[],
-        metavar="NAME=MANIFEST[,MANIFEST...]",
+        "--column", nargs="+", action="append", default=[], metavar=("NAME", "MANIFEST"),
         help="a column, in display order: saliency (grey maps), cam (attention maps), or any other "
         "title with label images",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="output: PNG")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="a PNG per kind")
     run(main, parser)

@@ -1,4 +1,4 @@
-"""Draw a figure of the report, or make a page of tables."""
+"""Draw the figures of the report, and make its pages of tables."""
 
 import argparse
 from collections.abc import Sequence
@@ -42,17 +42,23 @@ def draw(figure: str, inputs: Sequence[Path]) -> bytes:
     return quality_page(saliency, classifier).encode()
 
 
+def draw_once(figure: str, output: Path, inputs: Sequence[Path]) -> None:
+    """Draw a figure into `output`, or restore it."""
+    origin = Origin(Path(__file__), inputs, {"figure": figure})
+    make_once(origin, [output], lambda: [draw(figure, inputs)])
+
+
 def main(arguments: argparse.Namespace) -> None:
-    origin = Origin(Path(__file__), arguments.inputs, {"figure": arguments.figure})
-    make_once(origin, [arguments.output], lambda: [draw(arguments.figure, arguments.inputs)])
+    for figure, output, *inputs in arguments.figure:
+        draw_once(figure, Path(output), [Path(name) for name in inputs])
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument(
-        "--figure", choices=FIGURES, required=True,
-        help="; ".join(f"{name}: {text}" for name, text in FIGURES.items()),
+        "--figure", nargs="+", action="append", required=True,
+        metavar=("FIGURE OUTPUT", "INPUT"),
+        help="a figure, the SVG or HTML file to write, and the files to show; "
+        + "; ".join(f"{name}: {text}" for name, text in FIGURES.items()),
     )  # fmt: skip
-    parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="files to show")
-    parser.add_argument("--output", type=Path, required=True, help="output: SVG or HTML")
     run(main, parser)

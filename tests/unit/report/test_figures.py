@@ -237,7 +237,7 @@ def test_plots_are_written_with_their_provenance(tmp_path):
 
     def plot(figure: str) -> str:
         inputs = [tmp_path / name for name in sources[figure]]
-        return run_script("plot", "--figure", figure, "--inputs", *inputs, "--output", made[figure])
+        return run_script("plot", "--figure", figure, made[figure], *inputs)
 
     made = {figure: tmp_path / figure for figure in sources}
     for figure, inputs in sources.items():

@@ -74,8 +74,8 @@ _ALL = (
           settings="segmentation."),
     Stage("voc_submission", "published", "packed predictions for the VOC test server"),
     Stage("score_table", "report", "put the scores of all stages into one table"),
-    Stage("plot", "report", "drew a figure of the report"),
-    Stage("contact_sheet", "report", "drew a sheet of images through all stages"),
+    Stage("plot", "report", "drew the figures of the report"),
+    Stage("contact_sheet", "report", "drew sheets of images through all stages"),
     Stage("run_facts", "report", "made the page of run times, provenance and configuration",
           settings=""),
 )  # fmt: skip
