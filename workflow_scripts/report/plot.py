@@ -7,6 +7,7 @@ from pathlib import Path
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.artifacts.schemas import Quality, Score, Sweep, read_checked
+from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
 FIGURES = {
@@ -44,8 +45,12 @@ def draw(figure: str, inputs: Sequence[Path]) -> bytes:
 
 def draw_once(figure: str, output: Path, inputs: Sequence[Path]) -> None:
     """Draw a figure into `output`, or restore it."""
-    origin = Origin(Path(__file__), inputs, {"figure": figure})
-    make_once(origin, [output], lambda: [draw(figure, inputs)])
+
+    def make() -> list[bytes]:
+        log.info("%s: is drawn", output)
+        return [draw(figure, inputs)]
+
+    make_once(Origin(Path(__file__), inputs, {"figure": figure}), [output], make)
 
 
 def main(arguments: argparse.Namespace) -> None:
