@@ -17,7 +17,7 @@ from i2crc.config.load import load_run_config
 from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hidden_queries
 from i2crc.runtime.atomic import digest_value, files_digest
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, no_such
 from snakemake.exceptions import WorkflowError
 
 if os.pathsep in str(SCRIPTS):

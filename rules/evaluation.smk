@@ -102,11 +102,14 @@ rule saliency_quality:
 
 # The scores are no inputs, because this run's settings must not make those of an experiment again.
 rule compare:
+    input:
+        compared_experiments,
     output:
-        json=f"{RESULTS}/compare/compare.json",
-        table=f"{RESULTS}/compare/table.md",
-        html=f"{RESULTS}/compare/compare.html",
-        figure=f"{RESULTS}/compare/compare.svg",
+        # If this job fails, Snakemake restores the last comparison.
+        json=update(f"{RESULTS}/compare/compare.json"),
+        table=update(f"{RESULTS}/compare/table.md"),
+        html=update(f"{RESULTS}/compare/compare.html"),
+        figure=update(f"{RESULTS}/compare/compare.svg"),
     log:
         f"{RESULTS}/logs/compare.log",
     benchmark:

@@ -39,10 +39,21 @@ def data_set(wildcards):
             )
         if not IS_DEMO and not Path(DATA_ROOT).is_dir():
             raise WorkflowError(
-                f"dataset.root: {DATA_ROOT}: no such folder; give yours with --config "
+                f"dataset.root: {DATA_ROOT}: {no_such('folder', DATA_ROOT)}; give yours with --config "
                 "dataset='{root: FOLDER}'"
             )
     return rules.render_demo.output.manifest if IS_DEMO else []
+
+
+def compared_experiments(wildcards):
+    """Return no file; raise WorkflowError if an experiment to compare has no scores."""
+    from i2crc.evaluation.comparison import read_experiments  # only here: it takes 0.3 s
+
+    try:
+        read_experiments([Path(folder) for folder in CONFIG.compare.experiments])
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return []
 
 
 def index_settings(wildcards):

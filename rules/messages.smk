@@ -1,8 +1,10 @@
 # What Snakemake does not say by itself: why a network is trained again, which target was meant, and
 # how Ctrl-C ends a run.
 import difflib
+import re
 import runpy
 import signal
+import textwrap
 
 from i2crc.artifacts.stages import PIPELINE
 from i2crc.training.changes import why_again
@@ -11,6 +13,10 @@ from snakemake_interface_logger_plugins.common import LogEvent
 # In Snakemake's words.
 NO_FIGURES = "marked for report but does not exist"
 WRONG_TARGET = ("No rule to produce", "Target rules may not contain wildcards")
+# Around the words of a WorkflowError that an input function raises.
+REFUSED = re.compile(
+    r"InputFunctionException .*?\nError:\n  WorkflowError:\n(.*)\nWildcards:\n", re.DOTALL
+)
 
 
 def announce(record):
@@ -46,19 +52,22 @@ def reason_to_train(job):
 
 
 def advise(record):
-    """Add what to run to Snakemake's words for a wrong target and for figures that are missing."""
+    """Say what to run for a wrong target and for missing figures; leave out the rules' own lines."""
     text = record.getMessage()
     advice = ""
+    if refused := REFUSED.match(text):
+        record.msg, record.args = textwrap.dedent(refused[1]), ()
     if NO_FIGURES in text:
         advice = "Make the figures first: snakemake --cores all report, with the same settings."
     elif any(words in text for words in WRONG_TARGET):
         plain = [rule for rule in workflow.rules if not rule.has_wildcards()]
         known = [*(rule.name for rule in plain), *(str(file) for r in plain for file in r.output)]
         for target in set(workflow.dag_settings.targets) - set(known):
-            (near,) = difflib.get_close_matches(target, known, n=1, cutoff=0)
-            advice += (
-                f"{target} is no target; the nearest one is {near} (docs/RUNNING.md lists them). "
-            )
+            near = difflib.get_close_matches(target, known, n=1)
+            # Those that ask for others first, then the stages.
+            names = ", ".join(r.name for r in sorted(plain, key=lambda rule: not rule.norun))
+            other = f"the nearest one is {near[0]}" if near else f"the targets are {names}"
+            advice += f"{target} is no target; {other} (docs/RUNNING.md explains them). "
     if advice:
         record.msg, record.args = f"{text}\n{advice}", ()
     return True

@@ -15,13 +15,14 @@ CRASHED = (
     "crashed in compiled code ({}), which is no lack of memory: look for extreme settings, or "
     "report it as a bug."
 )
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 # Signal that ended a job -> what that means.
 SIGNALS = {
     signal.SIGKILL: (
         "was killed from outside, most likely by the kernel because memory ran out (see `dmesg`): "
         "give fewer --cores, or lower runtime.workers or runtime.inference_threads."
     ),
-    **{n: CRASHED.format(n.name) for n in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)},
+    **{n: CRASHED.format(n.name) for n in CRASHES},
 }
 
 

@@ -191,6 +191,16 @@ def test_compare_tells_the_difference_and_the_settings_that_differ(copied):
     places = "results/demo/compare/table.md, results/demo/compare/compare.html"
     assert f"Comparison of this run: {places}\n{table}" in done.stderr
     assert "Scores of" not in done.stderr
+    nothing = {"compare": {"experiments": ["results/demo", "results/nothing"]}}
+    for arguments in (["compare"], ["--dry-run", "compare"]):
+        failed = copied.snakemake(*arguments, settings=nothing)
+        assert failed.returncode == 1
+        missing = f"results/nothing: no such folder below {copied.folder}; correct compare.exp"
+        assert f"\n{missing}" in failed.stdout + failed.stderr
+    (other / "scores/val_crf.images.csv").unlink()
+    failed = copied.snakemake("compare", settings=compared)
+    assert "val_crf.images.csv: missing or damaged" in failed.stderr
+    assert (copied.results / "compare/table.md").read_text() == table
     page = (copied.results / "compare/compare.html").read_text()
     assert "conflict_threshold" in page
     assert "<svg" in page

@@ -4,10 +4,12 @@ tests/soak does the same at length.
 """
 
 import shutil
+import signal
 import time
 
 import pytest
 
+from helpers.project import Project
 from soak.soak import FORBIDDEN, KINDS, KilledRun, Soak, contents
 
 SETTINGS = {"runtime": {"workers": 1, "checkpoint_seconds": 0.001, "inference_threads": 2}}
@@ -37,6 +39,23 @@ def test_a_run_killed_three_times_ends_with_the_same_bytes(copied, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert not any(word in done.stdout + done.stderr for word in FORBIDDEN)
     assert contents(copied.results) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, "A job above was killed from outside, most likely by the kernel"),
+        (signal.SIGSEGV, "A job above crashed in compiled code (SIGSEGV), which is no lack of"),
+        (signal.SIGABRT, "A job above crashed in compiled code (SIGABRT), which is no lack of"),
+    ],
+)
+def test_a_job_that_a_signal_ended_is_said_to_be_killed_or_crashed(tmp_path, number, words):
+    project = Project.new(tmp_path / "project")
+    script = project.folder / "workflow_scripts/data/render_demo.py"
+    script.write_text(f"import os\n\nos.kill(os.getpid(), {number})\n")
+    said = project.snakemake("cams").stderr
+    assert words in said
+    assert said.count("A job above") == 1
 
 
 @pytest.mark.exhaustive

@@ -72,7 +72,7 @@ REPORTED = [
     "masks/maskrgb.png: mode RGB, which holds no class indices; save it as a palette",
     "masks/mask16.png: mode I;16, which holds no class indices; save it as a palette",
     "masks/maskjpg.png: a JPEG, which changes pixel values; save it as a palette",
-    "masks/maskvalue.png: value 3, but there are 2 classes; use 0 for background",
+    "masks: value 3 in 1 of 10 masks of train (maskvalue.png), but the data set has 2 classes; ",
     "masks/masksize.png: size 16x24, the photograph has 24x16; give the mask",
     "masks/maskcut.png: cannot be decoded (",
     "saliency/nomap.png: no such saliency map; add it",
@@ -91,7 +91,7 @@ REPORTED = [
     "JPEGImages/badval.jpg: cannot be decoded (",
     "good2: a validation image that is in the training list too; take it out of one",
     "JPEGImages/twin.jpg = data/JPEGImages/good3.jpg: a validation image that is in the training",
-    "classifier.weights: none.safetensors: no such weight file; see the settings of classifier",
+    "classifier.weights: none.safetensors: no such weight file below /",
 ]
 
 
@@ -196,12 +196,12 @@ def test_several_things_that_leave_nothing_to_read_are_one_report(project):
         "data/classes.txt: missing; write it, a class a line, or set dataset.classes",
         "data/none.txt: cannot be read (No such file or directory); check dataset.root",
         "data/empty.txt: lists no image",
-        "dataset.masks: data/nowhere: no such folder; correct dataset.masks",
-        "none.zip: no such file; give another source; see the setting saliency.source",
+        "dataset.masks: data/nowhere: no such folder below {folder}; correct dataset.masks",
+        "none.zip: no such file below {folder}; give another source; see the setting saliency.sour",
     ):
-        assert problem in output
+        assert problem.format(folder=project.folder) in output
     done = project.snakemake("preflight", settings={"dataset": {"root": "no"}, "experiment": "no"})
-    assert "dataset.root: no: no such folder; give yours with" in done.stdout + done.stderr
+    assert "dataset.root: no: no such folder below " in done.stdout + done.stderr
 
 
 def test_a_checkpoint_of_other_classes_is_told_before_it_is_used(project):

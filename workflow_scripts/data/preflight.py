@@ -33,15 +33,17 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
     problems = [problem for index in indexes for problem in index.problems]
     warnings = [warning for index in indexes for warning in index.warnings]
     for index in indexes:
-        if index.split != "test":
-            wrong, doubtful = data_checks.check_masks(index)
+        if index.split != "test" and arguments.masks:
+            wrong, doubtful = data_checks.check_masks(index, arguments.masks)
             problems, warnings = problems + wrong, warnings + doubtful
     splits = {index.split: index for index in indexes}
     warnings += data_checks.check_splits(splits, bool(arguments.masks))
     recorded = []
     for manifest in map(read_json, arguments.saliency):
         recorded += manifest["problems"]
-        warnings += data_checks.check_saliency(manifest) if manifest["files"] else []
+        if manifest["files"]:
+            wrong, doubtful = data_checks.check_saliency(manifest)
+            problems, warnings = problems + wrong, warnings + doubtful
     if not arguments.allow_leaks:
         recorded += [one for path in arguments.leaks for one in read_json(path)["leaks"]]
     problems += [Problem(**one) for one in recorded]

@@ -150,7 +150,7 @@ class LogHandler(LogHandlerBase):
         """Print the error of a job, from its status, and where the log is."""
         self.running.pop(job, None)
         status = read_status(Path(logs[0])) if logs else None
-        word, message = "FAILED", "killed, or it could not start"
+        word, message = "FAILED", "killed, crashed, or it could not start"
         # The status may be that of an earlier run. The clock of a node may be behind this one's.
         is_new = status is not None and status.written != self.written_before.get(job)
         if status and is_new and status.state in ("failed", "stopped"):

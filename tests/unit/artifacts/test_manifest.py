@@ -4,9 +4,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -24,6 +29,7 @@ from i2crc.artifacts.manifest import (
 )
 from i2crc.artifacts.provenance import Origin, content_digest, provenance_file, write_beside
 from i2crc.runtime.atomic import digest_bytes, digest_file, read_json, write_bytes, write_json
+from i2crc.runtime.errors import WorkerCrashError, explain
 
 
 def journal_ids(path: Path) -> set[str]:
@@ -71,6 +77,21 @@ class Maker:
         return names
 
 
+def end_by(number: int, image_id: str) -> None:
+    os.kill(os.getpid(), number)
+
+
+class ImpatientPool(ProcessPoolExecutor):
+    """A pool that takes the next image when the last one is done or its worker has crashed."""
+
+    last: tuple[Future, ...] = ()
+
+    def submit(self, *work) -> Future:
+        wait(self.last)
+        self.last = (super().submit(*work),)
+        return self.last[0]
+
+
 @pytest.fixture
 def shard(tmp_path):
     return Maker(tmp_path)
@@ -91,6 +112,21 @@ def test_manifest_tells_every_file(shard):
     for name, (path, sha) in read_manifests([shard.manifest]).items():
         assert path == shard.folder / name
         assert sha == digest_file(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_a_worker_that_ends_before_all_images_are_queued(tmp_path, number):
+    def prepare():
+        pool = ImpatientPool(2, get_context("spawn"))
+        return partial(end_by, number), pool
+
+    manifest = tmp_path / "shard.json"
+    expected = BrokenProcessPool if number == signal.SIGKILL else WorkerCrashError
+    with pytest.raises(expected) as error:
+        make_shard({manifest: tmp_path}, ORIGIN, tmp_path, KEYS, prepare)
+    killed = number == signal.SIGKILL
+    words = "was killed, most likely" if killed else f"compiled code ({number.name} at one of a)"
+    assert words in explain(error.value)
 
 
 def test_pool_makes_the_same(shard, tmp_path):

@@ -115,8 +115,12 @@ def test_failed_and_stopped_jobs_are_named_with_log_and_reason(results):
 def test_a_killed_job_is_seen_at_once(results):
     with subprocess.Popen(["sleep", "600"]) as process:
         facts = {"pid": process.pid, "done": 20, "total": 40, "images_per_second": 0.5}
-        log = results.job("gen_gt/1-of-2", "running", age=9999, message="a.png", **facts)
+        log = results.job("gen_gt/1-of-2", "running", message="a.png", **facts)
         assert results.row("gen_gt")[:2] == ["0", "1"]
+        # A process that began after the last sign of life only has the number of the job's.
+        results.job("gen_gt/1-of-2", "running", age=9999, **facts)
+        assert results.row("gen_gt")[:4] == ["0", "0", "0", "1"]
+        results.job("gen_gt/1-of-2", "running", message="a.png", **facts)
         process.kill()
     assert results.row("gen_gt") == ["0", "0", "0", "1", "1", "20 of 40 images", "-", "-"]
     (note,) = results.notes()

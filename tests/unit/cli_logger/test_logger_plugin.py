@@ -167,9 +167,9 @@ def test_a_job_that_was_killed_or_did_not_start_is_said_to_be(make, tmp_path, ca
     handler = make()
     start(handler, 4, "crf", earlier_run)
     fail(handler, "crf", earlier_run)
-    assert "FAILED crf\n    killed, or it could not start\n" in capsys.readouterr().err
+    assert "FAILED crf\n    killed, crashed, or it could not start\n" in capsys.readouterr().err
     fail(make(), "crf", tmp_path / "none.log")
-    assert "FAILED crf\n    killed, or it could not start\n" in capsys.readouterr().err
+    assert "FAILED crf\n    killed, crashed, or it could not start\n" in capsys.readouterr().err
 
 
 def test_a_job_that_was_stopped_has_not_failed(make, tmp_path, capsys):

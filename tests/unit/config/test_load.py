@@ -1,5 +1,7 @@
 """Settings: defaults, presets, partial overrides and messages that help."""
 
+import math
+
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -176,6 +178,14 @@ def test_numbers_given_as_text_are_taken_as_numbers():
     segmentation = load_config({"segmentation": text}, "--config").segmentation
     assert (segmentation.output_stride, segmentation.crop_size) == (16, 64)
     assert segmentation.flip is False
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("section", [{"crf": "bilateral_rgb"}, {"classifier": "epochs"}])
+def test_a_number_that_is_not_finite_is_refused_in_plain_words(section, value):
+    ((name, key),) = section.items()
+    message = config_problem({name: {key: value}})
+    assert message == f"my.yaml: `{name}.{key}` is {value}: expected a finite number"
 
 
 @pytest.mark.parametrize("key", ["gaussian_xy", "bilateral_xy", "bilateral_rgb"])

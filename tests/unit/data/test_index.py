@@ -34,6 +34,12 @@ def root(tmp_path):
     return tmp_path
 
 
+def write_binary(root, names: str) -> None:
+    """Write masks of 0 and 255."""
+    for name in names:
+        write_label(root / f"SegmentationClassAug/{name}.png", 255 * np.eye(4, 5))
+
+
 def index_of(root, split="train", **settings) -> Index:
     dataset = Dataset(**{"classes": CLASSES} | settings)
     return build_index(split, root, dataset, root / "converted", workers=2)
@@ -101,6 +107,9 @@ def test_index_records_the_values_of_the_masks(root):
 def test_binary_masks_show_the_class_of_their_photograph(root):
     """Every value but 0 is the class, 255 too; the masks of the data set stay as they are."""
     (root / "train_cls.txt").write_text("a 0\nb 1\nd 0 1\n")
+    Image.fromarray(np.array([0, 255, 255, 255] * 5, np.uint8).reshape(5, 4).T).save(
+        root / "SegmentationClassAug/b.png"
+    )
     Image.fromarray(np.tile([False, True], (4, 3))[:, :5]).save(root / "SegmentationClassAug/a.png")
     before = digest_file(root / "SegmentationClassAug/b.png")
     index = index_of(root, binary_masks=True)
@@ -108,25 +117,71 @@ def test_binary_masks_show_the_class_of_their_photograph(root):
     a, b, d = index.images
     assert (a.mask, d.mask) == (str(root / "converted/a.png"), None)
     assert read_label(Path(a.mask))[0].tolist() == [0, 1, 0, 1, 0]
-    assert read_label(Path(b.mask))[:, 0].tolist() == [0, 2, 2, 2]  # it was 0, 3, 3, 255
+    assert read_label(Path(b.mask))[:, 0].tolist() == [0, 2, 2, 2]
     assert (b.mask_sha256, b.mask_values) == (digest_file(root / "converted/b.png"), [0, 2])
     assert digest_file(root / "SegmentationClassAug/b.png") == before
 
 
 @pytest.mark.parametrize(
     ("line", "has"),
-    [("b 1 2", "has 2 classes (dog, cow)"), ("b", "has no class in the list")],
+    [("b 1 2", ": dog, cow): several classes"), ("b", "): no class in the list")],
 )
 def test_binary_masks_of_other_photographs_are_refused(root, line, has):
     (root / "val_cls.txt").write_text(f"a 0\n{line}\n")
+    write_binary(root, "ab")
     assert problems(root, split="val", binary_masks=True) == [
-        f"val_cls.txt:2: image 'b' {has}, but dataset.binary_masks is true; give it one class, or "
+        f"val_cls.txt:2 (image 'b'{has}, but dataset.binary_masks is true; give it one class, or "
         "take it out of the list, or save all masks with class + 1 as values and leave the setting "
         "out"
     ]
 
 
+def test_a_binary_mask_of_zeros_needs_no_class(root):
+    write_binary(root, "a")
+    write_label(root / "SegmentationClassAug/b.png", np.zeros((4, 5)))
+    (root / "val_cls.txt").write_text("a 0\nb\n")
+    index = index_of(root, "val", binary_masks=True)
+    assert not index.problems
+    assert [(entry.classes, entry.mask_values) for entry in index.images] == [
+        ([0], [0, 1]), (None, [0]),
+    ]  # fmt: skip
+    # A training needs a class for each photograph.
+    (root / "train_cls.txt").write_text("a 0\nb\n")
+    (problem,) = problems(root, binary_masks=True)
+    assert problem.startswith("train_cls.txt:2: b: a training image without a class")
+
+
+def test_masks_with_class_values_are_not_binary(root):
+    (root / "val_cls.txt").write_text("a 2\nb 2\n")
+    assert problems(root, split="val", binary_masks=True) == [
+        f"SegmentationClassAug/{name}.png (values 3, 255): holds classes as values, but "
+        "dataset.binary_masks is true; leave the setting out"
+        for name in "ab"
+    ]
+    assert not list(root.glob("converted/*"))
+
+
+def test_every_value_of_a_soft_edge_is_the_object(root):
+    (root / "val_cls.txt").write_text("a 2\n")
+    soft = np.array([[0, 3, 17, 128, 255]] * 4)
+    write_label(root / "SegmentationClassAug/a.png", soft)
+    (entry,) = index_of(root, "val", binary_masks=True).images
+    assert read_label(Path(entry.mask))[0].tolist() == [0, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("pattern", ["mask_{id}.png", "{id}", "{id}.bmp"])
+def test_converted_masks_keep_the_name_of_the_users_file(root, pattern):
+    masks = root / "SegmentationClassAug"
+    write_binary(root, "a")
+    (masks / "a.png").rename(masks / pattern.replace("{id}", "a"))
+    (root / "val_cls.txt").write_text("a 1\n")
+    (entry,) = index_of(root, "val", mask_pattern=pattern, binary_masks=True).images
+    assert entry.mask == str(root / "converted" / pattern.replace("{id}", "a"))
+    assert read_label(Path(entry.mask)).max() == 2
+
+
 def test_with_one_class_the_list_need_not_name_it(root):
+    write_binary(root, "a")
     (root / "val_cls.txt").write_text("a\n")
     (entry,) = index_of(root, "val", classes=["cat"], binary_masks=True).images
     assert entry.mask_values == [0, 1]
@@ -137,7 +192,7 @@ def test_masks_of_another_name(root):
         path.rename(path.with_name(f"mask_{path.name}"))
     (root / "SegmentationClassAug/.DS_Store").touch()
     assert problems(root) == [
-        f"dataset.masks: {root}/SegmentationClassAug: none of its 3 files has the name of a "
+        f"dataset.masks: {root}/SegmentationClassAug: no file in it has the name of a "
         "photograph's mask, {id}.png; it holds mask_a.png, mask_b.png, mask_c.png; set "
         'dataset.mask_pattern: "mask_{id}.png", or rename the masks; to run without scores, set '
         'dataset.masks: ""'
@@ -152,7 +207,16 @@ def test_masks_of_another_name(root):
 def test_an_empty_mask_folder_is_told(root):
     (root / "empty").mkdir()
     (problem,) = problems(root, masks="empty")
-    assert "empty: none of its 0 files has the name of a photograph's mask, {id}.png; re" in problem
+    assert "empty: no file in it has the name of a photograph's mask, {id}.png; rename" in problem
+
+
+def test_two_files_for_each_photograph_are_both_offered(root):
+    masks = root / "SegmentationClassAug"
+    for name in "abc":
+        (masks / f"{name}.png").rename(masks / f"{name}_object.png")
+        (masks / f"{name}_edge.png").touch()
+    (problem,) = problems(root)
+    assert 'set dataset.mask_pattern: "{id}_edge.png" or "{id}_object.png", or rename' in problem
 
 
 def test_some_masks_of_another_name_are_a_warning(root):
@@ -193,14 +257,11 @@ def test_labels_from_masks_need_the_masks(root):
     ]
 
 
-def test_mask_with_an_unknown_class_is_named(root):
+def test_a_mask_with_an_unknown_class_is_left_to_preflight(root):
     (root / "train_cls.txt").write_text("a 0\n")
-    for labels_from in ("list", "masks"):
-        assert problems(root, classes=CLASSES[:2], labels_from=labels_from) == [
-            "SegmentationClassAug/a.png: value 3, but there are 2 classes; use 0 for background, 1 "
-            "to 2 for classes, 255 for ignored pixels, or, if every value but 0 means its "
-            "photograph's one class: dataset.binary_masks: true"
-        ]
+    for labels_from, classes in (("list", [0]), ("masks", [])):
+        (entry,) = index_of(root, classes=CLASSES[:2], labels_from=labels_from).images
+        assert (entry.mask_values, entry.classes) == ([0, 3, 255], classes)
 
 
 def test_mask_without_an_object_gives_no_class(root):

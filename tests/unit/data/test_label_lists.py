@@ -164,7 +164,7 @@ def test_a_list_with_classes_of_its_own_is_one_problem(tmp_path):
     rows, (problem,) = read_label_list(path, ["cat", "dog"])
     assert not any(row.usable for row in rows) and len(rows) == 243
     assert str(problem) == (
-        f"{path}: 243 lines name classes (leopard, tiger) that are none of the 2 of this run (cat, "
-        "dog); set dataset.classes to the names of the list, or to [] if they are in classes.txt, "
-        "or correct the list"
+        f"{path}: 243 lines name classes (leopard, tiger) that this run does not have (its "
+        "classes: cat, dog); set dataset.classes to the names of the list, or to [] if they are in "
+        "classes.txt, or correct the list"
     )

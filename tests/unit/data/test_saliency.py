@@ -189,6 +189,34 @@ def test_maps_that_show_nothing_are_named(place):
     files, problems, facts = collect(place.source, place.sizes, place.destination, workers=2)
     assert len(files) == 3
     assert (problems, facts["constant"]) == ([], ["black.png", "white.png"])
+    assert facts["maximum"] == 255
+
+
+def test_maps_of_one_value_are_not_compared(place):
+    place.photograph("white")
+    place.map("white", Image.new("L", SIZE, 255))
+    write_label(place.root / "mask.png", np.eye(4, 6))
+    masks = {"white": place.root / "mask.png"}
+    _, _, facts = collect(place.source, place.sizes, place.destination, masks=masks)
+    assert (facts["compared"], facts["salient_background"], facts["salient_border"]) == (0, 0, 0)
+
+
+def test_what_is_at_the_border_and_in_the_centre(place):
+    grid = np.zeros((40, 60), np.uint8)
+    grid[:4] = 200  # the upper of the borders, which are 4 rows and 6 columns wide
+    grid[10:30, 15:30] = 200  # the left half of the centre
+    place.photograph("a", (60, 40))
+    place.map("a", Image.fromarray(grid))
+    write_label(place.root / "mask.png", np.where(grid > 0, 0, 255))
+    masks = {"a": place.root / "mask.png"}
+    _, _, facts = collect(place.source, place.sizes, place.destination, masks=masks)
+    border = 40 * 60 - 32 * 48
+    assert facts["salient_border"] == pytest.approx(4 * 60 / border)
+    assert facts["salient_centre"] == pytest.approx(0.5)
+    assert (facts["maximum"], facts["masked_border"]) == (200, 0)
+    write_label(place.root / "mask.png", np.where(grid > 0, 0, 3))
+    _, _, facts = collect(place.source, place.sizes, place.destination, masks=masks)
+    assert facts["masked_border"] == pytest.approx(1 - 4 * 60 / border)
 
 
 def test_maps_are_compared_with_the_masks(place):
@@ -252,11 +280,15 @@ def test_stage_from_a_folder(place, stage):
         "source",
         "archive_sha256",
         "problems",
+        "maximum",
         "constant",
         "compared",
         "without_overlap",
         "salient_objects",
         "salient_background",
+        "salient_border",
+        "salient_centre",
+        "masked_border",
         "files",
         "sizes",
         "provenance",

@@ -16,6 +16,7 @@ from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import PseudoLabels
 from i2crc.evaluation.comparison import (
     differing_settings,
+    make_command,
     outdated,
     read_experiments,
     read_images,
@@ -262,6 +263,16 @@ def test_what_is_missing_has_a_command(project):
     assert found["notes"][2] in table
 
 
+def test_the_command_for_a_copied_folder_names_the_copy(project):
+    saved = Path("results/worse/config.yaml")
+    saved.write_text("results: results\nexperiment: worse\n")
+    score = "snakemake --cores all scores --configfile"
+    assert make_command(Path("results/worse"), ["scores"]) == f"{score} {saved}"
+    copy = Path(shutil.copytree("results/worse", "kept/best"))
+    options = "--config results=kept experiment=best"
+    assert make_command(copy, ["scores"]) == f"{score} {copy}/config.yaml {options}"
+
+
 def test_a_score_of_before_its_masks_were_corrected_is_named(project):
     index = Path("results/worse/data/train.json")
     assert not outdated(Path("results/worse"), ["initial_labels"])
@@ -286,7 +297,7 @@ def test_bad_input(project):
         InputError, match=r"voc: no scores below it.* scores --configfile voc/config"
     ):
         read_experiments([base, Path("voc")])
-    with pytest.raises(InputError, match=r"nosuch: no such folder; correct compare\.experiments"):
+    with pytest.raises(InputError, match=r"nosuch: no such folder below .*project; correct"):
         read_experiments([base, Path("nosuch")])
     path = Path("results/base/scores/initial_labels.json")
     whole = read_json(path)

@@ -1,5 +1,6 @@
 """Preflight: the report, the estimate of disk, networks and checkpoints that do not fit."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ def entry(classes: list[int], mask: str | None = None) -> Entry:
 
 
 def problem(number: int) -> Problem:
-    return Problem(f"{number}.jpg", "missing", "add it")
+    return Problem(f"{number}.jpg", f"{number} pixels", "add it")
 
 
 def test_report_shows_the_first_and_keeps_all(tmp_path):
@@ -34,12 +35,26 @@ def test_report_shows_the_first_and_keeps_all(tmp_path):
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("70 problems to fix before the run can start")
     assert str(file) in lines[0]
-    assert lines[1] == "  0.jpg: missing; add it"
+    assert lines[1] == "  0.jpg: 0 pixels; add it"
     assert lines[-1] == "  ... and 20 more"
     assert len(lines) == 52
     assert file.read_text().splitlines() == [str(one) for one in problems[:70]]
     preflight.report([], file)
     assert not file.exists()
+
+
+def test_report_says_equal_problems_once(tmp_path):
+    file = tmp_path / "problems.txt"
+    equal = [Problem(f"{number}.png", "mode RGB", "save it as grey") for number in range(60)]
+    few = [Problem(f"{number}.jpg", "missing", "add it") for number in range(3)]
+    with pytest.raises(InputError, match="64 problems to fix") as caught:
+        preflight.report([problem(0), equal[0], *few, *equal], file)
+    assert str(caught.value).splitlines()[1:] == [
+        "  0.jpg: 0 pixels; add it",
+        "  each of 60 (0.png, 1.png, 2.png and 57 more): mode RGB; save it as grey",
+        *(f"  {one}" for one in few),
+    ]
+    assert len(file.read_text().splitlines()) == 64
 
 
 def test_report_of_names_that_are_no_text(tmp_path):
@@ -95,12 +110,21 @@ def test_disk_counts_what_is_already_there(tmp_path, monkeypatch):
     (tmp_path / "cams/maps/a.png").write_bytes(bytes(1000))
     assert not preflight.disk_problems(tmp_path, 1500)
     assert preflight.disk_problems(tmp_path, 1501)
+    kept = tmp_path / "segmentation/final/run/0123456789abcdef/weights.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(1000))
+    assert preflight.disk_problems(tmp_path, 1501)
+    shutil.copy(kept, tmp_path / "segmentation/final")
+    assert not preflight.disk_problems(tmp_path, 2500)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weights": {"source": "file", "name": "none.pth"}}, "none.pth: no such weight file; see"),
+        (
+            {"weights": {"source": "file", "name": "none.pth"}},
+            f"none.pth: no such weight file below {Path.cwd()}; see",
+        ),
         ({"weights": {"source": "package", "name": "none"}}, "package 'none' is not installed"),
         ({"backbone": "vgg61"}, "not a timm model"),
     ],

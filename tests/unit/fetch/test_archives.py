@@ -3,6 +3,7 @@
 import bz2
 import errno
 import gzip
+import io
 import lzma
 import random
 import stat
@@ -14,6 +15,7 @@ import pytest
 
 from helpers.archives import assert_refused, header, tar_bytes, unpack, zip_bytes
 from i2crc.fetch.archives import MAX_HEADER_BYTES
+from i2crc.runtime.errors import InputError
 
 FILES = {"top/a.png": random.Random(0).randbytes(30_000), "top/deep/b.png": b"b", "top/empty": b""}
 
@@ -46,6 +48,18 @@ def test_folders_and_long_names(tmp_path):
         data = tar_bytes({"./a": b"1", long: b"2"}, header("./void", tarfile.DIRTYPE), **options)
         assert unpack(base, data) == sorted([base / "out" / "a", base / "out" / long])
         assert (base / "out" / "void").is_dir()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_is_refused(tmp_path):
+    twice = io.BytesIO(zip_bytes({"top/a": b"1"}))
+    with zipfile.ZipFile(twice, "a") as packed:
+        packed.writestr("top/a", b"2")
+    doubled = tar_bytes({"top/a": b"1"}, header("top/a", tarfile.REGTYPE))
+    for kind, data in (("zip", twice.getvalue()), ("tar", doubled)):
+        (tmp_path / kind).mkdir()
+        with pytest.raises(InputError, match="refused, member 'top/a' is in it twice"):
+            unpack(tmp_path / kind, data)
 
 
 def test_zip_with_folder_entries(tmp_path):

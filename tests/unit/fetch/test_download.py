@@ -137,6 +137,18 @@ def test_waits_grow(server, target, monkeypatch):
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+@pytest.mark.parametrize(
+    ("asked", "wait"), [("7", 8), ("9999", 61), ("Fri, 27 Nov 2026 10:00:00 GMT", 1), ("-3", 1)]
+)
+def test_the_wait_that_a_server_asks_for(server, target, monkeypatch, asked, wait):
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("i2crc.fetch.download.BACKOFF_SECONDS", 1.0)
+    server.script = [answer(429, **{"Retry-After": asked}), answer(body=DATA)]
+    assert_fetched(target, get(server, target))
+    assert waits == [wait]
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_passing_trouble_is_tried_again(server, target, status):
     server.script = [answer(status), answer(status), answer(body=DATA)]

@@ -21,8 +21,11 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
 side, labels = map(int, sys.argv[1:])
 y, x = np.mgrid[:side, :side] // 4 % 256
-photo = np.stack([x, y, x ^ y], axis=-1).astype(np.uint8)
-logits = np.random.default_rng(0).normal(size=(labels, side // 8, side // 8)).astype(np.float32)
+random = np.random.default_rng(0)
+# Nearly as much detail as in the photographs that take most.
+photo = np.stack([x, y, x ^ y], axis=-1) + random.integers(0, 48, (side, side, 3))
+photo = photo.clip(0, 255).astype(np.uint8)
+logits = random.normal(size=(labels, side // 8, side // 8)).astype(np.float32)
 before = peak()
 dense_crf(photo, logits, Crf(iterations=1)).argmax(axis=0)
 print(before, peak() - before)
@@ -36,7 +39,7 @@ def entry(name: str, width: int, height: int) -> Entry:
 @pytest.mark.parametrize(
     "labels", [21, *(pytest.param(count, marks=pytest.mark.exhaustive) for count in (3, 81))]
 )
-def test_the_estimate_is_near_what_the_crf_takes(labels):
+def test_the_estimate_is_a_little_more_than_what_the_crf_takes(labels):
     command = [sys.executable, "-c", MEASURE, str(SIDE), str(labels)]
     done = subprocess.run(
         command, env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True
@@ -44,7 +47,7 @@ def test_the_estimate_is_near_what_the_crf_takes(labels):
     worker, taken = map(int, done.stdout.split())
     assert worker < 1.4 * crf_memory.WORKER
     estimate = crf_memory.worker_bytes(entry("a", SIDE, SIDE), labels) - crf_memory.WORKER
-    assert 0.6 < estimate / taken < 1.5
+    assert 1 < estimate / taken < 1.6
 
 
 @pytest.fixture
@@ -60,7 +63,8 @@ def test_workers_are_as_many_as_fit(index, monkeypatch, caplog, gigabytes, jobs,
     monkeypatch.setattr(crf_memory, "free_memory", lambda: gigabytes * 10**9)
     with caplog.at_level(logging.INFO, logger="i2crc"):
         assert crf_memory.workers_that_fit(index, 4, jobs) == workers
-    words = f"{workers} workers instead of 4: b.jpg (4000x3000) takes 57.0 GB in each"
+    photograph = "b.jpg (4000x3000 pixels, 81 labels)"
+    words = f"{workers} workers instead of 4: {photograph} takes 62.3 GB in each"
     assert (words in caplog.text) == (workers < 4)
 
 
@@ -74,10 +78,11 @@ def test_preflight_names_the_photograph_that_does_not_fit(index, monkeypatch):
     assert not memory_problems(photograph, needed, 1)
     assert not memory_problems(photograph, 2 * needed, 0)
     (two_jobs,) = memory_problems(photograph, needed, 2)
-    assert str(two_jobs).startswith("b.jpg (4000x3000): its CRF takes about 57.01 GB")
+    words = "b.jpg (4000x3000 pixels, 81 labels): its CRF takes about 62.33 GB"
+    assert str(two_jobs).startswith(words)
     assert "runtime.inference_threads to the number of --cores" in str(two_jobs)
     (neither,) = memory_problems(photograph, 2 * needed, 2)
     assert "for 2 jobs at a time" in str(neither) and "inference_threads" not in str(neither)
     (alone,) = memory_problems(photograph, 2 * needed, 1)
-    assert "100.00 GB" in str(alone) and "make the photographs smaller" in str(alone)
+    assert "100.00 GB" in str(alone) and "smaller, or name fewer classes" in str(alone)
     assert "inference_threads" not in str(alone)

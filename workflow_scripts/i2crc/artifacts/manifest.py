@@ -137,12 +137,14 @@ def _make(
     work, pool = prepare()
     made: dict[str, dict[str, FileRecord]] = {}
     futures: dict[Future, str] = {}
-    workers: list[BaseProcess] = []
+    workers: set[BaseProcess] = set()
     with pool:
         try:
             with no_interrupts():
-                futures.update((pool.submit(work, image_id), image_id) for image_id in pending)
-            workers = multiprocessing.active_children()
+                for image_id in pending:
+                    futures[pool.submit(work, image_id)] = image_id
+                    # One that crashes is no longer listed afterwards.
+                    workers.update(multiprocessing.active_children())
             begin = logged = time.monotonic()
             before = len(digests) - len(pending)
             for count, future in enumerate(as_completed(futures), 1):

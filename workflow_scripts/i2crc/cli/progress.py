@@ -97,7 +97,13 @@ def shows_life(job: Status, patience: float) -> bool:
         return False
     except PermissionError:
         pass  # it is another user's
-    return True
+    try:
+        # Field 22 of proc(5): when it began, in ticks since the machine started.
+        ticks = int(Path(f"/proc/{job.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return True  # not on Linux
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age < job.written + 1  # a later process has the number of an earlier one
 
 
 def shard_count(log: Path) -> str:

@@ -110,6 +110,8 @@ def _explain(problem: Any) -> str:
         return f"unknown key `{path}`; the nearest valid key is `{'.'.join([*parents, *near])}`"
     message = PATTERNS.get(problem.get("ctx", {}).get("pattern"), problem["msg"])
     message = message.removeprefix("Value error, ")
+    if problem["type"] == "finite_number":
+        message = "expected a finite number"
     if problem["type"] == "string_type":
         message += f" ({QUOTES})"
     if not path:

@@ -15,7 +15,8 @@ from i2crc.runtime.parallel import map_in_order
 
 # Files whose names are searched for the ids of photographs without a mask.
 SEARCHED = 10
-BINARY = "if every value but 0 means its photograph's one class: dataset.binary_masks: true"
+# The most patterns that a remedy offers.
+PATTERNS = 3
 
 
 def class_names(root: Path, dataset: Dataset) -> list[str]:
@@ -100,11 +101,12 @@ def _check_mask_names(
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     others = sorted(names - fitting)
     missing = [name for name in listed if pattern.replace("{id}", name) not in names]
-    near = _likely_pattern(others, missing)
+    near = _likely_patterns(others, missing)
     if not names & fitting:
-        problem = f"none of its {len(names)} files has the name of a photograph's mask, {pattern}"
+        problem = f"no file in it has the name of a photograph's mask, {pattern}"
         problem += f"; it holds {listing(others)}" if others else ""
-        meant = f'set dataset.mask_pattern: "{near}", or ' if near else ""
+        meant = " or ".join(f'"{one}"' for one in near[:PATTERNS])
+        meant = f"set dataset.mask_pattern: {meant}, or " if near else ""
         remedy = f'{meant}rename the masks; to run without scores, set dataset.masks: ""'
         raise FileError(f"dataset.masks: {folder}", problem, remedy)
     if not near:
@@ -115,8 +117,8 @@ def _check_mask_names(
     ]
 
 
-def _likely_pattern(files: list[str], ids: list[str]) -> str | None:
-    """Return the pattern, with {id}, by which most ids get the name of one of the files."""
+def _likely_patterns(files: list[str], ids: list[str]) -> list[str]:
+    """Return the patterns, with {id}, by which most ids get the name of one of the files."""
     patterns = {
         f"{file[:start]}{{id}}{file[start + len(name) :]}"
         for file in files[:SEARCHED]
@@ -126,7 +128,8 @@ def _likely_pattern(files: list[str], ids: list[str]) -> str | None:
     }
     known = set(files)
     fits = {p: sum(p.replace("{id}", name) in known for name in ids) for p in sorted(patterns)}
-    return max(fits, key=lambda pattern: fits[pattern], default=None)
+    best = max(fits.values(), default=0)
+    return [pattern for pattern, count in fits.items() if count == best]
 
 
 def _read_entry(
@@ -158,11 +161,10 @@ def _read_entry(
         if has_mask:
             label = _read_mask(mask, size, dataset.max_pixels)
             if dataset.binary_masks and row.usable and classes:
-                label = (label != 0) * np.uint8(1 + _only_class(row, classes))
-                mask = converted / f"{row.id}.png"
+                label = _with_class(label, mask, row, classes)
+                mask = converted / mask.name
                 write_label(mask, label)
             values = np.unique(label).tolist()
-            _refuse_unknown(mask, values, classes)
         elif from_mask:
             problem = "missing, and dataset.labels_from is masks"
             raise FileError(mask, problem, "add it, or take its image out of the list")
@@ -174,6 +176,8 @@ def _read_entry(
         problems.append(Problem(row.place, problem, f"{remedy}, or take it out of the list"))
     if problems or size is None or not row.usable:
         return problems
+    if from_mask and classes:  # preflight reports the values beyond them
+        labels = [c for c in labels or () if c < len(classes)]
     mask_sha256 = digest_file(mask) if has_mask else None
     path = str(mask) if has_mask else None
     return Entry(row.id, str(image), path, labels, *size, digest_file(image), mask_sha256, values)
@@ -200,27 +204,28 @@ def _read_mask(path: Path, size: tuple[int, int] | None, max_pixels: int) -> np.
     return mask
 
 
-def _refuse_unknown(path: Path, values: list[int], classes: list[str] | None) -> None:
-    """Raise FileError if values of a mask are beyond the classes."""
-    unknown = [str(v) for v in values if classes and len(classes) < v < IGNORE]
-    if classes and unknown:
-        problem = f"value {', '.join(unknown[:5])}, but there are {len(classes)} classes"
-        remedy = f"use 0 for background, 1 to {len(classes)} for classes, 255 for ignored pixels"
-        raise FileError(path, problem, f"{remedy}, or, {BINARY}")
+def _with_class(label: np.ndarray, path: Path, row: ListRow, classes: list[str]) -> np.ndarray:
+    """Return a binary mask with the label of its image's one class.
 
-
-def _only_class(row: ListRow, classes: list[str]) -> int:
-    """Return the one class of an image with a binary mask; raise FileError if it has several."""
+    Raise FileError if its image has not one class, or if the mask holds the label of that class
+    and others already.
+    """
+    values = [value for value in np.unique(label).tolist() if value]
+    is_set = "but dataset.binary_masks is true"
     found = row.classes or range(len(classes))
-    if len(found) == 1:
-        return found[0]
-    has = f"{len(found)} classes ({', '.join(classes[c] for c in found)})"
-    problem = f"image {row.id!r} has {has if row.classes else 'no class in the list'}"
-    remedy = (
-        "give it one class, or take it out of the list, or save all masks with class + 1 as values "
-        "and leave the setting out"
-    )
-    raise FileError(row.place, f"{problem}, but dataset.binary_masks is true", remedy)
+    if values and len(found) != 1:
+        names = f": {', '.join(classes[c] for c in found)}" if row.classes else ""
+        remedy = (
+            "give it one class, or take it out of the list, or save all masks with class + 1 as "
+            "values and leave the setting out"
+        )
+        has = "several classes" if row.classes else "no class in the list"
+        raise FileError(f"{row.place} (image {row.id!r}{names})", f"{has}, {is_set}", remedy)
+    labels = {found[0] + 1} <= {*values} <= {*range(1, len(classes) + 1), IGNORE}
+    if len(values) > 1 and labels:
+        place = f"{path} (values {listing([*map(str, values)], 5)})"
+        raise FileError(place, f"holds classes as values, {is_set}", "leave the setting out")
+    return (label != 0) * np.uint8(1 + found[0])
 
 
 def _plain(name: str) -> str:

@@ -99,7 +99,7 @@ def write_label(path: Path, label: np.ndarray) -> None:
     image = Image.fromarray(label.astype(np.uint8))  # putpalette changes mode L to P
     image.putpalette(voc_palette().tobytes())
     with atomic_path(path) as temporary:
-        image.save(temporary)
+        image.save(temporary, "PNG")
 
 
 def write_gray(path: Path, values: np.ndarray) -> None:

@@ -65,8 +65,8 @@ def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow
                 found = sorted({numbers[word] for word in words if word in numbers})
                 rows[name] = ListRow(name, found or None, place, not unknown)
     if len(no_class) > FEW_LINES:
-        problem = f"{len(no_class)} lines name classes ({listing([*foreign])}) that are none of "
-        problem += f"the {len(names)} of this run ({listing(names)})"
+        problem = f"{len(no_class)} lines name classes ({listing([*foreign])}) that this run does "
+        problem += f"not have (its classes: {listing(names)})"
         remedy = "set dataset.classes to the names of the list, or to [] if they are in classes.txt"
         no_class = [Problem(str(path), problem, f"{remedy}, or correct the list")]
     problems += no_class

@@ -21,7 +21,7 @@ from i2crc.runtime.errors import FileError, InputError, Problem
 from i2crc.runtime.parallel import map_in_order
 
 Size = tuple[int, int]  # width, height
-# Grey value from which a pixel counts as salient, where a map is compared with a mask.
+# Grey value from which a pixel counts as salient where maps are judged.
 SALIENT = 128
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
@@ -74,29 +74,35 @@ def collect(
     `source`. It has the size of the photograph and grey values 0..255. A grey PNG is copied
     unchanged; grey in another mode or format is converted. `masks` maps ids to ground truth.
 
-    The facts are the names of the maps that have one value ("constant") or are salient nowhere on
-    the objects ("without_overlap"), how many were "compared" with masks, and the salient share of
-    their objects and background.
+    The facts are the highest value of all maps ("maximum") and the names of those with one value
+    everywhere ("constant"). The others are judged by how many were "compared" with masks, which are
+    salient nowhere on the objects ("without_overlap"), and by the salient share of objects,
+    background, border and centre; "masked_border" is the share of objects at the border.
     """
     maps: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(source.rglob("*.png")):
         maps[path.name].append(path)
 
-    constant: list[str] = []
+    ranges: dict[str, tuple[int, int]] = {}
     counts: dict[str, np.ndarray] = {}
+    zones: dict[str, np.ndarray] = {}
+    mask_zones: dict[str, np.ndarray] = {}
 
     def place(image_id: str) -> FileRecord | Problem:
         name = f"{image_id}.png"
         try:
             found = maps.get(name, [source / name])
             image, content = _checked_map(found, sizes[image_id], max_pixels)
-            if image_id in masks:
-                counts[name] = _overlap(np.asarray(image), read_label(masks[image_id]))
+            truth = read_label(masks[image_id]) if image_id in masks else None
         except FileError as error:
             return error.problem
-        low, high = image.getextrema()
-        if low == high:
-            constant.append(name)
+        grey = np.asarray(image)
+        low, high = ranges[name] = int(grey.min()), int(grey.max())
+        if low < high:
+            zones[name] = _zones(grey >= SALIENT)
+            if truth is not None:
+                counts[name] = _overlap(grey >= SALIENT, truth)
+                mask_zones[name] = _zones((truth != 0) & (truth != IGNORE))
         record = FileRecord(digest_bytes(content), len(content))
         if not record.matches(destination / name):
             write_bytes(destination / name, content)
@@ -106,22 +112,47 @@ def collect(
     placed = dict(zip(ids, map_in_order(place, ids, workers), strict=True))
     files = {f"{name}.png": one for name, one in placed.items() if isinstance(one, FileRecord)}
     problems = [one for one in placed.values() if isinstance(one, Problem)]
-    (_, background), (_, objects) = shares = sum(counts.values(), np.zeros((2, 2)))
+    background, objects = _shares(counts)
+    border, centre = _shares(zones)
     facts = {
-        "constant": sorted(constant),
+        "maximum": max((high for _, high in ranges.values()), default=0),
+        "constant": sorted(name for name, (low, high) in ranges.items() if low == high),
         "compared": len(counts),
         "without_overlap": sorted(n for n, c in counts.items() if c[1].any() and not c[1, 1]),
-        "salient_objects": float(objects / max(shares[1].sum(), 1)),
-        "salient_background": float(background / max(shares[0].sum(), 1)),
+        "salient_objects": objects,
+        "salient_background": background,
+        "salient_border": border,
+        "salient_centre": centre,
+        "masked_border": _shares(mask_zones)[0],
     }
     return files, problems, facts
 
 
-def _overlap(saliency: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _overlap(salient: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return (2, 2) counts of pixels [is on an object, is salient], without those of 255."""
     known = truth != IGNORE
-    pairs = 2 * (truth[known] != 0) + (saliency[known] >= SALIENT)
+    pairs = 2 * (truth[known] != 0) + salient[known]
     return np.bincount(pairs, minlength=4).reshape(2, 2)
+
+
+def _zones(shown: np.ndarray) -> np.ndarray:
+    """Return (2, 2) counts of pixels [is in the centre, is shown] of an (H, W) array of bool.
+
+    Of each side, the border is the outer tenth, and the centre the middle half.
+    """
+    height, width = shown.shape
+    y, x = -(-height // 10), -(-width // 10)
+    at_border = np.ones_like(shown)
+    at_border[y : height - y, x : width - x] = False
+    centre = shown[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    return np.array([np.bincount(part.ravel(), minlength=2) for part in (shown[at_border], centre)])
+
+
+def _shares(counts: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """Return the shares of shown pixels in both rows of the sum of (2, 2) counts."""
+    total = sum(counts.values(), np.zeros((2, 2)))
+    first, second = total[:, 1] / np.maximum(total.sum(axis=1), 1)
+    return float(first), float(second)
 
 
 def _checked_map(

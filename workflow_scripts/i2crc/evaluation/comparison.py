@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from i2crc.artifacts.lineage import CHANGED, find_artifact, flatten, shown, stat
 from i2crc.artifacts.provenance import content_digest
 from i2crc.artifacts.schemas import Score, read_checked
 from i2crc.artifacts.stages import SCORED
+from i2crc.config.load import read_yaml
 from i2crc.data.index import indexes_of
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, no_such
 
 # Folder of an experiment, the baseline first -> stage -> its score, if it was measured.
 Experiments = dict[Path, dict[str, dict[str, Any]]]
@@ -37,7 +39,7 @@ def read_experiments(folders: list[Path]) -> Experiments:
     experiments: Experiments = {}
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; correct compare.experiments")
+            raise InputError(f"{folder}: {no_such('folder', folder)}; correct compare.experiments")
         scores = [read_score(path) for path in sorted(folder.glob("scores/*.json"))]
         if not scores:
             raise InputError(
@@ -102,6 +104,10 @@ def outdated(folder: Path, stages: list[str]) -> list[str]:
 def make_command(folder: Path, targets: list[str]) -> str:
     """Return the command line that makes targets of an experiment with its own settings."""
     options = ["--configfile", f"{folder}/config.yaml"]
+    with suppress(InputError, KeyError, TypeError):  # not saved by an older version, or damaged
+        saved = read_yaml(folder / "config.yaml")
+        if Path(saved["results"], saved["experiment"]) != folder:  # the folder is a copy
+            options += ["--config", f"results={folder.parent}", f"experiment={folder.name}"]
     return shlex.join(["snakemake", "--cores", "all", *targets, *options])
 
 

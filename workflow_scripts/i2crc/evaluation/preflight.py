@@ -7,10 +7,12 @@ from pathlib import Path
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.index import Entry, Index
 from i2crc.runtime.atomic import write_bytes
-from i2crc.runtime.errors import InputError, Problem, counted
+from i2crc.runtime.errors import InputError, Problem, counted, listing, no_such
 from i2crc.runtime.memory import free_memory
 
 SHOWN = 50
+# Equal problems of more files than these are one sentence, which names the first of them.
+FEW = 3
 # Bytes per pixel of a PNG. Saliency maps of 472 VOC 2012 photographs take 0.10 on average, 0.32 at
 # most; an attention map of noise at stride 8 takes 0.41; masks take 0.02 on average, 0.05 at most.
 GREY_PNG = 0.4
@@ -33,7 +35,7 @@ def masks_problems(indexes: Sequence[Index], folder: Path | None, needed: bool) 
     """
     if folder is not None and not folder.is_dir():
         remedy = "correct dataset.masks; to run without scores: --config dataset='{masks: \"\"}'"
-        return [Problem(f"dataset.masks: {folder}", "no such folder", remedy)]
+        return [Problem(f"dataset.masks: {folder}", no_such("folder", folder), remedy)]
     what = f"has no mask in {folder}, and segmentation.supervision is full"
     remedy = "add it, or take its image out of the list"
     trained = [e for index in indexes if index.split == "train" for e in index.images if needed]
@@ -77,8 +79,12 @@ def image_bytes(entry: Entry, index: Index, stride: int) -> float:
 
 
 def disk_problems(experiment: Path, planned: int) -> list[Problem]:
-    """Return a problem if the rest of `planned` bytes does not fit on the disk."""
-    written = (file for name in FOLDERS for file in (experiment / name).rglob("*"))
+    """Return a problem if the rest of `planned` bytes does not fit on the disk.
+
+    What is in the folders `run` does not count as written: other settings may have made it.
+    """
+    found = (file for name in FOLDERS for file in (experiment / name).rglob("*"))
+    written = (file for file in found if "run" not in file.relative_to(experiment).parts)
     needed = planned - sum(file.stat().st_size for file in written if file.is_file())
     free = shutil.disk_usage(experiment).free
     if needed <= free:
@@ -98,7 +104,7 @@ def memory_problems(photograph: str, needed: int, jobs: int) -> list[Problem]:
     if not jobs or needed * jobs <= free:
         return []
     what = f"its CRF takes about {gigabytes(needed)} of memory, but {gigabytes(free)} are free"
-    remedy = "make the photographs smaller"
+    remedy = "make the photographs smaller, or name fewer classes"
     if jobs > 1:
         what += f" for {jobs} jobs at a time"
     if jobs > 1 and needed <= free:
@@ -107,14 +113,25 @@ def memory_problems(photograph: str, needed: int, jobs: int) -> list[Problem]:
 
 
 def report(problems: Sequence[Problem], file: Path) -> None:
-    """Write all problems to `file` and raise one InputError; without a problem, remove `file`."""
+    """Write all problems to `file` and raise one InputError; without a problem, remove `file`.
+
+    The error has one sentence for all files with the same problem and remedy.
+    """
     file.unlink(missing_ok=True)
-    lines = list(map(str, dict.fromkeys(problems)))
-    if not lines:
+    every = list(dict.fromkeys(problems))
+    if not every:
         return
-    write_bytes(file, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+    write_bytes(file, "".join(f"{one}\n" for one in every).encode(errors="backslashreplace"))
+    equal: dict[tuple[str, str], list[str]] = {}
+    for one in every:
+        equal.setdefault((one.problem, one.remedy), []).append(one.file)
+    lines: list[str] = []
+    for (problem, remedy), files in equal.items():
+        together = f"each of {len(files)} ({listing(files, FEW)})"
+        named = [together] if len(files) > FEW else files
+        lines += [str(Problem(name, problem, remedy)) for name in named]
     more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    count = counted(len(lines), "problem")
+    count = counted(len(every), "problem")
     raise InputError(
         f"{count} to fix before the run can start (all of them are in {file}):\n  "
         + "\n  ".join([*lines[:SHOWN], *more])

@@ -73,7 +73,7 @@ class _Budget:
         self.limit = max_bytes
 
     def refused(self, reason: str) -> InputError:
-        return InputError(f"{self.archive}: refused, {reason}; give an archive of plain files only")
+        return InputError(f"{self.archive}: refused, {reason}; give an archive of plain files")
 
     def spend(self, count: int) -> None:
         """Count unpacked bytes; raise InputError above the limit."""
@@ -83,8 +83,8 @@ class _Budget:
         if self.bytes > self.limit:
             raise self.refused(f"a member has headers of more than {MAX_HEADER_BYTES} bytes")
 
-    def admit(self, name: str, is_plain: bool) -> None:
-        """Count a member; raise InputError if it must not be written."""
+    def admit(self, name: str, is_plain: bool, folder: Path) -> None:
+        """Count a member; raise InputError if it must not be written into `folder`."""
         self.members += 1
         path = PurePosixPath(name)
         if self.members > self.max_members:
@@ -93,6 +93,8 @@ class _Budget:
             raise self.refused(f"member {name!r} is a link, a device or sparse")
         if path.is_absolute() or ".." in path.parts or len(path.parts) > MAX_DEPTH:
             raise self.refused(f"member {name!r} lies outside the folder or too deep in it")
+        if (folder / name).is_file():
+            raise self.refused(f"member {name!r} is in it twice")
 
 
 class _StrictHeader(tarfile.TarInfo):
@@ -121,7 +123,8 @@ def _untar(file: BinaryIO, folder: Path, budget: _Budget) -> None:
         while (member := tar.next()) is not None:
             budget.limit = budget.max_bytes
             # The holes of a sparse file are not in the stream, so they would not be counted.
-            budget.admit(member.name, (member.isreg() or member.isdir()) and not member.issparse())
+            is_plain = (member.isreg() or member.isdir()) and not member.issparse()
+            budget.admit(member.name, is_plain, folder)
             tar.extract(member, folder, set_attrs=False, filter="data")
             # tarfile would keep the headers of all members in memory.
             tar.members.clear()  # type: ignore[attr-defined]
@@ -151,7 +154,7 @@ def _unzip(archive: Path, folder: Path, budget: _Budget) -> None:
     with _ZipFile(archive, budget) as file, zipfile.ZipFile(file) as packed:
         for member in packed.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
-            budget.admit(member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            budget.admit(member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR), folder)
             # zipfile never writes more bytes than the directory states.
             budget.spend(member.file_size)
             packed.extract(member, folder)

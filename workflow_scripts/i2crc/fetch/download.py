@@ -19,7 +19,7 @@ from i2crc.fetch.s3 import signed
 from i2crc.fetch.sources import ELSEWHERE, local_path
 from i2crc.runtime.addresses import hide, reveal, without_queries
 from i2crc.runtime.atomic import digest_file, read_json, write_json
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, no_such
 from i2crc.runtime.log import log, take_lock
 
 BLOCK_BYTES = 1 << 18
@@ -71,7 +71,7 @@ def fetch(
                 transfer.part.unlink(missing_ok=True)
                 raise
         else:
-            raise InputError(f"{url}: no such file; {ELSEWHERE}")
+            raise InputError(f"{url}: {no_such('file', path)}; {ELSEWHERE}")
         digest = transfer.checked_digest(wanted)
         transfer.record.unlink(missing_ok=True)
         os.replace(transfer.part, target)
@@ -92,7 +92,12 @@ def refuse_insecure(response: requests.Response, **_: object) -> None:
 
 
 class _BrokenTransferError(Exception):
-    """A transfer that may succeed when it is tried again."""
+    """A transfer that may succeed when it is tried again, in `pause` seconds at the earliest."""
+
+    def __init__(self, reason: str, pause: str = "0") -> None:
+        super().__init__(reason)
+        # Some servers give a date instead.
+        self.pause = min(float(pause), MAX_BACKOFF_SECONDS) if pause.isdecimal() else 0.0
 
 
 class _Transfer:
@@ -106,7 +111,8 @@ class _Transfer:
         """Transfer the file, with further tries of a broken transfer."""
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(retries + 1),
-            wait=tenacity.wait_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS),
+            wait=tenacity.wait_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
+            + tenacity.wait_exception(lambda error: getattr(error, "pause", 0)),
             retry=tenacity.retry_if_exception_type(_BrokenTransferError),
             before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
             reraise=True,
@@ -153,7 +159,8 @@ class _Transfer:
                 self.record.unlink()
                 raise _BrokenTransferError("the file there has changed; starting again from zero")
         elif status in (408, 429) or status >= 500:
-            raise _BrokenTransferError(f"status {status} {response.reason}")
+            pause = response.headers.get("Retry-After", "0")
+            raise _BrokenTransferError(f"status {status} {response.reason}", pause)
         elif response.headers.get("Content-Type", "").lower().startswith("text/html"):
             raise self.refused(HTML)
         elif status != 200:

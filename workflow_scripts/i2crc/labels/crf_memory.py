@@ -6,23 +6,24 @@ from i2crc.data.index import Entry, Index
 from i2crc.runtime.log import log
 from i2crc.runtime.memory import free_memory
 
-# Bytes of a worker, of a pixel, and of a label in a pixel. Photographs of VOC and COCO with 3, 21
-# and 81 labels took 0.4 to 0.5, 1.2 to 1.7 and 3.7 to 4.5 kB a pixel; a flat image takes three
-# quarters of the estimate, noise one and two thirds.
-WORKER, PIXEL, LABEL = 550_000_000, 250, 55
+# Bytes of a worker, of a pixel, and of a label in a pixel. The photographs of VOC and COCO with the
+# most detail took 0.59, 1.57 and 5.04 kB a pixel with 3, 21 and 81 labels, 2 to 6 % less than this.
+# Noise takes 1.4 times as much.
+WORKER, PIXEL, LABEL = 550_000_000, 450, 58
 
 
 def largest(indexes: Iterable[Index]) -> tuple[str, int]:
     """Return the photograph that takes most memory in the CRF, in words, and the bytes it takes."""
     sizes = [
-        (worker_bytes(entry, len(index.classes) + 1), entry)
+        (worker_bytes(entry, labels), labels, entry)
         for index in indexes
+        for labels in [len(index.classes) + 1]
         for entry in index.images
     ]
     if not sizes:
         return "", 0
-    needed, entry = max(sizes, key=lambda pair: pair[0])
-    return f"{entry.image} ({entry.width}x{entry.height})", needed
+    needed, labels, entry = max(sizes, key=lambda size: size[0])
+    return f"{entry.image} ({entry.width}x{entry.height} pixels, {labels} labels)", needed
 
 
 def worker_bytes(entry: Entry, labels: int) -> int:

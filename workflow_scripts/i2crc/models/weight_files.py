@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from i2crc.config.schema import Weights
 from i2crc.runtime.atomic import atomic_path, digest_file
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.errors import InputError, no_such
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def refusing(path: Path, problem: str, remedy: str) -> Iterator[None]:
 def file_metadata(path: Path) -> dict[str, Any]:
     """Return the metadata of a weight file; empty for a file that this project did not write."""
     if not path.is_file():
-        raise InputError(f"{path}: no such weight file")
+        raise InputError(f"{path}: {no_such('weight file', path)}")
     if path.suffix != ".safetensors":
         return {}
     from safetensors import safe_open

@@ -40,6 +40,8 @@ NO_MEMORY = re.compile(r"(can't|cannot) allocate memory|out of memory", re.IGNOR
 # How torch says that a data-loading process has no room to hand over a batch.
 NO_SHARED_MEMORY = re.compile(r"unable to (allocate|mmap|open|write).*/torch_|signal: Bus error")
 SHARED_MEMORY = "/dev/shm"
+# Signals of crashes, as torch names those of a data-loading process.
+CRASHES = "Segmentation fault|Aborted|Illegal instruction|Floating point exception"
 # Torch raises what a data-loading process raised as another error, with the traceback as its text.
 IN_LOADER = re.compile(
     r"Caught FileError in DataLoader .*^\S+FileError: (.*)", re.DOTALL | re.MULTILINE
@@ -82,15 +84,20 @@ class WorkerCrashError(Exception):
         super().__init__(f"{signal} at one of {listing(images)}")
 
 
-def listing(names: Sequence[str]) -> str:
-    """Return names as text, the first of them if they are many."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+def listing(names: Sequence[str], named: int = NAMED) -> str:
+    """Return names as text, the first `named` of them if they are more."""
+    more = len(names) - named
+    return ", ".join(names[:named]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: 1 image, 2 images."""
     return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
+def no_such(kind: str, path: Path | str) -> str:
+    """Return what is wrong with a path that is not there; if it is relative, name its folder."""
+    return f"no such {kind}" + ("" if Path(path).is_absolute() else f" below {Path.cwd()}")
 
 
 def problem_of(error: InputError, file: Path | str, remedy: str) -> Problem:
@@ -197,7 +204,7 @@ def _shared_memory_message() -> str:
 
 def _crash(error: BaseException) -> str | None:
     """Return what to do about a worker that crashed in native code; None for other errors."""
-    loader = re.search(r"DataLoader worker .* signal: (Segmentation fault|Aborted)", str(error))
+    loader = re.search(rf"DataLoader worker .* signal: ({CRASHES})", str(error))
     if loader:
         what = loader[1]
     elif isinstance(error, WorkerCrashError):

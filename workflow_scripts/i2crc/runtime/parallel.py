@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -40,7 +40,7 @@ def processes(count: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent)
 
 
-def crash_of(workers: Sequence[BaseProcess]) -> str | None:
+def crash_of(workers: Iterable[BaseProcess]) -> str | None:
     """Return the name of the signal that ended a worker of a broken pool.
 
     None if nothing crashed: the kernel or a person ends a process by SIGKILL or SIGTERM, and the
