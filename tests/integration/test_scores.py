@@ -166,7 +166,8 @@ def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(co
     assert done.returncode != 0
     output = done.stdout + done.stderr
     assert "12 problems to fix before the run can start" in output
-    assert "demo_train_0012: a validation image that is in the training list too" in output
+    assert "each of 12 (demo_train_0001, " in output
+    assert "a validation image that is in the training list too" in output
     assert "evaluation.allow_leaks" in output
     assert not (copied.folder / "results/leaky/classifier").exists()
 
