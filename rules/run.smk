@@ -82,11 +82,12 @@ onstart:
     signal.signal(signal.SIGTERM, lambda *received: start_new_thread(answer, received))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
-    if workflow.executor_plugin.name == "slurm":
-        if SLURM_PROBLEM:
-            raise WorkflowError(SLURM_PROBLEM)
-        workarounds = PROJECT / "profiles/slurm/workarounds.py"
-        runpy.run_path(str(workarounds))["apply"](logger)
+    executor = workflow.executor_plugin.name
+    if executor == "slurm" and SLURM_PROBLEM:
+        raise WorkflowError(SLURM_PROBLEM)
+    if is_submitted:
+        workarounds = runpy.run_path(str(PROJECT / "profiles/workarounds.py"))
+        workarounds["apply"](logger, executor)
     take_results()
     save_settings()
 

@@ -4,6 +4,8 @@ import asyncio
 import importlib.metadata
 import logging
 import runpy
+import threading
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from helpers.project import ROOT
 
@@ -20,7 +23,7 @@ log = logging.getLogger("test")
 
 def apply() -> None:
     """Apply the workarounds as rules/run.smk does."""
-    runpy.run_path(str(ROOT / "profiles/slurm/workarounds.py"))["apply"](log)
+    runpy.run_path(str(ROOT / "profiles/workarounds.py"))["apply"](log, "slurm")
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,7 @@ def unpatched(monkeypatch):
     for owner, name in (
         (plugin, "pending_jobs_for_rule"),
         (plugin.Executor, "check_active_jobs"),
+        (RemoteExecutor, "cancel"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
 
@@ -128,8 +132,44 @@ def test_offered_jobs_are_submitted_although_others_are_ready():
     assert submitting.offer(1) == [3, 1]
 
 
-def test_the_installed_plugin_has_the_bugs(watched):
+class Looking(RemoteExecutor):
+    """An executor that is asking for the state of its job."""
+
+    def __init__(self) -> None:
+        self.lock, self.wait, self.active_jobs = threading.Lock(), True, []
+        self.cancelled: list[str] = []
+        self.wait_thread = threading.Thread(target=self.look)
+        self.wait_thread.start()
+
+    def look(self) -> None:
+        while self.wait:
+            time.sleep(0.1)
+        time.sleep(0.3)  # the rest of the answer
+        with self.lock:
+            self.active_jobs.append("7")
+
+    def cancel_jobs(self, active_jobs) -> None:
+        self.cancelled += active_jobs
+
+    def shutdown(self) -> None:
+        self.wait = False
+        self.wait_thread.join()
+
+    run_job = check_active_jobs = None
+
+
+def test_a_job_that_is_looked_at_is_cancelled():
+    apply()
+    looking = Looking()
+    looking.cancel()
+    assert looking.cancelled == ["7"]
+
+
+def test_the_installed_plugins_have_the_bugs(watched):
     """If this fails, the pinned plugin is fixed: remove the workaround."""
+    looking = Looking()
+    looking.cancel()
+    assert looking.cancelled == []
     assert watched.look(UNREACHABLE) == []
     assert Submitting(ready=8).offer(3) == []
 
@@ -139,5 +179,5 @@ def test_another_version_is_warned_of_and_left_as_it_is(monkeypatch, caplog):
     before = plugin.pending_jobs_for_rule, plugin.Executor.check_active_jobs
     apply()
     assert (plugin.pending_jobs_for_rule, plugin.Executor.check_active_jobs) == before
-    (record,) = caplog.records
-    assert record.levelname == "WARNING" and "2.9.0 is installed" in record.message
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert caplog.text.count("2.9.0 is installed") == 2
