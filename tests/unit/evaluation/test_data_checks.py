@@ -35,7 +35,7 @@ def test_masks_with_the_classes_of_their_photographs():
 
 
 def test_masks_of_0_and_255_mean_something_else():
-    said = "masks: 2 of 2 masks of val show none of their photograph's classes; 0.png holds 0, 255,"
+    said = "masks: 2 of 2 masks of val do not fit their photograph's classes; 0.png holds 0, 255,"
     cure = f"; {BINARY}else save class number + 1 as the values of a mask"
     shown = " but its photograph shows cat (value 1)"
     assert problem(([0], [0, 255]), ([1], [0, 255])) == f"{said}{shown}{cure}"
@@ -52,7 +52,7 @@ def test_masks_without_background_are_a_problem():
 
 def test_masks_of_0_and_1_for_other_classes_mean_something_else():
     images = [([0], [0, 1])] * 7 + [([1], [0, 1])]
-    said = "1 of 8 masks of val show none of their photograph's classes; 7.png holds 0, 1, but its "
+    said = "1 of 8 masks of val do not fit their photograph's classes; 7.png holds 0, 1, but its "
     assert problem(*images).startswith(f"masks: {said}photograph shows dog (value 2); {BINARY}")
     # That the list does not say which class they show proves nothing.
     only = warning((None, [0, 1]), (None, [0, 1, 255]))
@@ -62,13 +62,27 @@ def test_masks_of_0_and_1_for_other_classes_mean_something_else():
 def test_most_masks_of_other_classes_are_a_problem_and_few_a_warning():
     # Numbered from 0: no cat is in its mask, dog is called cat.
     found = problem(([0], [0]), ([1, 2], [0, 1, 4]), ([1, 2], [0, 1, 2]), split="train")
-    assert "2 of 3 masks of train show none" in found
+    assert "2 of 3 masks of train do not fit" in found
     assert "0.png holds 0, but its photograph shows cat (value 1); save class number + 1" in found
     few = warning(([0], [0, 255]), ([1], [0, 2]), ([2], [0, 3]))
     assert few == (
-        "masks: 1 of 3 masks of val show none of their photograph's classes (0.png); they are "
-        "scored as they are"
+        "masks: 1 of 3 masks of val do not fit their photograph's classes (0.png): 0.png holds 0, "
+        "255, but its photograph shows cat (value 1); they are scored as they are"
     )
+
+
+def test_masks_of_photographs_without_a_class_are_background():
+    good = ([0], [0, 1]), ([1], [0, 2])
+    assert check_masks(index(*good, ([], [0]), ([], [0, 255]))) == ([], [])
+    assert check_masks(index(([0], None), ([], [0]))) == ([], [])
+    said = warning(*good, ([], [0, 1]), names=["cat", "dog"])
+    assert said == (
+        "masks: 1 of 3 masks of val do not fit their photograph's classes (2.png): 2.png holds 0, "
+        "1, but its photograph has no class; they are scored as they are"
+    )
+    assert "0.png holds 0, 3, but its photograph has no class" in problem(([], [0, 3]), ([2], None))
+    # As labels_from: masks would read masks of 0 and 255.
+    assert "holds 0, 255, but 0 is background" in problem(([], [0, 255]), ([], [0, 255]))
 
 
 def splits(train: list[int], val: list[list[int] | None], mask: list[int] | None) -> list[str]:
@@ -110,6 +124,13 @@ def test_a_split_that_can_hardly_be_scored():
     assert check_splits({"val": index(([0], None))}, has_masks=False) == []
 
 
+def test_a_data_set_without_validation_images_has_no_scores_on_them():
+    (warning,) = check_splits(
+        {"train": index(*[([c], None) for c in (0, 1, 2)] * 5, split="train")}, True
+    )
+    assert warning.startswith("nothing was scored on val, because the data set has no validation")
+
+
 GOOD = {
     "count": 9,
     "compared": 8,
@@ -137,6 +158,7 @@ def test_saliency_that_does_not():
     )
     assert constant.endswith(": 0.png, 1.png, 2.png, 3.png, 4.png, 5.png, 6.png, 7.png, 8.png, "
                              "9.png and 2 more")  # fmt: skip
+    assert check_saliency({**GOOD, "constant": ["a.png"]}, negatives={"a.png"}) == []
     (missed,) = saliency(without_overlap=["a.png", "b.png", "c.png"])
     assert missed == (
         "3 of 8 saliency maps are salient nowhere on the mask's objects, a.png, b.png, c.png: "

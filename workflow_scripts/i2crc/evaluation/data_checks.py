@@ -1,7 +1,7 @@
 """Checks of preflight on the meaning of the data: masks, classes, splits and saliency maps."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ MOST_MISSES = 0.25
 
 
 def check_masks(index: Index) -> tuple[list[Problem], list[str]]:
-    """Return the problem and the warning of masks that do not show their photograph's classes.
+    """Return the problem and the warning of masks that do not fit their photograph's classes.
 
     It is a problem if it holds for most masks of the split, or if all of them hold nothing but 0, 1
     and 255 where a photograph has another class than the first: such masks mean something else. It
-    is one, too, if no mask has background.
+    is one, too, if no mask has background. The mask of a photograph without a class has to be
+    background.
     """
     masked = [entry for entry in index.images if entry.mask_values is not None]
     if masked and not any(0 in (entry.mask_values or ()) for entry in masked):
@@ -31,10 +32,10 @@ def check_masks(index: Index) -> tuple[list[Problem], list[str]]:
         folder = Path(masked[0].mask or "").parent
         found = f"no mask of {index.split} has the value 0, so that no background is scored"
         return [Problem(str(folder), found, remedy)], []
-    labelled = [entry for entry in masked if entry.classes]
-    wrong = [e for e in labelled if not set(e.classes or ()) & set(e.mask_classes)]
+    labelled = [entry for entry in masked if entry.classes is not None]
+    wrong = [entry for entry in labelled if not _fits(entry)]
     if not any(entry.mask_classes for entry in masked):
-        wrong = masked
+        wrong = [e for e in masked if e.classes != [] or e.mask_values != [0]]
     holds_first_alone = all(set(entry.mask_values or ()) <= {0, 1, 255} for entry in masked)
     if not wrong:
         if masked and not labelled and holds_first_alone and len(index.classes) > 1:
@@ -42,11 +43,12 @@ def check_masks(index: Index) -> tuple[list[Problem], list[str]]:
             return [], [f"{text}else ignore this"]
         return [], []
     folder = Path(wrong[0].mask or "").parent
-    what = f"{len(wrong)} of {len(masked)} masks of {index.split} show none of their photograph's"
-    is_binary = holds_first_alone and any(entry.mask_classes for entry in wrong)
+    what = f"{len(wrong)} of {len(masked)} masks of {index.split} do not fit their photograph's"
+    is_binary = holds_first_alone and any(e.mask_classes for e in wrong if e.classes)
     if not is_binary and 2 * len(wrong) <= len(labelled):
         names = listing([Path(entry.mask or "").name for entry in wrong])
-        return [], [f"{folder}: {what} classes ({names}); they are scored as they are"]
+        found = f"{what} classes ({names}): {_example(wrong[0], index.classes)}"
+        return [], [f"{folder}: {found}; they are scored as they are"]
     most_values = max(len({*(entry.mask_values or ())} - {0}) for entry in wrong)
     remedy = f"{BINARY}else " if most_values == 1 else ""
     remedy += "save class number + 1 as the values of a mask"
@@ -54,11 +56,22 @@ def check_masks(index: Index) -> tuple[list[Problem], list[str]]:
     return [Problem(str(folder), problem, remedy)], []
 
 
+def _fits(entry: Entry) -> bool:
+    """Return whether a mask shows one of its photograph's classes; no class, if it has none."""
+    shown = set(entry.mask_classes)
+    return bool(shown & set(entry.classes)) if entry.classes else not shown
+
+
 def _example(entry: Entry, classes: Sequence[str]) -> str:
     """Return what a mask holds, and what its photograph's classes would be."""
     values = ", ".join(map(str, entry.mask_values or ()))
     wanted = ", ".join(f"{classes[c]} (value {c + 1})" for c in entry.classes or ())
-    wanted = f"its photograph shows {wanted}" if wanted else "0 is background and 255 is ignored"
+    if wanted:
+        wanted = f"its photograph shows {wanted}"
+    elif entry.mask_classes:
+        wanted = "its photograph has no class"
+    else:
+        wanted = "0 is background and 255 is ignored"
     return f"{Path(entry.mask or '').name} holds {values}, but {wanted}"
 
 
@@ -88,6 +101,11 @@ def check_splits(indexes: Mapping[str, Index], has_masks: bool) -> list[str]:
             warnings.append(
                 f"train has fewer than {FEW} photographs of {numbers}: too few to learn from"
             )
+    if train and not val:
+        warnings.append(
+            "nothing was scored on val, because the data set has no validation images: "
+            "dataset.val_list is empty, and none are drawn"
+        )
     if val and val.images and has_masks:
         scored = sum(entry.mask is not None for entry in val.images)
         if not scored:
@@ -100,13 +118,14 @@ def check_splits(indexes: Mapping[str, Index], has_masks: bool) -> list[str]:
     return warnings
 
 
-def check_saliency(maps: Mapping[str, Any]) -> list[str]:
+def check_saliency(maps: Mapping[str, Any], negatives: Collection[str] = ()) -> list[str]:
     """Return warnings of saliency maps that do not show where the objects are.
 
-    `maps` is the content of their manifest.
+    `maps` is the content of their manifest. Maps of the names `negatives` have no object to show.
     """
     warnings = []
-    constant, missed, compared = maps["constant"], maps["without_overlap"], maps["compared"]
+    constant = [name for name in maps["constant"] if name not in negatives]
+    missed, compared = maps["without_overlap"], maps["compared"]
     if constant:
         warnings.append(
             f"{len(constant)} of {maps['count']} saliency maps have the same value everywhere, so "

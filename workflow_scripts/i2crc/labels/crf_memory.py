@@ -22,7 +22,7 @@ def largest(indexes: Iterable[Index]) -> tuple[str, int]:
     if not sizes:
         return "", 0
     needed, entry = max(sizes, key=lambda pair: pair[0])
-    return f"{entry.image} ({entry.width}x{entry.height})", needed
+    return f"{entry.photograph.image} ({entry.width}x{entry.height})", needed
 
 
 def worker_bytes(entry: Entry, labels: int) -> int:
