@@ -19,12 +19,13 @@ test-tools: $(VENV)/installed-test  # the same with the linters and what the tes
 cluster: venv  # the same with the plugins for schedulers, and data from S3
 	$(BIN)/python -m pip install --requirement requirements-cluster.txt
 
-$(VENV)/installed: requirements.txt pyproject.toml
+$(VENV)/installed: requirements.txt requirements-no-deps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but I2CRC needs Python 3.11 or 3.12 (pydensecrf2" \
 	  "does not build on 3.13): make venv PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --requirement requirements.txt
+	$(BIN)/python -m pip install --no-deps --requirement requirements-no-deps.txt
 	$(BIN)/python -m pip install --no-deps --editable .
 	touch $@
 

@@ -40,12 +40,13 @@ DATA = [
     *([rules.render_demo.output.manifest] if IS_DEMO else []),
     *expand(rules.prepare_data.output.index, split=CHECKED_SPLITS),
 ]
-CAMS = [*DATA, rules.download_saliency.output.manifest, *shards("cams")]
+CAMS = [*DATA, *SALIENCY_MANIFESTS, *shards("cams")]
 PSEUDO_LABELS = [*CAMS, *shards("labels/initial")]
 INITIAL = [*PSEUDO_LABELS, *weights("initial")]
 REFINED_LABELS = [*INITIAL, *predictions("initial", "train"), *shards("labels/refined")]
-FINAL = [*(REFINED_LABELS if PSEUDO else DATA), *weights("final")]
-SCORES = [*FINAL, *predictions("final", "val"), rules.score_table.output.markdown]
+FINAL = [*(REFINED_LABELS if PSEUDO else DATA), *weights("final"), rules.pack_model.output.model]
+ON_VAL = predictions("final", "val") if HAS_VAL else []
+SCORES = [*FINAL, *ON_VAL, rules.score_table.output.markdown]
 
 
 rule all:

@@ -4,7 +4,7 @@
 rule train_classifier:
     input:
         index=f"{RESULTS}/data/train.json",
-        saliency=rules.download_saliency.output.manifest,
+        saliency=SALIENCY_MANIFESTS,
         preflight=PREFLIGHT,
     output:
         weights=f"{RESULTS}/classifier/weights.safetensors",

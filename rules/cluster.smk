@@ -1,4 +1,6 @@
 # What jobs ask for: memory, minutes and GPUs, on this machine or from a scheduler (docs/CLUSTER.md).
+from importlib.metadata import distributions
+
 from i2crc.runtime.gpus import jobs_at_a_time
 from i2crc.runtime.slurm import largest_node
 
@@ -33,6 +35,10 @@ if RUNTIME.cache:
     # Where the libraries that load pretrained weights keep them.
     cache = Path(RUNTIME.cache).absolute()
     os.environ.update(TORCH_HOME=str(cache / "torch"), HF_HOME=str(cache / "huggingface"))
+
+
+# Only the build of onnxruntime for CUDA, a package of its own, computes on a GPU.
+ONNX_GPUS = int(any(distributions(name="onnxruntime-gpu")))
 
 
 def jobs_at_once(threads):

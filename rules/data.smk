@@ -23,9 +23,32 @@ rule render_demo:
         " --archive {output.archive:q} --manifest {output.manifest:q} --log {log:q}"
 
 
+# A data set of another format than voc: all its photographs, before a split is indexed.
+rule list_data:
+    output:
+        listing=f"{RESULTS}/data/listing.json",
+    log:
+        f"{RESULTS}/logs/list_data.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/list_data.tsv"
+    conda:
+        ENVIRONMENT
+    threads: RUNTIME.inference_threads
+    params:
+        root=lambda wildcards: DATA_ROOT,
+        settings=listing_settings,
+        files=lambda wildcards: listed_files(),
+        script=script("list_data"),
+        code=code("list_data"),
+    shell:
+        "python {params.script:q} --root {params.root:q} --settings {params.settings:q}"
+        " --files={params.files:q} --output {output.listing:q} --threads {threads} --log {log:q}"
+
+
 rule prepare_data:
     input:
-        data_set,
+        demo=data_set,
+        listing=rules.list_data.output.listing if CONFIG.dataset.format != "voc" else [],
     output:
         index=f"{RESULTS}/data/{{split}}.json",
         shards=expand(f"{RESULTS}/data/{{{{split}}}}/{{shard}}.json", shard=SHARDS),
@@ -44,8 +67,8 @@ rule prepare_data:
         code=code("prepare_data"),
     shell:
         "python {params.script:q} --split {wildcards.split} --root {params.root:q}"
-        " --settings {params.settings:q} --files={params.files:q} --output {output.index:q}"
-        " --shards {output.shards:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} --files={params.files:q} --listing {input.listing:q}"
+        " --output {output.index:q} --shards {output.shards:q} --threads {threads} --log {log:q}"
 
 
 rule download_saliency:
@@ -77,10 +100,38 @@ rule download_saliency:
         " --manifest {output.manifest:q} --threads {threads} --log {log:q}"
 
 
+rule compute_saliency:
+    input:
+        index=f"{RESULTS}/data/train/{{shard}}.json",
+        preflight=PREFLIGHT,
+    output:
+        manifest=f"{RESULTS}/saliency/{{shard}}.json",
+    log:
+        f"{RESULTS}/logs/compute_saliency/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_saliency/{{shard}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: RUNTIME.inference_threads
+    resources:
+        **growing(8000, 120),
+        gpu=ONNX_GPUS,
+    params:
+        settings=as_json(CONFIG.saliency.model.model_dump()),
+        files=saliency_model_file(),
+        folder=f"{RESULTS}/saliency/computed",
+        script=script("compute_saliency"),
+        code=code("compute_saliency"),
+    shell:
+        "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
+        " --folder {params.folder:q} --manifest {output.manifest:q}"
+        " --gpus {resources.gpu} --threads {threads} --log {log:q}"
+
+
 rule check_leaks:
     input:
         train=f"{RESULTS}/data/train.json",
-        val=f"{RESULTS}/data/val.json" if CONFIG.dataset.val_list else [],
+        val=f"{RESULTS}/data/val.json" if HAS_VAL else [],
     output:
         f"{RESULTS}/data/leaks.json",
     log:
@@ -104,7 +155,8 @@ rule check_leaks:
 rule preflight:
     input:
         indexes=expand(rules.prepare_data.output.index, split=CHECKED_SPLITS),
-        saliency=f"{RESULTS}/saliency/manifest.json" if PSEUDO else [],
+        # Computed maps are made after these checks.
+        saliency=SALIENCY_MANIFESTS if PSEUDO and not IS_COMPUTED else [],
         leaks=rules.check_leaks.output[0],
     output:
         PREFLIGHT,
@@ -118,7 +170,11 @@ rule preflight:
         **growing(8000, 60),
     params:
         settings=checked_settings(NETWORKS if PSEUDO else ["segmentation"]),
-        files=[weight_files(getattr(CONFIG, name).weights) for name in NETWORKS],
+        saliency_model=lambda wildcards: SALIENCY_MODEL if PSEUDO else [],
+        files=[
+            *(weight_files(getattr(CONFIG, name).weights) for name in NETWORKS),
+            saliency_model_file(),
+        ],
         masks=lambda wildcards: MASKS,
         has_masks=has_masks(),
         allow="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
@@ -128,7 +184,8 @@ rule preflight:
         code=code("preflight"),
     shell:
         "python {params.script:q} --indexes {input.indexes:q}"
-        " --saliency {input.saliency:q} --leaks {input.leaks:q} {params.allow} {params.masks:q}"
+        " --saliency {input.saliency:q} {params.saliency_model:q}"
+        " --leaks {input.leaks:q} {params.allow} {params.masks:q}"
         " --settings {params.settings:q} --experiment {params.experiment:q} --crf-jobs {params.jobs} --output {output:q}"
         " --log {log:q}"
 

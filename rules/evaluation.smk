@@ -1,7 +1,7 @@
 # Scores of every stage that makes pixels, threshold sweeps, the quality of the saliency maps,
 # comparison of experiments.
 # The scores of a run of the whole pipeline; the others are made if asked for by file name.
-PIPELINE_STAGES = [*(PSEUDO_SCORES if PSEUDO else []), *FINAL_SCORES]
+PIPELINE_STAGES = [*(PSEUDO_SCORES if PSEUDO else []), *(FINAL_SCORES if HAS_VAL else [])]
 # Swept threshold -> the values to try.
 SWEEPS = CONFIG.evaluation.sweeps.model_dump()
 
@@ -46,9 +46,7 @@ rule sweep:
         cams=shards("cams"),
         preflight=PREFLIGHT,
         saliency=lambda wildcards: (
-            []
-            if wildcards.parameter == "cam_background"
-            else rules.download_saliency.output.manifest
+            [] if wildcards.parameter == "cam_background" else SALIENCY_MANIFESTS
         ),
     output:
         f"{RESULTS}/sweeps/{{parameter}}.json",
@@ -79,7 +77,7 @@ rule sweep:
 rule saliency_quality:
     input:
         index=f"{RESULTS}/data/train.json",
-        saliency=rules.download_saliency.output.manifest,
+        saliency=SALIENCY_MANIFESTS,
         preflight=PREFLIGHT,
     output:
         f"{RESULTS}/quality/saliency.json",

@@ -1,16 +1,26 @@
 # What the rules read, where a plain path does not say it: the user's files, caches, earlier stages.
 SPLITS = ("train", "val", "test")
+DRAWING = {"val_share", "split_seed"}
 NETWORKS = ("classifier", "segmentation")
 INITIAL_WEIGHTS = as_json({name: getattr(CONFIG, name).weights.model_dump() for name in NETWORKS})
 
-CHECKED_SPLITS = [s for s in SPLITS if s == "train" or getattr(CONFIG.dataset, f"{s}_list")]
+CHECKED_SPLITS = CONFIG.dataset.splits
+HAS_VAL = "val" in CHECKED_SPLITS
 MASKS = ["--masks", f"{DATA_ROOT}/{CONFIG.dataset.masks}"] if CONFIG.dataset.masks else []
 # Nothing expensive runs before these; what they say changes nothing that follows.
 PREFLIGHT = f"{RESULTS}/preflight/pipeline.json"
 PREFLIGHT_PUBLISHED = f"{RESULTS}/preflight/published.json"
-# The archive or folder of the saliency maps; the demo draws its own.
+# The archive or folder of the saliency maps, if a network does not compute them; the demo draws its
+# own.
 DEMO_ARCHIVE = f"{RESULTS}/dataset/saliency.tar.gz"
-SALIENCY = CONFIG.saliency.source or (DEMO_ARCHIVE if IS_DEMO else f"{DATA_ROOT}/saliency")
+SALIENCY = CONFIG.saliency.location or (DEMO_ARCHIVE if IS_DEMO else f"{DATA_ROOT}/saliency")
+HAS_MAPS = IS_DEMO or CONFIG.saliency.location or Path(SALIENCY).is_dir()
+IS_COMPUTED = CONFIG.saliency.source == "model" or not (CONFIG.saliency.source or HAS_MAPS)
+SALIENCY_OF_SHARD = f"{RESULTS}/saliency/{'{shard}' if IS_COMPUTED else 'manifest'}.json"
+SALIENCY_MANIFESTS = shards("saliency") if IS_COMPUTED else [SALIENCY_OF_SHARD]
+SALIENCY_MODEL = (
+    ["--saliency-model", CONFIG.saliency.model.model_dump_json()] if IS_COMPUTED else []
+)
 
 
 def checked_settings(networks):
@@ -32,7 +42,7 @@ def data_set(wildcards):
     """
     name = f"{wildcards.split}_list"
     if not Path(f"{RESULTS}/data/{wildcards.split}.json").exists():
-        if not getattr(CONFIG.dataset, name):
+        if wildcards.split not in CHECKED_SPLITS:
             raise WorkflowError(
                 f"dataset.{name} is empty (none), but the target needs these images: name their list, "
                 "or choose another target, such as final_segmentation"
@@ -59,22 +69,47 @@ def compared_experiments(wildcards):
 def index_settings(wildcards):
     """Return the settings of the data set, without its name and the lists of other splits."""
     others = {f"{split}_list" for split in SPLITS if split != wildcards.split}
-    return json.dumps(CONFIG.dataset.model_dump(exclude={"name", "demo", *others}))
+    others |= {"trusted_masks"} if wildcards.split != "train" else set()
+    return json.dumps(CONFIG.dataset.model_dump(exclude={"name", "demo", *DRAWING, *others}))
+
+
+def listing_settings(wildcards):
+    """Return the settings of the data set that decide which photographs, classes, splits it has."""
+    keys = {"format", "root", "images", "masks", "trusted_masks", "classes", "max_pixels", *DRAWING}
+    return json.dumps(CONFIG.dataset.model_dump(include={*keys, *(f"{s}_list" for s in SPLITS)}))
 
 
 def split_files(split):
     """Return `files` of what the index of a split is made from: list, photographs and masks."""
     if IS_DEMO:
         return "demo"
-    root, settings = Path(DATA_ROOT), CONFIG.dataset
-    read = [getattr(settings, f"{split}_list"), "classes.txt", settings.images]
-    read += [settings.masks] if settings.masks else []
-    return files(*(str(root / name) for name in read))
+    settings = CONFIG.dataset
+    read = [settings.images, *([settings.masks] if settings.masks else [])]
+    read += [settings.trusted_masks] if settings.trusted_masks and split == "train" else []
+    return files_below_root(getattr(settings, f"{split}_list"), "classes.txt", *read)
+
+
+def files_below_root(*names):
+    """Return `files` of files and folders below the root of the data set."""
+    return files(*(str(Path(DATA_ROOT, name)) for name in names))
+
+
+def listed_files():
+    """Return `files` of what a data set is listed from, which is not of the format voc."""
+    settings = CONFIG.dataset
+    lists = [getattr(settings, f"{split}_list") for split in SPLITS]
+    return files_below_root("classes.txt", settings.images, "Annotations", *filter(None, lists))
 
 
 def weight_files(weights):
     """Return `files` of a pretrained weight file of the user's."""
     return files(weights.name) if weights.source == "file" else ""
+
+
+def saliency_model_file():
+    """Return `files` of the network of the user's that computes saliency maps."""
+    path = CONFIG.saliency.model.path
+    return files(path) if path and IS_COMPUTED else ""
 
 
 def saliency_files():

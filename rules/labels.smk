@@ -5,7 +5,7 @@ rule gen_gt:
     input:
         index=f"{RESULTS}/data/train/{{shard}}.json",
         cams=f"{RESULTS}/cams/{{shard}}.json",
-        saliency=rules.download_saliency.output.manifest,
+        saliency=SALIENCY_OF_SHARD,
     output:
         manifest=f"{RESULTS}/labels/initial/{{shard}}.json",
     log:

@@ -3,15 +3,18 @@ SCORE_FILE = f"{RESULTS}/scores/{{stage}}.json"
 SHOWN_SCORES = expand(SCORE_FILE, stage=PIPELINE_STAGES[-3:])
 TRAININGS = ["segmentation/final"]
 # File below report/ -> figure (see plot.py), category and label in the report, what it shows.
-FIGURES = {
-    "iou_per_class.svg": ("classes", "1 Scores", "2 IoU of each class", SHOWN_SCORES),
-    "confusion.svg": ("confusion", "1 Scores", "3 Confusion matrix (val, CRF)", SHOWN_SCORES[-1:]),
-}
+FIGURES = {}
+if SHOWN_SCORES:
+    FIGURES["iou_per_class.svg"] = ("classes", "1 Scores", "2 IoU of each class", SHOWN_SCORES)
+if HAS_VAL:
+    confusion = ("confusion", "1 Scores", "3 Confusion matrix (val, CRF)", SHOWN_SCORES[-1:])
+    FIGURES["confusion.svg"] = confusion
 if PSEUDO:
     TRAININGS = ["classifier", "segmentation/initial", *TRAININGS]
     INPUTS = "3 Thresholds and inputs"
     SWEPT = expand(f"{RESULTS}/sweeps/{{parameter}}.json", parameter=SWEEPS)
-    QUALITY = [*rules.saliency_quality.output, *rules.classifier_quality.output]
+    QUALITY = [*rules.saliency_quality.output]
+    QUALITY += rules.classifier_quality.output if HAS_VAL else []
     FIGURES |= {
         "sweeps.svg": ("sweeps", INPUTS, "1 Threshold sweeps, curves", SWEPT),
         "sweeps.html": ("sweep_table", INPUTS, "2 Threshold sweeps, fixed beside oracle", SWEPT),
@@ -26,7 +29,10 @@ for folder in TRAININGS:
     )
 WEIGHTS = [f"{RESULTS}/{folder}/weights.safetensors" for folder in TRAININGS]
 # Split -> the stage by whose scores its images are ranked.
-SHEET_RANKING = {"val": "val_crf", **({"train": "refined_labels"} if PSEUDO else {})}
+SHEET_RANKING = {
+    **({"val": "val_crf"} if HAS_VAL else {}),
+    **({"train": "refined_labels"} if PSEUDO else {}),
+}
 # Split -> column of its sheets -> manifests.
 SHEETS = {
     "val": {
@@ -34,7 +40,7 @@ SHEETS = {
         "CRF": shards("crf/final/val"),
     },
     "train": {
-        "saliency": [rules.download_saliency.output.manifest],
+        "saliency": SALIENCY_MANIFESTS,
         "cam": shards("cams"),
         "initial label": shards("labels/initial"),
         "prediction": shards("predictions/initial/train"),
@@ -141,9 +147,9 @@ rule contact_sheet:
 rule run_facts:
     input:
         # Every artifact whose provenance the page lists.
-        [f"{RESULTS}/data/{split}.json" for split in ("train", "val")],
+        expand(rules.prepare_data.output.index, split=CHECKED_SPLITS),
         rules.check_leaks.output,
-        [rules.download_saliency.output.manifest] if PSEUDO else [],
+        SALIENCY_MANIFESTS if PSEUDO else [],
         WEIGHTS,
         [manifest for stage in PIPELINE_STAGES for manifest in shards(SCORED[stage][1])],
         expand(SCORE_FILE, stage=PIPELINE_STAGES),

@@ -115,10 +115,13 @@ onsuccess:
             state = "of this run" if made[table] else "of an earlier run, found up to date"
             logger.info(f"{name} {state}: {table}, {page}")
             logger.info(Path(table).read_text())
+    if (model := rules.pack_model.output.model) in made:
+        use = f"i2crc segment {shlex.quote(model)} PHOTOGRAPHS --output segmented"
+        logger.info(f"Model file: {model}; to use it: {use}")
     if made.keys() >= set(REPORT):
         logger.info(
             f"Pictures: {RESULTS}/report/sheets\nNext:\n"
             f"  snakemake --report {RESULTS}/report.html      all figures in one page\n"
-            f"  i2crc explain {RESULTS}/scores/val_crf.json   how a file was made\n"
+            f"  i2crc explain {[*WEIGHTS, *SHOWN_SCORES][-1]}   how a file was made\n"
             "  README.md, Your own data                      the same with your data"
         )

@@ -35,7 +35,9 @@ rule train_segmentation:
             if PSEUDO
             else ""
         ),
-        dataset_name=lambda wildcards: "" if PSEUDO else CONFIG.dataset.name,
+        dataset_name=lambda wildcards: (
+            CONFIG.dataset.name if CONFIG.dataset.trusted_masks or not PSEUDO else ""
+        ),
         seed=f"--seed {CONFIG.seed}",
         deterministic=DETERMINISTIC,
         run=f"{RESULTS}/segmentation/{{round}}/run",
@@ -108,3 +110,25 @@ rule crf:
         "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
         " --manifest {output.manifest:q} --jobs {params.jobs} --threads {threads} --log {log:q}"
+
+
+# What `i2crc segment` needs of a run, in one file.
+rule pack_model:
+    input:
+        weights=f"{RESULTS}/segmentation/final/weights.safetensors",
+        scores=f"{RESULTS}/scores/val_prediction.json" if HAS_VAL else [],
+    output:
+        model=f"{RESULTS}/model.safetensors",
+    log:
+        f"{RESULTS}/logs/pack_model.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pack_model.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        max_side=CONFIG.dataset.max_side,
+        script=script("pack_model"),
+        code=code("pack_model"),
+    shell:
+        "python {params.script:q} --weights {input.weights:q} --scores {input.scores:q}"
+        " --max-side {params.max_side} --output {output.model:q} --log {log:q}"

@@ -55,7 +55,7 @@ def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
     lists = {"train_list": "train.csv", "val_list": "val.csv"}
     settings = {
         "dataset": {"root": "data", "masks": "masks", **lists},
-        "saliency": {"source": "s3://maps/maps.tar", "sha256": sha256},
+        "saliency": {"location": "s3://maps/maps.tar", "sha256": sha256},
         "runtime": {"inference_threads": 4},
     }
     before = set(project.folder.iterdir())

@@ -49,7 +49,7 @@ def test_the_second_clone_fetches_nothing(server, tmp_path, monkeypatch):  # noq
     settings = {
         "runtime": {"cache": str(tmp_path / "cache")},
         "dataset": {"root": str(tmp_path / "data"), "masks": "masks", **lists},
-        "saliency": {"source": server.url, "sha256": digest_file(tmp_path / "maps.tar")},
+        "saliency": {"location": server.url, "sha256": digest_file(tmp_path / "maps.tar")},
     }
     clones = [Project.new(tmp_path / name) for name in ("one", "two")]
     # On this machine, and as submitted jobs.

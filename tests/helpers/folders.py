@@ -21,8 +21,12 @@ TRAIN = {
     "e\u0301, `touch z`": "PNG",
     "\u732b {shard} %s \\n": "palette",
     "1x1": "tiny",
+    "3 * 3": "large",
 }
-VAL = {"val $(touch v)": "JPEG", "-val": "grey", "val 1x1": "tiny", "val \u00e9": "rotated"}
+VAL = {
+    "val $(touch v)": "JPEG", "-val": "grey", "val 1x1": "tiny", "val \u00e9": "rotated",
+    "val; large": "large",
+}  # fmt: skip
 IMAGES = TRAIN | VAL
 
 
@@ -36,11 +40,11 @@ def save_photo(path: Path, kind: str, pixels: np.ndarray) -> None:
         image = image.convert({"grey": "L", "palette": "P"}.get(kind, kind))
     elif kind == "16 bit":
         image = Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257)
-    elif kind == "rotated":
+    elif kind in ("rotated", "large"):
         options["exif"] = Image.Exif()
         options["exif"][0x0112] = 6
         image = image.transpose(Image.Transpose.ROTATE_90)
-    kind = "JPEG" if kind in ("JPEG", "grey", "CMYK", "rotated") else "PNG"
+    kind = "JPEG" if kind in ("JPEG", "grey", "CMYK", "rotated", "large") else "PNG"
     image.save(path, kind, **options)
 
 
@@ -55,6 +59,8 @@ def write_folder(root: Path) -> None:
         box = np.zeros(SIZE[::-1], np.uint8)
         box[:16, :20] = 1
         pixels[box > 0] += 150
+        if kind == "large":
+            pixels, box = (np.repeat(np.repeat(one, 3, 0), 3, 1) for one in (pixels, box))
         photo = root / "JPEGImages" / f"{name}.jpg"
         save_photo(photo, kind, pixels)
         width, height = read_photo(photo).size

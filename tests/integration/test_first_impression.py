@@ -34,7 +34,7 @@ def test_a_pipe_gets_lines_of_stages_and_a_dry_run_the_plan(tmp_path):
     assert quiet.returncode == 0
     assert quiet.stderr.splitlines() == printed[:1]
     # A failure: its message and its log, and how to go on.
-    failed = project.snakemake(settings={"saliency": {"source": "nowhere.tar.gz"}})
+    failed = project.snakemake(settings={"saliency": {"location": "nowhere.tar.gz"}})
     assert failed.returncode == 1
     head, *problems, log, rest = failed.stderr.partition(" FAILED ")[2].splitlines()
     assert head == "preflight" and log == "    log: results/demo/logs/preflight.log"

@@ -153,7 +153,8 @@ def test_explain_leads_back_to_the_photograph(finished):
 
 
 @pytest.mark.parametrize("path", ["scores/val_crf.json", "classifier/weights.safetensors",
-                                  "report/sweeps.svg", "scores/table.md"])  # fmt: skip
+                                  "report/sweeps.svg", "scores/table.md",
+                                  "model.safetensors"])  # fmt: skip
 def test_explain_knows_every_kind_of_artifact(finished, path):
     done = explain(finished, f"results/demo/{path}")
     assert done.returncode == 0, done.stderr

@@ -33,13 +33,18 @@ MAKES_STALE = {
     "dataset": {INDEXES},
     "dataset.max_pixels": {INDEXES, "download_saliency"},
     "dataset.masks": {INDEXES, *PREFLIGHTS},
+    "dataset.max_side": {INDEXES, "pack_model"},
+    "dataset.trusted_masks": {"prepare_data:data/train"},
     "dataset.name": {"check_leaks"},
     "dataset.train_list": {"prepare_data:data/train"},
     "dataset.val_list": {"prepare_data:data/val"},
     "dataset.test_list": {"preflight", "prepare_data:data/test"},
+    "dataset.val_share": set(),  # read by list_data alone
+    "dataset.split_seed": set(),
     "dataset.demo": {"render_demo"},
     "saliency": {"download_saliency"},
     "saliency.retries": set(),
+    "saliency.model": set(),  # the demo's maps are given
     "classifier": {"train_classifier"},
     **{f"classifier.{n}": {"train_classifier", "preflight"} for n in BUILDING},
     **{f"classifier.head_{n}": {"train_classifier", "preflight"} for n in ("convs", "channels")},
@@ -174,7 +179,7 @@ def settings() -> dict[str, Any]:
     found = leaves(load_config(merge(merge(demo, REDUCED), BELOW), "the demo"))
     # Of these, the results are elsewhere, or test_staleness.py has the row; nodes need SLURM.
     special = ("experiment", "results", "shards", "dataset.root", "segmentation.supervision")
-    special += ("runtime.nodes",)
+    special += ("runtime.nodes", "saliency.source", "dataset.format")
     return {n: another(n, *facts) for n, facts in found.items() if n not in special}
 
 

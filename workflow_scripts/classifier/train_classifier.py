@@ -23,10 +23,10 @@ def planned(arguments: argparse.Namespace) -> Plan:
         Path(__file__),
         settings,
         min(iterations, settings.max_iterations or iterations),
-        files=[arguments.index, arguments.saliency],
+        files=[arguments.index, *arguments.saliency],
         inputs={
             "photographs or classes": training_digest(index),
-            "saliency maps": manifests_digest([arguments.saliency]),
+            "saliency maps": manifests_digest(arguments.saliency),
         },
     )
 
@@ -43,8 +43,8 @@ def main(arguments: argparse.Namespace) -> None:
         device = loop.start(arguments, plan)
         settings = Classifier.model_validate_json(arguments.settings)
         index = read_index(arguments.index)
-        maps = read_manifests([arguments.saliency])
-        saliency = {Path(name).stem: path for name, (path, _) in maps.items()}
+        maps = read_manifests(arguments.saliency)
+        saliency = {name.removesuffix(".png"): path for name, (path, _) in maps.items()}
         train_classifier(plan, device, settings, index, saliency)
     publish(plan, arguments.weights, arguments.history)
 
@@ -54,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--settings", default="{}", help="JSON: the section `classifier`")
     parser.add_argument("--index", type=Path, required=True, help="training index")
-    parser.add_argument("--saliency", type=Path, required=True, help="manifest of these maps")
+    parser.add_argument(
+        "--saliency", type=Path, nargs="+", required=True, help="manifests of these maps"
+    )
     add_options(parser)
     return parser
 

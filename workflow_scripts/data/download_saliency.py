@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
                 folder, sizes, maps, arguments.threads, arguments.max_pixels, masks
             )
         except InputError as error:
-            problems = [problem_of(error, source, "see the setting saliency.source")]
+            problems = [problem_of(error, source, "see the setting saliency.location")]
         finally:
             remove(unpacked)
         # The folder is gone, so name the files by their place in the archive.

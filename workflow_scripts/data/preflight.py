@@ -13,11 +13,11 @@ from typing import Any
 
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
-from i2crc.config.schema import Classifier, Segmentation
+from i2crc.config.schema import Classifier, SaliencyModel, Segmentation
 from i2crc.data.index import read_index
 from i2crc.evaluation import data_checks, preflight
 from i2crc.labels import crf_memory
-from i2crc.models.weight_files import weights_digest
+from i2crc.models.weight_files import saliency_network, weights_digest
 from i2crc.runtime.addresses import hide
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import InputError, Problem, counted
@@ -27,7 +27,11 @@ from i2crc.runtime.parser import make_parser, run
 
 def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> dict[str, Any]:
     """Return all problems but a lack of space, all warnings, and the planned bytes of each kind."""
-    from i2crc.evaluation.network_checks import check_network, checkpoint_problems
+    from i2crc.evaluation.network_checks import (
+        check_network,
+        checkpoint_problems,
+        saliency_problems,
+    )
 
     indexes = [read_index(path) for path in arguments.indexes]
     problems = [problem for index in indexes for problem in index.problems]
@@ -38,15 +42,18 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
             problems, warnings = problems + wrong, warnings + doubtful
     splits = {index.split: index for index in indexes}
     warnings += data_checks.check_splits(splits, bool(arguments.masks))
+    negatives = {f"{e.id}.png" for index in indexes for e in index.images if e.classes == []}
     recorded = []
     for manifest in map(read_json, arguments.saliency):
         recorded += manifest["problems"]
         if manifest["files"]:
-            wrong, doubtful = data_checks.check_saliency(manifest)
+            wrong, doubtful = data_checks.check_saliency(manifest, negatives)
             problems, warnings = problems + wrong, warnings + doubtful
     if not arguments.allow_leaks:
         recorded += [one for path in arguments.leaks for one in read_json(path)["leaks"]]
     problems += [Problem(**one) for one in recorded]
+    if arguments.saliency_model:
+        problems += saliency_problems(arguments.saliency_model)
     segmentation, checkpoint = networks["segmentation"], arguments.checkpoint
     full = segmentation.supervision == "full" and not checkpoint
     problems += preflight.masks_problems(indexes, arguments.masks, full)
@@ -79,6 +86,10 @@ def main(arguments: argparse.Namespace) -> None:
     settings |= {"masks": masks, "files": arguments.files}
     with suppress(InputError):  # which is found again as a problem
         settings["pretrained"] = [weights_digest(one.weights) for one in networks.values()]
+    if arguments.saliency_model:
+        settings["saliency_model"] = arguments.saliency_model.model_dump()
+        with suppress(InputError):
+            settings["saliency_network"] = saliency_network(arguments.saliency_model)[1]
     read = [*arguments.indexes, *arguments.saliency, *arguments.leaks]
     origin = Origin(Path(__file__), read, settings)
     make_once(origin, [arguments.output], lambda: [find_problems(arguments, networks)])
@@ -103,6 +114,11 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--indexes", type=Path, nargs="+", required=True, help="of all splits")
     parser.add_argument("--saliency", type=Path, nargs="*", default=[], help="manifest of the maps")
+    parser.add_argument(
+        "--saliency-model",
+        type=SaliencyModel.model_validate_json,
+        help="JSON: the section `saliency.model`, if a network computes the maps",
+    )
     parser.add_argument("--leaks", type=Path, nargs="*", default=[], help="findings of check_leaks")
     parser.add_argument("--allow-leaks", action="store_true", help="leaks are no problem")
     parser.add_argument("--masks", type=Path, help="folder of the masks, if the data set has any")

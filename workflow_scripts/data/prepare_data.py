@@ -18,32 +18,43 @@ def main(arguments: argparse.Namespace) -> None:
     dataset = Dataset.model_validate_json(arguments.settings)
     names = getattr(dataset, f"{arguments.split}_list"), "classes.txt", "manifest.json"
     inputs = [arguments.root / name for name in names if (arguments.root / name).is_file()]
+    inputs = [arguments.listing] if arguments.listing else inputs
     origin = Origin(Path(__file__), inputs, dataset)
 
     def make() -> list[dict]:
         # Imported here, because a finished stage must not wait for numpy.
         from i2crc.data.build_index import build_index
+        from i2crc.data.listing import read_listing
 
-        masks = arguments.output.with_suffix("") / "masks"
-        index = build_index(arguments.split, arguments.root, dataset, masks, arguments.threads)
+        folder = arguments.output.parent
+        listed = read_listing(arguments.listing) if arguments.listing else None
+        index = build_index(
+            arguments.split, arguments.root, dataset, folder, arguments.threads, listed
+        )
         shards = [Index(index.split, index.classes, []) for _ in arguments.shards]
         for entry in index.images:
             shards[shard_of(entry.id, len(shards))].images.append(entry)
         images, classes = len(index.images), len(index.classes)
         found = f"{counted(images, 'image')}, {counted(classes, 'class', 'classes')}"
+        trusted = [(e.trusted_mask, e.trusted_sha256) for e in index.images if e.trusted_mask]
+        found += f", {counted(len(trusted), 'trusted mask')}" if trusted else ""
         log.info("%s: %s", index.split, found)
         if index.problems:
             count = counted(len(index.problems), "problem")
             log.warning("preflight will report %s, such as: %s", count, index.problems[0])
         contents = [asdict(one) for one in (index, *shards)]
-        if dataset.binary_masks:
-            # Listed, so that they are made again if they are damaged.
-            made = {Path(e.mask): e.mask_sha256 for e in index.images if e.mask}
-            contents[0] |= {
-                "folder": f"{index.split}/masks",
-                "files": {path.name: sha256 for path, sha256 in made.items()},
-                "sizes": {path.name: path.stat().st_size for path in made},
-            }
+        read = [(e.image, e.sha256) for e in index.images]
+        read += [(e.mask, e.mask_sha256) for e in index.images if e.mask]
+        read += trusted
+        # What is made here is listed, so that it is made again if it is damaged.
+        files = {
+            str(Path(path).relative_to(folder)): sha256
+            for path, sha256 in read
+            if Path(path).is_relative_to(folder)
+        }
+        sizes = {name: (folder / name).stat().st_size for name in files}
+        contents[0] |= {"files": files, "sizes": sizes} if files else {}
+        contents[0] |= {"trusted_masks": len(trusted)} if trusted else {}
         return contents
 
     # Without `files`, nobody knows whether a photograph has changed.
@@ -55,6 +66,7 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--split", choices=["train", "val", "test"], required=True)
     parser.add_argument("--root", type=Path, required=True, help="data set folder")
+    parser.add_argument("--listing", type=Path, nargs="?", help="listing, if the format is not voc")
     parser.add_argument("--settings", default="{}", help="JSON: the section `dataset`")
     parser.add_argument(
         "--files", default="", help="digest of names, sizes and times of the data set's files"

@@ -15,7 +15,7 @@ from i2crc.runtime.parser import make_parser, run
 def main(arguments: argparse.Namespace) -> None:
     threshold = arguments.threshold
     # The index holds the digests of the masks.
-    inputs = [arguments.index, arguments.saliency]
+    inputs = [arguments.index, *arguments.saliency]
     origin = Origin(Path(__file__), inputs, {"threshold": threshold})
 
     def make() -> list[dict[str, Any]]:
@@ -39,7 +39,9 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--index", type=Path, required=True, help="index of the split")
-    parser.add_argument("--saliency", type=Path, required=True, help="manifest of the maps")
+    parser.add_argument(
+        "--saliency", type=Path, nargs="+", required=True, help="manifests of the maps"
+    )
     parser.add_argument("--threshold", type=float, required=True, help="of the foreground (0..1)")
     parser.add_argument("--output", type=Path, required=True, help="output: quality as JSON")
     run(main, parser)

@@ -53,7 +53,9 @@ if __name__ == "__main__":
     parser.add_argument("--values", type=float, nargs="+", required=True, help="values to try")
     parser.add_argument("--index", type=Path, required=True, help="index of the split")
     parser.add_argument("--cams", type=Path, nargs="+", required=True, help="manifests of the CAMs")
-    parser.add_argument("--saliency", type=Path, nargs="*", default=[], help="manifest of the maps")
+    parser.add_argument(
+        "--saliency", type=Path, nargs="*", default=[], help="manifests of the maps"
+    )
     parser.add_argument("--settings", default="{}", help="JSON: the parameter's section")
     parser.add_argument("--output", type=Path, required=True, help="output: sweep as JSON")
     run(main, parser)

@@ -15,6 +15,8 @@ def main(arguments: argparse.Namespace) -> None:
     settings = PseudoLabels.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
     classes = {entry.id: entry.classes or [] for entry in index.images}
+    sizes = {entry.id: entry.own_size for entry in index.images}
+    trusted = {entry.id: (entry.trusted_mask, entry.trusted_sha256) for entry in index.images}
     attention = read_manifests([arguments.cams])
     saliency = read_manifests([arguments.saliency])
     inputs = [arguments.index, arguments.cams, arguments.saliency]
@@ -25,20 +27,24 @@ def main(arguments: argparse.Namespace) -> None:
 
     def key(image_id: str) -> list:
         shas = [attention[name][1] for name in maps_of(image_id).values()]
-        return [len(index.classes), shas, saliency[f"{image_id}.png"][1]]
+        made_from = [len(index.classes), shas, saliency[f"{image_id}.png"][1], sizes[image_id]]
+        return [*made_from, trusted[image_id][1]]
 
     def prepare() -> tuple[Work, Executor]:
-        from i2crc.data.images import read_gray, write_label
+        from i2crc.data.images import read_gray, read_label, write_label
         from i2crc.labels.pseudo_labels import initial_label
 
         def work(image_id: str) -> list[str]:
+            if mask := trusted[image_id][0]:
+                write_label(arguments.folder / f"{image_id}.png", read_label(Path(mask)))
+                return [f"{image_id}.png"]
             label = initial_label(
                 {c: read_gray(attention[name][0]) for c, name in maps_of(image_id).items()},
                 read_gray(saliency[f"{image_id}.png"][0]),
                 classes[image_id],
                 settings,
             )
-            write_label(arguments.folder / f"{image_id}.png", label)
+            write_label(arguments.folder / f"{image_id}.png", label, sizes[image_id])
             return [f"{image_id}.png"]
 
         return work, threads(arguments.threads)

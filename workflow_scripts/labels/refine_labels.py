@@ -13,7 +13,7 @@ from i2crc.runtime.parser import run
 
 def main(arguments: argparse.Namespace) -> None:
     settings = Refinement.model_validate_json(arguments.settings)
-    classes = {entry.id: entry.classes or [] for entry in read_index(arguments.index).images}
+    entries = {entry.id: entry for entry in read_index(arguments.index).images}
     predictions = read_manifests([arguments.predictions])
     initial = read_manifests([arguments.initial])
     inputs = [arguments.index, arguments.predictions, arguments.initial]
@@ -21,26 +21,31 @@ def main(arguments: argparse.Namespace) -> None:
 
     def key(image_id: str) -> list:
         name = f"{image_id}.png"
-        return [predictions[name][1], initial[name][1], classes[image_id]]
+        entry = entries[image_id]
+        shas = [predictions[name][1], initial[name][1], entry.trusted_sha256]
+        return [*shas, entry.classes or []]
 
     def prepare() -> tuple[Work, Executor]:
-        from i2crc.data.images import read_label, write_label
+        from i2crc.data.images import read_label, resize_nearest, write_label
         from i2crc.labels.pseudo_labels import refine_label
 
         def work(image_id: str) -> list[str]:
-            name = f"{image_id}.png"
+            name, entry = f"{image_id}.png", entries[image_id]
+            if entry.trusted_mask:
+                write_label(arguments.folder / name, read_label(Path(entry.trusted_mask)))
+                return [name]
             label = refine_label(
-                read_label(predictions[name][0]),
-                read_label(initial[name][0]),
-                classes[image_id],
+                resize_nearest(read_label(predictions[name][0]), entry.size),
+                resize_nearest(read_label(initial[name][0]), entry.size),
+                entry.classes or [],
                 settings.min_foreground,
             )
-            write_label(arguments.folder / name, label)
+            write_label(arguments.folder / name, label, entry.own_size)
             return [name]
 
         return work, threads(arguments.threads)
 
-    keys = {image_id: key(image_id) for image_id in classes}
+    keys = {image_id: key(image_id) for image_id in entries}
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)
 
 

@@ -39,8 +39,7 @@ def draw(figure: str, inputs: Sequence[Path]) -> bytes:
             return svg(sweep_figure([read_checked(path, Sweep) for path in inputs]))
         case "sweep_table":
             return sweep_page([read_checked(path, Sweep) for path in inputs]).encode()
-    saliency, classifier = (read_checked(path, Quality) for path in inputs)
-    return quality_page(saliency, classifier).encode()
+    return quality_page(*(read_checked(path, Quality) for path in inputs)).encode()
 
 
 def draw_once(figure: str, output: Path, inputs: Sequence[Path]) -> None:

@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="scores as JSON")
+    parser.add_argument("--scores", type=Path, nargs="*", default=[], help="scores as JSON")
     parser.add_argument("--leaks", type=Path, help="findings of check_leaks")
     parser.add_argument("--preflight", type=Path, help="findings of preflight")
     parser.add_argument(

@@ -8,14 +8,14 @@ from pathlib import Path
 from i2crc.artifacts.manifest import Work, make_shard, read_manifests, shard_parser
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Crf
-from i2crc.data.index import read_index
+from i2crc.data.index import Entry, read_index
 from i2crc.labels.crf_memory import workers_that_fit
 from i2crc.runtime.parallel import processes
 from i2crc.runtime.parser import run
 
 
 def refine(
-    settings: Crf, photos: dict[str, Path], logits: dict[str, Path], folder: Path, image_id: str
+    settings: Crf, entries: dict[str, Entry], logits: dict[str, Path], folder: Path, image_id: str
 ) -> list[str]:
     """Write the CRF's label of one image; runs in a process of its own."""
     import numpy as np
@@ -26,24 +26,24 @@ def refine(
     from i2crc.labels.dense_crf import dense_crf
 
     torch.set_num_threads(1)  # the images run in parallel
-    photo = np.asarray(read_photo(photos[image_id]))
+    entry = entries[image_id]
+    photo = np.asarray(read_photo(Path(entry.image)))
     marginals = dense_crf(photo, read_logits(logits[image_id]), settings)
-    write_label(folder / f"{image_id}.png", marginals.argmax(axis=0))
+    write_label(folder / f"{image_id}.png", marginals.argmax(axis=0), entry.own_size)
     return [f"{image_id}.png"]
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = Crf.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
-    entries = index.images
+    entries = {entry.id: entry for entry in index.images}
     logits = read_manifests([arguments.logits])
     origin = Origin(Path(__file__), [arguments.index, arguments.logits], settings)
-    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1]] for e in entries}
+    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1]] for e in index.images}
 
     def prepare() -> tuple[Work, Executor]:
-        photos = {e.id: Path(e.image) for e in entries}
-        paths = {e.id: logits[f"{e.id}.npz"][0] for e in entries}
-        work = partial(refine, settings, photos, paths, arguments.folder)
+        paths = {image_id: logits[f"{image_id}.npz"][0] for image_id in entries}
+        work = partial(refine, settings, entries, paths, arguments.folder)
         return work, processes(workers_that_fit(index, arguments.threads, arguments.jobs))
 
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)

@@ -42,7 +42,8 @@ def main(arguments: argparse.Namespace) -> None:
             label = arguments.folder / f"{image_id}.png"
             write_logits(logits, predict_logits(model, photo, preprocessing))
             # From the stored logits, so that the CRF refines exactly this label.
-            write_label(label, upsample(read_logits(logits), photo.shape[:2]).argmax(axis=0))
+            values = upsample(read_logits(logits), photo.shape[:2]).argmax(axis=0)
+            write_label(label, values, entries[image_id].own_size)
             return [str(file.relative_to(parent)) for file in (logits, label)]
 
         return work, threads(arguments.threads)

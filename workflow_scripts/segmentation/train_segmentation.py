@@ -18,7 +18,7 @@ def training_labels(
     index: Index, settings: Segmentation, manifests: list[Path]
 ) -> tuple[dict[str, Path], str]:
     """Return the label file of each image, and a digest of their content."""
-    if settings.supervision == "full":
+    if is_full(settings):
         missing = [entry.id for entry in index.images if not entry.mask]
         if missing:
             raise InputError(
@@ -27,21 +27,26 @@ def training_labels(
         labels = {entry.id: Path(entry.mask) for entry in index.images if entry.mask}
         return labels, digest_value({name: digest_file(path) for name, path in labels.items()})
     found = read_manifests(manifests)
-    labels = {Path(name).stem: path for name, (path, _) in found.items()}
+    labels = {name.removesuffix(".png"): path for name, (path, _) in found.items()}
     return labels, manifests_digest(manifests)
 
 
-def own_masks(arguments: argparse.Namespace, settings: Segmentation) -> list[str]:
-    """Return the name of the data set if its masks are the labels."""
-    full = settings.supervision == "full"
-    return [arguments.dataset_name or "an unnamed data set"] if full else []
+def is_full(settings: Segmentation) -> bool:
+    """Return whether the labels are the masks of the data set."""
+    return settings.supervision == "full"
+
+
+def own_masks(arguments: argparse.Namespace, settings: Segmentation, index: Index) -> list[str]:
+    """Return the name of the data set if its masks, or some trusted ones, are the labels."""
+    has_masks = is_full(settings) or any(entry.trusted_mask for entry in index.images)
+    return [arguments.dataset_name or "an unnamed data set"] if has_masks else []
 
 
 def planned(arguments: argparse.Namespace) -> Plan:
     """Return what the script would train; rules/messages.smk asks before a run."""
     settings = Segmentation.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
-    masks, allowed = own_masks(arguments, settings), arguments.leak_images
+    masks, allowed = own_masks(arguments, settings, index), arguments.leak_images
     return make_plan(
         arguments,
         Path(__file__),
@@ -53,9 +58,10 @@ def planned(arguments: argparse.Namespace) -> Plan:
             "labels": training_labels(index, settings, arguments.labels)[1],
         },
         # Labels that were made are searched for leaks; a network that saw masks names their set.
-        others=(
-            {"dataset": {"name": masks[0]}} if masks else {"evaluation": {"leak_images": allowed}}
-        ),
+        others={
+            **({"dataset": {"name": masks[0]}} if masks else {}),
+            **({} if is_full(settings) else {"evaluation": {"leak_images": allowed}}),
+        },
     )
 
 
@@ -75,8 +81,8 @@ def main(arguments: argparse.Namespace) -> None:
         settings = Segmentation.model_validate_json(arguments.settings)
         index = read_index(arguments.index)
         labels, _ = training_labels(index, settings, arguments.labels)
-        masks, leaks, allowed = own_masks(arguments, settings), [], arguments.leak_images
-        if not masks:
+        masks, leaks, allowed = own_masks(arguments, settings, index), [], arguments.leak_images
+        if not is_full(settings):
             leaks = labels_equal_to_masks(index, labels, allowed, arguments.threads)
     if leaks and not arguments.allow_leaks:
         raise InputError(

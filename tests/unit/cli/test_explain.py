@@ -78,6 +78,19 @@ def test_an_image_from_its_label_to_its_photograph(tree, explained):
     assert "1, 1 CHANGED or MISSING (voc/JPEGImages/a2.jpg: CHANGED)" in text
 
 
+def test_the_photograph_itself_is_named_not_its_working_copy(tree, explained):
+    shard = next(path for path in tree.shards("data/train") if '"a2"' in path.read_text())
+    for path in (tree.index, shard):
+        index = read_json(path)
+        (entry,) = (one for one in index["images"] if one["id"] == "a2")
+        itself = {name: entry[name] for name in ("image", "width", "height", "sha256")}
+        entry |= {"original": itself, "image": "results/demo/data/working/a2.jpg", "sha256": "ab"}
+        write_json(path, index)
+    text, lines = explained(tree.folder / "labels/initial/images/a2.png")
+    assert "is the initial pseudo label of photograph voc/JPEGImages/a2.jpg. It is" in text
+    assert "photographs 1, all unchanged" in paragraph(lines, "All stages")
+
+
 def test_a_stage_says_when_with_what_and_on_what(tree, explained):
     _, lines = explained(tree.score)
     labels = paragraph(lines, ". gen_gt: made the initial pseudo labels")
@@ -207,5 +220,5 @@ def test_defaults_are_known_of_every_section(stage):
     for name in stage.settings.strip(".").split("."):
         section = getattr(section, name)
     facts = {"script": stage.name, "settings": section.model_dump()}
-    text = explain.settings_text(Artifact(Path("a"), facts, {}, {}))
+    text = explain.settings_text(Artifact(Path("a"), facts, {}, {}, Path()))
     assert text == "all at their defaults"

@@ -12,6 +12,8 @@ from i2crc.runtime.progress import Status, status_path
 
 COMMAND = Path(sys.executable).with_name("i2crc")
 HEAVY = {"pydantic", "numpy", "torch", "PIL", "snakemake", "yaml", "tqdm"}
+# Sub-command -> what it needs beside its first argument.
+FURTHER = {"new": ("--output", "new.yaml"), "segment": ("photos", "--output", "segmented")}
 # Prints the imported modules at the end, whatever that is.
 MODULES = """
 import atexit, sys
@@ -54,7 +56,7 @@ def test_every_command_has_help_and_needs_an_argument(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_input_error_is_one_line_and_status_1(name, tmp_path):
-    done = run(name, "nothing", cwd=tmp_path)
+    done = run(name, "nothing", *FURTHER.get(name, ()), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"i2crc {name}: ") and "nothing: " in line and "; give " in line

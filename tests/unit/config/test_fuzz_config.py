@@ -257,7 +257,9 @@ def test_experiment(name):
 
 
 @pytest.mark.parametrize("folder", ["", "-x", "~/out", "~", "a{b}", "a\nb", "a\0b"])
-@pytest.mark.parametrize("key", ["results", "dataset.root", "saliency.source", "checkpoint.source"])
+@pytest.mark.parametrize(
+    "key", ["results", "dataset.root", "saliency.location", "checkpoint.source"]
+)
 def test_folder_that_a_shell_or_snakemake_would_take_for_something_else(key, folder):
     values = folder
     for part in reversed(key.split(".")):
@@ -287,11 +289,11 @@ def test_class_without_a_name(name):
     assert "`dataset.classes" in config_problem({"dataset": {"classes": ["cat", name]}})
 
 
-@pytest.mark.parametrize("key", ["saliency", "checkpoint"])
-def test_password_in_an_address_is_refused_and_not_shown(key):
+@pytest.mark.parametrize(("section", "key"), [("saliency", "location"), ("checkpoint", "source")])
+def test_password_in_an_address_is_refused_and_not_shown(section, key):
     """It would stand in logs, manifests and the report."""
-    message = config_problem({key: {"source": "https://me:s3cret@host/maps.zip"}})
-    assert f"`{key}.source` is '...@host/maps.zip'" in message
+    message = config_problem({section: {key: "https://me:s3cret@host/maps.zip"}})
+    assert f"`{section}.{key}` is '...@host/maps.zip'" in message
     assert "netrc" in message
     assert "s3cret" not in message
 

@@ -54,6 +54,24 @@ def test_bad_value_is_named_with_its_key(values, key, value):
     assert f"`{key}` is {value}" in message
 
 
+@pytest.mark.parametrize(
+    ("saliency", "words"),
+    [
+        ({"source": "https://h/maps.zip?k=s3cret"}, "`saliency.source` is 'https://h/maps.zip': exp"
+         "ected model, archive or folder; an address or a folder of saliency maps is given as "
+         "saliency.location"),
+        ({"source": "model", "location": "maps.zip"}, "saliency.location names some; take one of"),
+        ({"source": "archive"}, "saliency.source: archive needs its address in saliency.location"),
+        ({"model": {"divide_by": 256}}, "`saliency.model.divide_by` is 256: "),
+        ({"model": {"mean": [0.5]}}, "`saliency.model.mean` is [0.5]: "),
+    ],
+)  # fmt: skip
+def test_where_saliency_maps_come_from_is_said_once(saliency, words):
+    message = config_problem({"saliency": saliency, "dataset": {"root": "photos"}})
+    assert words in message
+    assert "s3cret" not in message
+
+
 def test_every_problem_has_its_line():
     message = config_problem({"shards": 0, "sed": 1, "classifier": {"epochs": "x"}})
     assert len(message.splitlines()) == 3
@@ -144,7 +162,7 @@ def test_saved_settings_are_the_same_and_have_no_secret():
         "preset": "paper",
         "dataset": {"classes": ["no", "7", "été", "1:30"], "name": "# ?x: {y}"},
         "classifier": {"optimizer": {"learning_rate": 1e-7}, "max_iterations": None},
-        "saliency": {"source": "https://example.org/maps.zip?token=s3cret"},
+        "saliency": {"location": "https://example.org/maps.zip?token=s3cret"},
     }
     config = load_config(values, "my.yaml")
     text = dump_config(config)

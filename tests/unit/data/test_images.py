@@ -1,7 +1,10 @@
 """The image decoder: labels, photographs of every kind, and damaged files."""
 
+import importlib.util
 import io
 import os
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -13,10 +16,12 @@ from PIL import Image
 
 from helpers.images import huge_png
 from i2crc.data.images import (
+    photo_size,
     read_gray,
     read_label,
     read_photo,
     read_saliency,
+    resize_nearest,
     voc_palette,
     write_gray,
     write_label,
@@ -108,6 +113,91 @@ def test_photo_is_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(stored).save(tmp_path / "photo.png", exif=exif)
     assert np.array_equal(read_photo(tmp_path / "photo.png"), UPRIGHT[orientation](stored))
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_large_photo_is_upright_at_any_size(tmp_path, orientation, kind):
+    """It has a bright corner, by which its orientation is seen."""
+    stored = np.full((300, 500, 3), 40, np.uint8)
+    stored[:100, :200] = 200
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "photo"
+    Image.fromarray(stored).save(file, kind, exif=exif)
+    upright = UPRIGHT[orientation](stored)
+    height, width = upright.shape[:2]
+    assert photo_size(file) == (width, height)
+    small = np.asarray(read_photo(file, max_side=50))
+    assert small.shape == (height // 10, width // 10, 3)
+    expected = upright[5::10, 5::10].astype(int)
+    # Lossy formats, and the edges of the corner.
+    assert np.abs(small - expected).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "color"), [("P", 1), ("RGBA", (90, 90, 90, 255)), ("I;16", 90 * 256), ("1", 1)]
+)
+def test_large_photo_of_another_mode(tmp_path, mode, color):
+    image = Image.new(mode, (60, 40), color)
+    if mode == "P":
+        image.putpalette([0, 0, 0, 90, 90, 90])
+    image.save(tmp_path / "photo.png")
+    small = read_photo(tmp_path / "photo.png", max_side=30)
+    assert (small.mode, small.size) == ("RGB", (30, 20))
+    assert np.unique(np.asarray(small)).tolist() == [255 if mode == "1" else 90]
+
+
+def test_huge_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path):
+    """A byte more than the small picture needs would be far more than the limit here."""
+    Image.linear_gradient("L").resize((6000, 6000)).convert("RGB").save(tmp_path / "huge.jpg")
+    code = (
+        "import resource, sys; from pathlib import Path; from i2crc.data.images import read_photo;"
+        "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = used();"
+        "photo = read_photo(Path(sys.argv[1]), max_side=256); print(photo.size[0], used() - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "huge.jpg")]
+    size, kilobytes = map(int, subprocess.check_output(command).split())
+    assert (size, kilobytes < 40_000) == (256, True)  # 36 million pixels take 144 MB
+    small = np.asarray(read_photo(tmp_path / "huge.jpg", max_side=256), int)
+    assert np.abs(small[..., 0] - np.asarray(Image.linear_gradient("L"), int)).mean() < 1
+
+
+def test_photo_within_the_limit_stays_as_it_is(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)).save(
+        tmp_path / "photo.jpg"
+    )
+    for side in (0, 9, 1000):
+        read = read_photo(tmp_path / "photo.jpg", max_side=side)
+        assert np.array_equal(read, read_photo(tmp_path / "photo.jpg"))
+
+
+@given(GRAY_IMAGES, st.integers(0, 40), st.integers(0, 40))
+def test_enlarged_label_comes_back_as_it_was(label, wider, higher):
+    """So a stage that reads enlarged labels at working size computes on what was computed."""
+    height, width = label.shape
+    enlarged = resize_nearest(label, (width + wider, height + higher))
+    assert enlarged.shape == (height + higher, width + wider)
+    assert np.array_equal(resize_nearest(enlarged, (width, height)), label)
+
+
+def test_label_is_written_at_the_size_of_the_photograph(tmp_path):
+    write_label(tmp_path / "label.png", np.array([[0, 1], [255, 2]]), (4, 2))
+    assert read_label(tmp_path / "label.png").tolist() == [[0, 0, 1, 1], [255, 255, 2, 2]]
+
+
+def test_photo_of_a_phone(tmp_path):
+    """It is read where pillow-heif is installed; elsewhere the message says what to do."""
+    file = tmp_path / "photo.heic"
+    file.write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    if importlib.util.find_spec("pillow_heif"):
+        Image.new("RGB", (64, 48), (200, 30, 30)).save(file, "HEIF")
+        assert photo_size(file) == read_photo(file).size == (64, 48)
+        assert read_photo(file, max_side=32).size == (32, 24)
+    else:
+        message = r"\(HEIC\); install pillow-heif, or save it as a JPEG"
+        with pytest.raises(FileError, match=message):
+            photo_size(file)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index, class_names, classes_in_mask
 from i2crc.data.images import read_label, write_label
-from i2crc.data.index import Index, read_index, shard_of
+from i2crc.data.index import Entry, Index, Original, read_index, shard_of
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import InputError, Problem
 
@@ -42,7 +42,7 @@ def write_binary(root, names: str) -> None:
 
 def index_of(root, split="train", **settings) -> Index:
     dataset = Dataset(**{"classes": CLASSES} | settings)
-    return build_index(split, root, dataset, root / "converted", workers=2)
+    return build_index(split, root, dataset, root / "made", workers=2)
 
 
 def test_index_holds_what_later_stages_need(root):
@@ -85,6 +85,51 @@ def test_size_is_that_of_the_upright_photo(root):
     assert (entry.width, entry.height) == (4, 5)
 
 
+def test_large_photograph_is_worked_on_at_a_smaller_size(root):
+    """Its entry names the working copy, and the photograph itself with its own size."""
+    photo, copy = root / "JPEGImages/a.jpg", root / "made/working/a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(photo, exif=exif)
+    write_label(root / "SegmentationClassAug/a.png", np.zeros((60, 40), np.uint8))
+
+    def entry(**settings) -> Entry:
+        index = index_of(root, max_side=30, **settings)
+        assert not index.problems and [e.original for e in index.images[1:]] == [None, None]
+        return index.images[0]
+
+    first = entry()
+    assert (first.image, first.size, first.sha256) == (str(copy), (20, 30), digest_file(copy))
+    assert first.original == Original(str(photo), 40, 60, digest_file(photo))
+    assert first.own_size == (40, 60) == read_label(Path(first.mask)).shape[::-1]
+    with Image.open(copy) as image:
+        assert (image.format, image.size) == ("JPEG", (20, 30))
+        assert image.layer[0][1:3] == image.layer[1][1:3]  # 4:4:4: colours at full resolution
+    made = copy.stat().st_mtime_ns
+    assert entry() == first and copy.stat().st_mtime_ns == made
+    content = copy.read_bytes()
+    for damage in (content[:-20], b"", Path(index_of(root).images[1].image).read_bytes()):
+        copy.write_bytes(damage)
+        assert entry() == first and copy.read_bytes() == content
+    Image.new("RGB", (60, 40), "red").save(photo, exif=exif)
+    assert entry().sha256 != first.sha256
+    assert index_of(root, max_side=15).images[0].size == (10, 15)
+
+
+@pytest.mark.parametrize("side", [5, 1024])
+def test_photographs_within_the_limit_have_no_working_copy(root, side):
+    assert index_of(root, max_side=side) == index_of(root, max_side=0)
+    assert not (root / "made").exists()
+    assert index_of(root, max_side=4).images[0].original
+
+
+def test_damaged_large_photograph_is_named(root):
+    photo = root / "JPEGImages/a.jpg"
+    Image.new("RGB", (60, 40)).save(photo)
+    photo.write_bytes(photo.read_bytes()[:-80])
+    assert "JPEGImages/a.jpg: cannot be decoded" in problems(root, max_side=30)[0]
+
+
 def test_replaced_photo_changes_its_entry_alone(root):
     before = index_of(root).images
     Image.new("RGB", (5, 4), (9, 9, 9)).save(root / "JPEGImages" / "b.jpg")
@@ -115,10 +160,10 @@ def test_binary_masks_show_the_class_of_their_photograph(root):
     index = index_of(root, binary_masks=True)
     assert not index.problems
     a, b, d = index.images
-    assert (a.mask, d.mask) == (str(root / "converted/a.png"), None)
+    assert (a.mask, d.mask) == (str(root / "made/train/masks/a.png"), None)
     assert read_label(Path(a.mask))[0].tolist() == [0, 1, 0, 1, 0]
     assert read_label(Path(b.mask))[:, 0].tolist() == [0, 2, 2, 2]
-    assert (b.mask_sha256, b.mask_values) == (digest_file(root / "converted/b.png"), [0, 2])
+    assert (b.mask_sha256, b.mask_values) == (digest_file(root / "made/train/masks/b.png"), [0, 2])
     assert digest_file(root / "SegmentationClassAug/b.png") == before
 
 
@@ -158,7 +203,7 @@ def test_masks_with_class_values_are_not_binary(root):
         "dataset.binary_masks is true; leave the setting out"
         for name in "ab"
     ]
-    assert not list(root.glob("converted/*"))
+    assert not list(root.glob("made/val/masks/*"))
 
 
 def test_every_value_of_a_soft_edge_is_the_object(root):
@@ -176,8 +221,17 @@ def test_converted_masks_keep_the_name_of_the_users_file(root, pattern):
     (masks / "a.png").rename(masks / pattern.replace("{id}", "a"))
     (root / "val_cls.txt").write_text("a 1\n")
     (entry,) = index_of(root, "val", mask_pattern=pattern, binary_masks=True).images
-    assert entry.mask == str(root / "converted" / pattern.replace("{id}", "a"))
+    assert entry.mask == str(root / "made/val/masks" / pattern.replace("{id}", "a"))
     assert read_label(Path(entry.mask)).max() == 2
+
+
+def test_the_binary_mask_of_an_image_without_a_class_is_background(root):
+    (root / "val_cls.txt").write_text("a 0\nb _none\n")
+    (problem,) = problems(root, split="val", binary_masks=True)
+    assert "(image 'b'): no class in the list, but dataset.binary_masks is true; give" in problem
+    write_label(root / "SegmentationClassAug/b.png", np.zeros((4, 5), np.uint8))
+    index = index_of(root, "val", binary_masks=True)
+    assert [(e.classes, e.mask_values) for e in index.images] == [([0], [0, 1]), ([], [0])]
 
 
 def test_with_one_class_the_list_need_not_name_it(root):
@@ -194,7 +248,7 @@ def test_masks_of_another_name(root):
     assert problems(root) == [
         f"dataset.masks: {root}/SegmentationClassAug: no file in it has the name of a "
         "photograph's mask, {id}.png; it holds mask_a.png, mask_b.png, mask_c.png; set "
-        'dataset.mask_pattern: "mask_{id}.png", or rename the masks; to run without scores, set '
+        'dataset.mask_pattern: "mask_{id}.png", or rename the masks; to run without them, set '
         'dataset.masks: ""'
     ]
     index = index_of(root, mask_pattern="mask_{id}.png")
@@ -264,10 +318,26 @@ def test_a_mask_with_an_unknown_class_is_left_to_preflight(root):
         assert (entry.mask_values, entry.classes) == ([0, 3, 255], classes)
 
 
-def test_mask_without_an_object_gives_no_class(root):
+def test_masks_without_an_object_give_examples_of_background(root):
     write_label(root / "SegmentationClassAug/a.png", np.zeros((4, 5), np.uint8))
+    index = index_of(root, labels_from="masks")
+    assert [entry.classes for entry in index.images] == [[], [2], [2]] and not index.problems
+    assert index.warnings == [
+        f"{root}/SegmentationClassAug: 1 of 3 masks of train show no class (a): their photographs "
+        "count as examples of background; correct the masks if they show an object"
+    ]
+
+
+def test_a_training_split_without_any_class_is_a_problem(root):
+    (root / "train_cls.txt").write_text("a _none\nb _none\n")
+    assert problems(root) == [
+        "train_cls.txt: none of the 2 training images has a class, so nothing can be learnt; give "
+        "the classes of some"
+    ]
+    for name in "abc":
+        write_label(root / f"SegmentationClassAug/{name}.png", np.zeros((4, 5), np.uint8))
     (problem,) = problems(root, labels_from="masks")
-    assert "train_cls.txt:1: a: a training image without a class; correct its mask" in problem
+    assert "none of the 2 training images has a class" in problem
 
 
 def test_mask_of_another_size(root):
@@ -407,3 +477,57 @@ def test_shards_are_balanced():
     names = [f"2007_{number:06}" for number in range(4000)]
     counts = np.bincount([shard_of(name, 8) for name in names], minlength=8)
     assert counts.min() > 400
+
+
+@pytest.fixture
+def trusted(root) -> Path:
+    """A folder with a mask of photograph b, drawn by hand; d is in val."""
+    (root / "hand").mkdir()
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1] = 2
+    for name in "bd":
+        write_label(root / f"hand/{name}.png", mask)
+    return root / "hand"
+
+
+@pytest.mark.parametrize("masks", ["", "SegmentationClassAug"])
+def test_trusted_masks_are_those_of_training_photographs(root, trusted, masks):
+    index = index_of(root, masks=masks, trusted_masks="hand")
+    assert not index.problems
+    found = {entry.id: (entry.trusted_mask, entry.trusted_sha256) for entry in index.images}
+    digest = digest_file(trusted / "b.png")
+    assert found == {"a": (None, None), "b": (str(trusted / "b.png"), digest), "c": (None, None)}
+    assert index_of(root, masks=masks, trusted_masks=str(trusted)) == index
+    (entry,) = index_of(root, "val", masks=masks, trusted_masks="hand").images
+    assert entry.trusted_mask is None
+
+
+def test_binary_trusted_masks_get_the_class_of_their_photograph(root, trusted):
+    (root / "train_cls.txt").write_text("a 0\nb 2\n")
+    index = index_of(root, masks="", trusted_masks="hand", binary_masks=True)
+    made = root / "made/train/trusted_masks/b.png"
+    assert [entry.trusted_mask for entry in index.images] == [None, str(made)]
+    assert np.unique(read_label(made)).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "mask", "message"),
+    [
+        ("b", np.full((5, 4), 2), "b.png: size 4x5, the photograph has 5x4; give the mask of this"),
+        ("b", np.full((4, 5), 9), "b.png: holds 9, but there are 3 classes; use 0 for background"),
+        ("b", np.full((4, 5), 255), "b.png: holds 255, but its photograph's classes would be 2 "),
+        ("b", np.full((4, 5), 1), "classes would be 2 (dog) or 3 (cow); save class number + 1 as"),
+        ("none", np.full((4, 5), 2), "none.png: holds 2, but its photograph is listed as one with"),
+        ("x", np.full((4, 5), 2), "hand: no file in it has the name of a photograph's mask"),
+        ("d", np.full((4, 5), 2), "hand: none of its masks is of a training photograph; add some"),
+        (None, None, "dataset.trusted_masks: ROOT/hand: no such folder; correct the setting"),
+    ],
+)
+def test_wrong_trusted_masks_are_problems(root, name, mask, message):
+    if name:
+        write_label(root / f"hand/{name}.png", mask)
+    Image.new("RGB", (5, 4)).save(root / "JPEGImages/none.jpg")
+    with open(root / "train_cls.txt", "a") as file:
+        file.write("none _none\n")
+    (problem,) = problems(root, trusted_masks="hand")
+    assert message.replace("ROOT", str(root)) in problem

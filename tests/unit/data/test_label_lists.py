@@ -115,6 +115,12 @@ def test_without_class_names_ids_are_read(tmp_path):
     assert read(tmp_path, "a 0\nb cat\n", classes=None)[1] == []
 
 
+def test_none_is_the_word_for_no_class(tmp_path):
+    rows, problems = read(tmp_path, "a _none\nb\nc _none 0\n")
+    assert rows == [("a", []), ("b", None), ("c", [0])]
+    assert problems == ["list.txt:3: says _none (no class) and names a class; take one of them out"]
+
+
 def test_numbers_are_never_taken_for_names(tmp_path):
     rows, problems = read(tmp_path, "a 1\nb 3\n", classes=["1", "2", "3"])
     assert rows[0] == ("a", [1])

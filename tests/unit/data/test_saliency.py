@@ -21,7 +21,7 @@ from i2crc.artifacts.journal import FileRecord
 from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import write_label
 from i2crc.data.index import Entry, Index
-from i2crc.data.saliency import collect
+from i2crc.data.saliency import ADD_MAP, collect
 from i2crc.runtime.atomic import digest_file, write_json
 from i2crc.runtime.errors import Problem
 
@@ -38,11 +38,12 @@ class Place:
         self.source = root / "source"
         self.destination = root / "saliency" / "maps"
         self.manifest = root / "saliency" / "manifest.json"
-        self.sizes: dict[str, tuple[int, int] | None] = {}
+        self.sizes: dict[str, list[tuple[int, int]]] = {}
         (self.source / "top").mkdir(parents=True)
 
-    def photograph(self, name: str, size: tuple[int, int] | None = SIZE) -> None:
-        self.sizes[name] = size
+    def photograph(self, name: str, *sizes: tuple[int, int]) -> None:
+        """The map of a photograph gets the first size, and may have the others."""
+        self.sizes[name] = [*sizes] or [SIZE]
 
     def map(self, name: str, image: Image.Image | None = None, folder: str = "top", **save) -> Path:
         path = self.source / folder / f"{name}.png"
@@ -118,9 +119,28 @@ def test_jpeg_under_the_name_of_a_png_becomes_a_png(place):
     assert (place.placed("a") == 90).all()
 
 
+def test_the_map_of_a_large_photograph_has_its_size_or_that_of_its_working_copy(place):
+    for name, image in (("own", Image.new("L", (12, 8), 7)), ("working", Image.fromarray(GREY))):
+        place.photograph(name, SIZE, (12, 8))
+        place.map(name, image)
+    place.collect()
+    assert place.placed("own").tolist() == np.full((4, 6), 7).tolist()
+    assert (place.destination / "working.png").read_bytes() == place.map("working").read_bytes()
+    place.map("own", Image.new("L", (12, 7)))
+    assert "size 12x7, the photograph has 12x8; give the map of this" in place.problem()
+
+
 def test_missing_map(place):
     place.photograph("a")
-    assert place.problem() == "a.png: no such saliency map; add it: 8-bit grey, 255 = salient"
+    assert place.problem() == f"a.png: no such saliency map; {ADD_MAP}"
+
+
+def test_maps_of_photographs_in_sub_folders(place):
+    for number, name in enumerate(("a/x", "b/x")):
+        place.photograph(name)
+        place.map(name, Image.new("L", SIZE, number))
+    place.collect()
+    assert [place.placed(name).max() for name in ("a/x", "b/x")] == [0, 1]
 
 
 def test_map_found_twice(place):
@@ -161,7 +181,8 @@ def test_large_map_is_refused_before_it_is_decoded(place):
 
 
 def test_map_of_a_photograph_that_cannot_be_used_is_looked_at(place):
-    place.photograph("a", None)
+    place.photograph("a")
+    place.sizes["a"] = []
     place.map("a")
     place.collect()
     place.map("a", Image.new("RGB", (1, 1), "red"))
@@ -365,7 +386,7 @@ def test_a_source_that_cannot_be_had_is_a_problem(place, stage):
         assert done.returncode == 0, done.stderr
         (problem,) = problems(place)
         assert message in problem
-        assert problem.endswith("see the setting saliency.source")
+        assert problem.endswith("see the setting saliency.location")
 
 
 def test_stage_errors(place, stage):

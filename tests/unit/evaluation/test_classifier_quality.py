@@ -97,7 +97,7 @@ def data(tmp_path_factory):
     """Photographs of random colours, labelled by a list, a mask or not at all, and a network."""
     root = tmp_path_factory.mktemp("data")
     draw = np.random.default_rng(0)
-    labels = {"a": [0], "b": [0, 1], "c": [1], "d": [], "e": [0], "unlabelled": None}
+    labels = {"a": [0], "b": [0, 1], "c": [1], "d": [], "e": [0], "f": [], "unlabelled": None}
     entries = []
     for name, classes in labels.items():
         color = draw.integers(0, 256, 3)
@@ -139,17 +139,17 @@ def test_quality_of_a_network(data, tmp_path):
     done = quality(root, tmp_path / "quality" / "classifier.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "quality" / "classifier.json").read_text())
-    assert (found["split"], found["images"]) == ("val", 5)
+    assert (found["split"], found["images"]) == ("val", 6)
     assert found["images_without_labels"] == ["unlabelled"]
     assert found["positives"] == {"cat": 3, "dog": 2, "cow": 0}
 
     rows = []
-    for name in "abcde":
+    for name in "abcdef":
         photo = Image.open(root / f"{name}.png").resize((32, 32), Image.Resampling.BILINEAR)
         with torch.no_grad():
             rows.append(model(LITE(np.asarray(photo))[None]).mean(dim=(2, 3))[0].tolist())
     expected = [
-        area([(row[c], c in labels[name]) for name, row in zip("abcde", rows, strict=True)])
+        area([(row[c], c in labels[name]) for name, row in zip("abcdef", rows, strict=True)])
         for c in (0, 1)
     ]
     assert found["average_precision"] == {
@@ -161,7 +161,7 @@ def test_quality_of_a_network(data, tmp_path):
     assert inputs == {"weights.safetensors", "index.json"}
     mean = found["mean_average_precision"]
     assert done.stderr.splitlines()[-1].endswith(
-        f"classifier on val: mean average precision {mean:.3f} over 5 images"
+        f"classifier on val: mean average precision {mean:.3f} over 6 images"
     )
     output = tmp_path / "quality" / "classifier.json"
     check_restored(command(root, output), [output], tmp_path)

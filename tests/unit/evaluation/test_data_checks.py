@@ -38,7 +38,7 @@ def test_masks_with_the_classes_of_their_photographs():
 
 
 def test_masks_of_0_and_255_mean_something_else():
-    said = "masks: 2 of 2 masks of val show none of their photograph's classes; 0.png holds 0, 255,"
+    said = "masks: 2 of 2 masks of val do not fit their photograph's classes; 0.png holds 0, 255,"
     cure = f"; {BINARY}else save class number + 1 as the values of a mask"
     shown = " but its photograph shows cat (value 1)"
     assert problem(([0], [0, 255]), ([1], [0, 255])) == f"{said}{shown}{cure}"
@@ -71,7 +71,7 @@ def test_values_beyond_the_classes_are_one_problem():
     # The masks with the other classes are judged, too.
     both = index(proper, ([0], [0, 38]), ([0], [0, 2, 255]), ([0], [0, 2, 255]))
     (_, shown), _ = check_masks(both, MASKS)
-    assert "2 of 3 masks of val show none of their photograph's classes; 2.png" in str(shown)
+    assert "2 of 3 masks of val do not fit their photograph's classes; 2.png" in str(shown)
 
 
 def test_masks_without_background_are_a_problem():
@@ -82,9 +82,7 @@ def test_masks_without_background_are_a_problem():
 
 def test_masks_of_0_and_1_for_other_classes_mean_something_else():
     images = [([0], [0, 1])] * 7 + [([1], [0, 1])]
-    said = (
-        "1 of 8 masks of val shows none of their photograph's classes; 7.png holds 0, 1, but its "
-    )
+    said = "1 of 8 masks of val does not fit their photograph's classes; 7.png holds 0, 1, but its "
     assert problem(*images).startswith(f"masks: {said}photograph shows dog (value 2); {BINARY}")
     # That the list does not say which class they show proves nothing.
     only = warning((None, [0, 1]), (None, [0, 1, 255]))
@@ -97,11 +95,11 @@ def test_masks_of_0_and_1_for_other_classes_mean_something_else():
 def test_most_masks_of_other_classes_are_a_problem_and_few_a_warning():
     # Numbered from 0: no cat is in its mask, dog is called cat.
     found = problem(([0], [0]), ([1, 2], [0, 1]), ([1, 2], [0, 1, 2]), split="train")
-    assert "2 of 3 masks of train show none" in found
+    assert "2 of 3 masks of train do not fit" in found
     assert "0.png holds 0, but its photograph shows cat (value 1); save class number + 1" in found
     few = warning(([0], [0, 255]), ([1], [0, 2]), ([2], [0, 3]))
     assert few == (
-        "masks: 1 of 3 masks of val shows none of their photograph's classes (0.png); 0.png holds "
+        "masks: 1 of 3 masks of val does not fit their photograph's classes (0.png); 0.png holds "
         "0, 255, but its photograph shows cat (value 1); correct them or the list, else they are "
         "scored as they are"
     )
@@ -115,7 +113,7 @@ def test_a_class_that_none_of_its_masks_shows_is_named():
     )
     _, (of_dog, other) = check_masks(index(*[([0], [0, 1])] * 9, dog, dog, ([2], [0, 1])), MASKS)
     assert "no mask of the 2 photographs of dog" in of_dog
-    assert "1 of 12 masks of val shows none of their photograph's classes (11.png)" in other
+    assert "1 of 12 masks of val does not fit their photograph's classes (11.png)" in other
 
 
 def test_binary_masks_without_an_object_are_named_by_the_file_of_the_user():
@@ -129,6 +127,21 @@ def test_binary_masks_without_an_object_are_named_by_the_file_of_the_user():
     assert str(problem).endswith(
         "shows cat (value 1); give the object another value than 0 in them"
     )
+
+
+def test_masks_of_photographs_without_a_class_are_background():
+    good = ([0], [0, 1]), ([1], [0, 2])
+    assert check_masks(index(*good, ([], [0]), ([], [0, 255])), MASKS) == ([], [])
+    assert check_masks(index(([0], None), ([], [0])), MASKS) == ([], [])
+    said = warning(*good, ([], [0, 1]), names=["cat", "dog"])
+    assert said == (
+        "masks: 1 of 3 masks of val does not fit their photograph's classes (2.png); 2.png holds "
+        "0, 1, but its photograph has no class; correct them or the list, else they are scored as "
+        "they are"
+    )
+    assert "0.png holds 0, 3, but its photograph has no class" in problem(([], [0, 3]), ([2], None))
+    # As labels_from: masks would read masks of 0 and 255.
+    assert "holds 0, 255, but 0 is background" in problem(([], [0, 255]), ([], [0, 255]))
 
 
 def splits(train: list[int], val: list[list[int] | None], mask: list[int] | None) -> list[str]:
@@ -168,6 +181,13 @@ def test_a_split_that_can_hardly_be_scored():
     assert check_splits({"val": index(([0], None))}, has_masks=False) == []
 
 
+def test_a_data_set_without_validation_images_has_no_scores_on_them():
+    (warning,) = check_splits(
+        {"train": index(*[([c], None) for c in (0, 1, 2)] * 5, split="train")}, True
+    )
+    assert warning.startswith("nothing was scored on val, because the data set has no validation")
+
+
 GOOD = {
     "source": "maps.zip",
     "maximum": 255,
@@ -202,6 +222,7 @@ def test_saliency_that_does_not():
     )
     assert constant.endswith(": 0.png, 1.png, 2.png, 3.png, 4.png, 5.png, 6.png, 7.png, 8.png, "
                              "9.png and 2 more")  # fmt: skip
+    assert check_saliency({**GOOD, "constant": ["a.png"]}, negatives={"a.png"}) == ([], [])
     (missed,) = saliency(without_overlap=["a.png", "b.png", "c.png"])
     assert missed == (
         "3 of 8 saliency maps are salient nowhere on the mask's objects, a.png, b.png, c.png: "

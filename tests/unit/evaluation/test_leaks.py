@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -12,8 +13,9 @@ from helpers.project import ROOT
 from helpers.restored import check_restored
 from i2crc.artifacts.stages import STAGES
 from i2crc.config.schema import Weights
-from i2crc.data.index import read_index
-from i2crc.evaluation.leaks import shared_images
+from i2crc.data.images import write_label
+from i2crc.data.index import Entry, Index, Original, read_index
+from i2crc.evaluation.leaks import labels_equal_to_masks, shared_images
 from i2crc.models.weight_files import save_weights
 from i2crc.runtime.errors import Problem
 
@@ -58,6 +60,19 @@ def check(tmp_path):
 
 def test_clean_lists_have_no_findings(check):
     assert check({"a": "1", "b": "2"}, {"c": "3"}, segmentation={}) == ([], [])
+
+
+def test_large_photographs_are_compared_themselves_not_their_working_copies():
+    """The copy says which photograph it is of, so that copies of equal ones may differ."""
+
+    def index(split: str, name: str, sha256: str) -> Index:
+        original = Original(f"{name}.JPG", 4000, 3000, sha256)
+        entry = Entry(name, f"working/{name}.jpg", None, [0], 4, 3, name, original=original)
+        return Index(split, ["cat"], [entry])
+
+    assert not shared_images(index("train", "a", "1"), index("val", "b", "2"))
+    (leak,) = shared_images(index("train", "a", "1"), index("val", "b", "1"))
+    assert leak.file == "b.JPG = a.JPG"
 
 
 def test_validation_images_in_the_training_list_are_found_by_name(check):
@@ -113,3 +128,21 @@ def test_a_data_set_without_a_name_cannot_be_compared(check):
     (finding,), (leak,) = check({"a": "1"}, {"b": "2"}, classifier={"masks_seen": ["voc2012"]})
     assert "masks of voc2012" in finding
     assert "set dataset.name" in leak
+
+
+def test_labels_of_images_without_a_class_are_no_leak(tmp_path):
+    """They are background, like their masks; the label of a cat that equals its mask is a leak."""
+    labels = {}
+    for name, pixel in {"cat": 1, "other": 1, "none_1": 0, "none_2": 0}.items():
+        labels[name] = tmp_path / f"{name}.png"
+        write_label(labels[name], np.array([[0, pixel]], np.uint8))
+    write_label(tmp_path / "other_mask.png", np.array([[1, 1]], np.uint8))
+
+    def entry(name: str, classes: list[int], mask: str) -> Entry:
+        return Entry(name, "", str(tmp_path / mask), classes, 2, 1, "")
+
+    none = [entry("none_1", [], "none_1.png"), entry("none_2", [], "none_2.png")]
+    cat, other = entry("cat", [0], "cat.png"), entry("other", [0], "other_mask.png")
+    assert labels_equal_to_masks(Index("train", ["cat"], [other, *none]), labels, 1, 1) == []
+    (leak,) = labels_equal_to_masks(Index("train", ["cat"], [cat, other, *none]), labels, 0, 1)
+    assert "1 of 2 labels equal the ground truth" in leak

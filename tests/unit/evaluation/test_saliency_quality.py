@@ -33,7 +33,8 @@ def run(folder: Path, truths: list[np.ndarray | None], maps: list[np.ndarray], *
         if truth is not None:
             write_label(mask, truth)
         write_gray(folder / f"maps/{number}.png", saliency)
-        facts = {"image": "", "classes": [0], "width": 1, "height": 1, "sha256": ""}
+        height, width = saliency.shape
+        facts = {"image": "", "classes": [0], "width": width, "height": height, "sha256": ""}
         entries.append({"id": f"{number}", "mask": None if truth is None else str(mask), **facts})
     index = {"split": "train", "classes": ["cat"], "images": entries}
     files = {f"{number}.png": "" for number in range(len(maps))}

@@ -22,13 +22,13 @@ SCRIPT = ROOT / "workflow_scripts" / STAGES["sweep"].script
 CLASSES = ["cat", "dog", "cow"]
 NAMES = ["background", *CLASSES]
 # An attention map of `a` has the name of a saliency map, that of `a_0`.
-OWN = {"a": [0], "b": [1, 2], "c": [0, 2], "a_0": [1], "unmasked": [2]}
-MASKED = ("a", "b", "c", "a_0")
+OWN = {"a": [0], "b": [1, 2], "c": [0, 2], "a_0": [1], "none": [], "unmasked": [2]}
+MASKED = ("a", "b", "c", "a_0", "none")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Five images with attention and saliency in steps, one of them without a mask."""
+    """Six images with attention and saliency in steps, one of them without a mask."""
     root = tmp_path_factory.mktemp("data")
     draw = np.random.default_rng(0)
     levels = np.arange(0, 256, 17, dtype=np.uint8)
@@ -120,7 +120,7 @@ def test_points_equal_the_labels_of_each_value(data, tmp_path, parameter, given,
     assert found["points"] == [point(value) for value in tried]
     own = getattr(PseudoLabels(**configured), parameter)
     assert found["fixed"] == point(own)
-    assert (found["parameter"], found["split"], found["images"]) == (parameter, "train", 4)
+    assert (found["parameter"], found["split"], found["images"]) == (parameter, "train", 5)
     assert found["images_without_mask"] == ["unmasked"]
 
 
@@ -133,8 +133,9 @@ def test_cam_background_needs_no_saliency(data, tmp_path):
 
     def point(value):
         def label_of(name):
-            maps = np.stack([read_gray(data / "cams" / f"{name}_{c}.png") for c in OWN[name]])
-            label = np.array(OWN[name])[maps.argmax(axis=0)] + 1
+            maps = [read_gray(data / "cams" / f"{name}_{c}.png") for c in OWN[name]]
+            maps = np.stack([np.zeros((20, 24)), *maps])
+            label = np.array([-1, *OWN[name]])[maps.argmax(axis=0)] + 1
             return np.where(maps.max(axis=0) > value * 255, label, 0)
 
         return expected_point(data, value, label_of)

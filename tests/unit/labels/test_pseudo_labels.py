@@ -168,23 +168,29 @@ def test_thresholds_are_settings():
     assert label(min_foreground=0.9) == [[255, 255, 255]]
 
 
-@st.composite
-def attentions(draw):
-    """(C, H, W) attention and the C classes that it is of."""
-    classes = draw(CLASSES)
-    shape = (len(classes), *draw(SHAPES))
-    return draw(arrays(np.uint8, shape, elements=LEVELS)), classes
-
-
-@given(attentions(), FRACTIONS)
+@given(images(), FRACTIONS)
 def test_strongest_attention_above_the_background_wins(image, background):
-    attention, classes = image
-    label = label_from_attention(attention, classes, background)
-    assert label.dtype == np.uint8
+    attention, saliency, _ = image
+    label = label_from_attention(attention, saliency.shape, background)
+    assert (label.shape, label.dtype) == (saliency.shape, np.uint8)
     for y, x in np.ndindex(label.shape):
-        own = attention[:, y, x].tolist()
-        expected = classes[own.index(max(own))] + 1 if max(own) > background * 255 else 0
-        assert label[y, x] == expected
+        own = {c: int(values[y, x]) for c, values in attention.items()}
+        strongest = max(own, key=lambda c: own[c], default=0)
+        wins = own.get(strongest, 0) > background * 255
+        assert label[y, x] == (strongest + 1 if wins else 0)
+
+
+def test_an_image_without_a_class_is_background_everywhere():
+    salient = np.full((2, 3), 255, np.uint8)
+    prediction = np.array([[0, 1, 2], [3, 255, 0]], np.uint8)
+    none = np.zeros((2, 3), np.uint8)
+    for label in (
+        initial_label({}, salient, [], PseudoLabels()),
+        refine_label(prediction, salient, [], 0.01),
+        label_from_attention({}, (2, 3), 0.2),
+    ):
+        assert label.dtype == np.uint8
+        assert np.array_equal(label, none)
 
 
 @given(predictions())

@@ -194,6 +194,7 @@ def test_without_masks_every_figure_says_so():
     page = quality_page({"iou": None}, unlabelled)
     assert "not scored: no ground-truth masks" in page
     assert "not scored: no image-level labels" in page
+    assert "not scored: no validation images" in quality_page({"iou": None})
 
 
 def test_sweep_figure_marks_the_configured_and_the_best_value():

@@ -14,7 +14,7 @@ from torch import nn
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
 from i2crc.models.weight_files import save_weights
-from i2crc.report.score_table import CEILING, COLUMNS
+from i2crc.report.score_table import CEILING, COLUMNS, score_pages
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["score_table"].script
 RESULT = {
@@ -124,6 +124,11 @@ def test_warnings_stand_above_the_table_each_once(scores, tmp_path):
         found = re.findall('class="banner">(.*?)</p>', text)
         assert found == [message.replace("<", "&lt;") for message in expected]
         assert text.rindex("banner") < text.index("<table>")
+
+
+def test_a_run_without_scores_has_a_table_with_its_warnings():
+    for text in score_pages([], ["nothing was scored on val"]):
+        assert "nothing was scored on val" in text and "255 as background" in text
 
 
 def test_weak_supervision_needs_no_warning(scores, tmp_path):

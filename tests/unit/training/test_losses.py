@@ -74,6 +74,14 @@ def test_no_image_of_one_class_gives_zero_with_a_gradient():
     assert torch.equal(cam.grad, torch.zeros_like(cam))
 
 
+def test_a_batch_without_any_class_lowers_all_logits():
+    cam, saliency, labels = batch(0, 0)
+    loss = classification_loss(cam.mean((2, 3)), labels)
+    (loss + sum(relation_losses(cam, saliency, labels, RelationLosses()).values())).backward()
+    assert loss.isfinite()
+    assert (cam.grad > 0).all()
+
+
 def test_images_of_several_classes_do_not_count():
     cam, saliency, labels = batch(1, 2, 1)
     alone = relation_losses(cam[::2], saliency[::2], labels[::2], RelationLosses())

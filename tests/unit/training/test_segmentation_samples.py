@@ -1,5 +1,7 @@
 """Segmentation samples: scaling, padding and cropping keep image and label together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from PIL import Image
 
 from i2crc.config.schema import Segmentation
 from i2crc.data.images import write_label
-from i2crc.data.index import Entry, Index
+from i2crc.data.index import Entry, Index, Original
 from i2crc.data.transforms import CAFFE_BGR, Preprocessing
 from i2crc.runtime.errors import InputError
 from i2crc.training.segmentation import SegmentationSamples, random_crop, rescale
@@ -43,6 +45,22 @@ def make_samples(tmp_path):
         )
 
     return make
+
+
+def test_label_of_a_large_photograph_is_brought_to_the_working_size(make_samples):
+    """The label has the size of the photograph itself, three times that of its working copy."""
+    working = blocks(30, 40, side=3)
+    samples = make_samples(working, scale_jitter=[1.0])
+    (entry,) = samples.index.images
+    original = Original("photo.jpg", 120, 90, "")
+    samples.index.images[0] = replace(entry, original=original)
+    with pytest.raises(InputError, match=r"size \(40, 30\), the photograph has \(120, 90\)"):
+        samples.sample(0, np.random.default_rng(0))
+    write_label(samples.files["a"], working, (120, 90))
+    sample = samples.sample(0, np.random.default_rng(0))
+    known = sample["label"] != 255
+    assert known.sum() == working.size
+    assert torch.equal(sample["image"][0][known], sample["label"][known].float())
 
 
 @pytest.mark.parametrize("shape", [(50, 60), (40, 40), (30, 60), (60, 30), (9, 7)])

@@ -22,13 +22,15 @@ class Artifact:
     """A file that records how it, and the files that it lists, were made.
 
     `facts` is its provenance. `inputs` maps what it was made from to the digests recorded then,
-    `files` maps what it lists to them. A file that is not JSON lists itself.
+    `files` maps what it lists to them; they are below `folder`. A file that is not JSON lists
+    itself.
     """
 
     path: Path
     facts: dict[str, Any]
     inputs: dict[Path, str]
     files: dict[Path, str]
+    folder: Path
 
     @property
     def script(self) -> str:
@@ -70,11 +72,11 @@ def trace(*paths: Path) -> list[Artifact]:
 def find_artifact(path: Path) -> Artifact | None:
     """Return the artifact that records how `path` (absolute) was made, or None.
 
-    That is the file itself, or a manifest in its folder or the folder above that lists it.
+    That is the file itself, or a manifest in a folder above it that lists it.
     """
     manifests = [
         file
-        for folder in path.parents[:2]
+        for folder in path.parents
         for file in folder.glob("*.json")
         if MANIFEST.fullmatch(file.name)
     ]
@@ -127,12 +129,9 @@ def _read_artifact(path: Path) -> Artifact | None:
         content = read_checked(path, FileList)
     # The demo's manifest also names the archive beside it.
     listed = {**content.get("files", {}), **content.get("archive", {})}
-    return Artifact(
-        path,
-        facts,
-        _below(path.parent, facts["inputs"]),
-        _below(path.parent / content.get("folder", "."), listed),
-    )
+    folder = Path(os.path.normpath(path.parent / content.get("folder", ".")))
+    inputs = _below(path.parent, facts["inputs"])
+    return Artifact(path, facts, inputs, _below(folder, listed), folder)
 
 
 def _below(folder: Path, digests: dict[str, str]) -> dict[Path, str]:

@@ -30,6 +30,7 @@ PACKAGES = (
     "timm",
     "numpy",
     "pillow",
+    "onnxruntime",
     "pydensecrf2",
     "matplotlib",
     "snakemake",
@@ -136,8 +137,15 @@ def _what_counts(content: dict[str, Any]) -> dict[str, Any]:
     counted = {key: value for key, value in content.items() if key != "provenance"}
     images = counted.get("images")  # scores have a number here
     if isinstance(images, list) and all(isinstance(entry, dict) for entry in images):
-        counted["images"] = [{**e, "image": "", "mask": bool(e.get("mask"))} for e in images]
+        counted["images"] = [_without_paths(entry) for entry in images]
     return counted
+
+
+def _without_paths(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of an index without the paths of photograph, working copy and masks."""
+    original = entry.get("original") and {**entry["original"], "image": ""}
+    masks = {key: bool(entry.get(key)) for key in ("mask", "trusted_mask")}
+    return {**entry, **masks, "image": "", "original": original}
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:

@@ -62,6 +62,7 @@ def find_photographs(file: Path, artifacts: list[Artifact]) -> tuple[str, list[R
     script = artifacts[0].script
     makes = STAGES.get(script, UNKNOWN).makes
     kind = "low-resolution logits" if file.suffix == ".npz" else makes
+    name = os.path.relpath(file.with_suffix(""), artifacts[0].folder)
     photographs: dict[Recorded, None] = {}  # a set that keeps their order
     for artifact, index in indexes_of(artifacts):
         for entry in index.images:
@@ -69,10 +70,10 @@ def find_photographs(file: Path, artifacts: list[Artifact]) -> tuple[str, list[R
             names = {entry.id: ""}
             if script == "infer_cam":
                 names = {f"{entry.id}_{n}": f" of class {c}" for n, c in enumerate(index.classes)}
-            if file in artifacts[0].files and file.stem in names:
-                what = f"the {kind}{names[file.stem]} of photograph {shown(path)}"
-                return what, [(path, entry.sha256)]
-            photographs[path, entry.sha256] = None
+            if file in artifacts[0].files and name in names:
+                what = f"the {kind}{names[name]} of photograph {shown(path)}"
+                return what, [(path, entry.photograph.sha256)]
+            photographs[path, entry.photograph.sha256] = None
     return f"an output of {script}", list(photographs)
 
 

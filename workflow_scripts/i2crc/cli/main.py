@@ -9,7 +9,9 @@ from i2crc.runtime.errors import InputError, explain
 
 # Sub-command, which is the name of its module -> what it does.
 COMMANDS = {
+    "new": "look at photographs, write a configuration for them, and say how long a run takes",
     "explain": "explain how a file was made, from its photograph on, and what changed since",
+    "segment": "segment photographs with the model file that a run made",
     "progress": "show how far a run is, while it runs or after it ended",
     "verify": "hash the files of an experiment and name those that are missing or changed",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from i2crc.config.schema import PASSWORD, PATTERNS, QUOTES, Config
+from i2crc.config.schema import FORMATS, PASSWORD, PATTERNS, QUOTES, Config
 from i2crc.runtime.errors import InputError
 
 # Preset -> the settings that differ from the defaults. The comments are numbers of METHOD.md.
@@ -30,8 +30,11 @@ def load_config(values: dict[str, Any], source: str) -> Config:
     key, what is wrong, and for an unknown key the nearest valid one.
     """
     preset = PRESETS.get(str(values.get("preset")), {})
+    dataset = values.get("dataset")
+    kind = str(dataset.get("format")) if isinstance(dataset, dict) else ""
+    defaults = _merge(Config().model_dump(), {"dataset": FORMATS.get(kind, {})})
     # Start from the defaults, so that a section that sets one key keeps the others.
-    complete = _merge(_merge(Config().model_dump(), preset), values)
+    complete = _merge(_merge(defaults, preset), values)
     try:
         return Config.model_validate(complete)
     except ValidationError as error:
@@ -117,8 +120,8 @@ def _explain(problem: Any) -> str:
     if not path:
         return message
     value = problem["input"]
-    if isinstance(value, str) and PASSWORD.match(value):
-        value = PASSWORD.sub("...@", value).partition("?")[0]  # the query may be a secret, too
+    if isinstance(value, str) and "://" in value:
+        value = PASSWORD.sub("...@", value).partition("?")[0]  # both may be secrets
     return f"`{path}` is {_short(reprlib.repr(value))}: {_short(message, 400)}"
 
 

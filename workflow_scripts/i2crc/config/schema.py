@@ -122,6 +122,16 @@ class Section(BaseModel):
         return value
 
 
+# What the other formats than voc have in place of the defaults of `Dataset`.
+FORMATS: dict[str, dict[str, str]] = {
+    "voc": {},
+    "folders": {"images": "", "masks": "", "train_list": "", "val_list": ""},
+    "csv": {"images": "", "masks": "", "train_list": "labels.csv", "val_list": ""},
+    "coco": {"images": "", "masks": "", "train_list": "annotations.json", "val_list": ""},
+    "voc-xml": {"masks": "", "train_list": "Annotations", "val_list": ""},
+}
+
+
 def setting(default: Any, description: str, **constraints: Any) -> Any:
     """Return a field with a default, a description for CONFIG.md, and limits."""
     return Field(default, description=description, **constraints)
@@ -136,18 +146,30 @@ class Demo(Section):
 
 
 class Dataset(Section):
-    """An image folder, label lists, class names and, to score, a mask folder."""
+    """Photographs with image-level labels, class names and, to score, masks (docs/DATA.md)."""
 
     name: str = setting("", "name of the data set; weights that have seen its masks are refused")
     root: Folder = setting("", "data set folder (VOC layout); empty: the embedded demo is drawn")
+    format: Literal["voc", "folders", "csv", "coco", "voc-xml"] = setting(
+        "voc",
+        "how photographs get their labels: voc: lists of ids; folders: a folder for each class; "
+        "csv: tables of files and labels; coco: annotation JSON; voc-xml: an XML for each",
+    )
     images: str = setting("JPEGImages", "folder of the photographs, below root")
-    image_suffix: str = setting(".jpg", "file name ending of a photograph")
+    image_suffix: str = setting(
+        ".jpg", "file name ending of a photograph (voc; the other formats take every photograph)"
+    )
     masks: str = setting("SegmentationClassAug", "ground-truth masks, below root; empty: none")
     mask_pattern: str = setting(
         "{id}.png", "file name of a mask, where {id} is the image's", pattern=MASK_NAME
     )
     binary_masks: bool = setting(
         False, "every value of a mask but 0 (255 too) means the one class of its photograph"
+    )
+    trusted_masks: Folder = setting(
+        "",
+        "folder with masks, drawn by hand, of some training photographs, below root (or its whole "
+        "path): they replace the pseudo labels of these; empty: none",
     )
     classes: list[ClassName] = setting([], "foreground, in label order; empty: root's classes.txt")
     train_list: str = setting(
@@ -159,30 +181,84 @@ class Dataset(Section):
         "val_cls.txt", "validation images, below root: `id` or `id class ...`; empty: none"
     )
     test_list: str = setting("", "test server's images, below root: an `id` a line; empty: none")
+    val_share: Annotated[float, Field(ge=0, le=0.9)] = setting(
+        0.2,
+        "share of the photographs that is drawn for validation if val_list is empty; 0: none "
+        "(voc: never drawn)",
+    )
+    split_seed: int = setting(0, "another seed draws other photographs", ge=0)
     labels_from: Literal["list", "masks"] = setting(
         "list", "where image-level labels come from: the list, or the classes in the masks"
     )
+    max_side: int = setting(
+        1024,
+        "all stages work on a smaller copy of a photograph whose longer side is above this many "
+        "pixels; its labels are brought back to its own size; 0: never",
+        ge=0,
+    )
     max_pixels: int = setting(
-        16_000_000,
-        "larger photographs are refused; with 20 classes the dense CRF needs about 1.4 kB of "
-        "memory per pixel, in each of its workers",
-        ge=1,
-        le=1 << 27,
+        100_000_000, "larger photographs are refused before they are decoded", ge=1, le=1 << 27
     )
     limit: int | None = setting(None, "use only the first N images of each list, for a trial", ge=1)
     demo: Demo = Demo()
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the split val is drawn from the training photographs."""
+        return self.format != "voc" and not self.val_list and self.val_share > 0
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that the data set has, of train, val and test."""
+        given = [s for s in ("train", "val", "test") if s == "train" or getattr(self, f"{s}_list")]
+        return ["train", "val", *given[1:]] if self.is_drawn else given
+
+
+class SaliencyModel(Section):
+    """The network that computes saliency maps; the defaults are those of U2-Net-p."""
+
+    path: Folder = setting("", "its ONNX file; empty: U2-Net-p, which is installed with the rest")
+    sha256: Sha256 = setting("", "SHA-256 of that file; empty: not checked")
+    input_size: int = setting(320, "photographs are resized to a square of this side", ge=32)
+    divide_by: Annotated[Literal["maximum", 255], BeforeValidator(_number_from_text)] = setting(
+        "maximum", "the pixels are divided by the largest value of their photograph, or by 255"
+    )
+    mean: list[float] = setting(
+        [0.485, 0.456, 0.406], "subtracted from R, G, B after that", min_length=3, max_length=3
+    )
+    std: list[AboveZero] = setting(
+        [0.229, 0.224, 0.225], "R, G, B are divided by it at last", min_length=3, max_length=3
+    )
+
+
+def _refuse_place(source: Any) -> Any:
+    if source not in ("", "model", "archive", "folder"):
+        raise ValueError(
+            "expected model, archive or folder; an address or a folder of saliency maps is given "
+            "as saliency.location"
+        )
+    return source
 
 
 class Saliency(Section):
     """Where the saliency maps come from."""
 
-    source: Source = setting(
+    source: Annotated[Literal["", "model", "archive", "folder"], BeforeValidator(_refuse_place)] = (
+        setting(
+            "",
+            "model: a network computes them; archive, folder: they are at `location`; empty: that "
+            "of `location` if it is given, else the folder `saliency` below dataset.root, else "
+            "model (the demo: its own archive)",
+        )
+    )
+    location: Source = setting(
         "",
         "http(s)://, s3:// or file:// archive (tar.gz, zip), or a folder; empty: the folder "
-        "`saliency` below dataset.root (the demo: its own archive)",
+        "`saliency` below dataset.root",
     )
     sha256: Sha256 = setting("", "SHA-256 of the archive; empty: not checked")
     retries: int = setting(5, "tries after a failed transfer", ge=0)
+    model: SaliencyModel = SaliencyModel()
 
 
 class Weights(Section):
@@ -435,6 +511,21 @@ class Config(Section):
         gpus, nodes = self.runtime.gpus, self.runtime.nodes
         if problem := problem_of_classes(dataset.classes):
             raise ValueError(f"dataset.classes {'; '.join(problem)}")
+        if self.saliency.source == "model" and self.saliency.location:
+            raise ValueError(
+                "saliency.source: model computes the maps, but saliency.location names some; take "
+                "one of them out"
+            )
+        if self.saliency.source == "archive" and dataset.root and not self.saliency.location:
+            raise ValueError("saliency.source: archive needs its address in saliency.location")
+        if dataset.format != "voc":
+            if not dataset.root:
+                raise ValueError(f"dataset.format: {dataset.format} needs dataset.root")
+            if dataset.labels_from == "masks":
+                raise ValueError(
+                    f"dataset.labels_from: masks is of the format voc; {dataset.format} says "
+                    "itself what each photograph shows"
+                )
         if dataset.labels_from == "masks" and dataset.binary_masks:
             raise ValueError(
                 "dataset.binary_masks: the masks do not say which class they show, so "

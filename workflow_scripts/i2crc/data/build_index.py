@@ -1,80 +1,98 @@
 """Build the index of a split: read its list, decode photographs and masks, collect all problems."""
 
-import unicodedata
+import posixpath
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from i2crc.config.schema import Dataset, problem_of_classes
-from i2crc.data.images import IGNORE, read_label, read_photo, write_label
-from i2crc.data.index import Entry, Index, collecting
-from i2crc.data.label_lists import ListRow, read_label_list, read_text
-from i2crc.runtime.atomic import digest_file
-from i2crc.runtime.errors import FileError, Problem, listing
+from i2crc.config.schema import Dataset
+from i2crc.data.images import (
+    IGNORE,
+    photo_size,
+    read_label,
+    read_photo,
+    working_copy,
+    write_label,
+)
+from i2crc.data.index import Entry, Index, Original, collecting
+from i2crc.data.label_lists import ListRow, class_names, read_label_list
+from i2crc.data.labelled import NEGATIVE
+from i2crc.data.listing import Listing
+from i2crc.data.photographs import plain_name
+from i2crc.data.shapes import draw_mask
+from i2crc.runtime.atomic import digest_file, write_bytes
+from i2crc.runtime.errors import FileError, Problem, counted, listing
 from i2crc.runtime.parallel import map_in_order
 
 # Files whose names are searched for the ids of photographs without a mask.
 SEARCHED = 10
 # The most patterns that a remedy offers.
 PATTERNS = 3
+BINARY = "if every value but 0 means its photograph's one class: dataset.binary_masks: true"
 
 
-def class_names(root: Path, dataset: Dataset) -> list[str]:
-    """Return the foreground classes: those of the settings, else the lines of root/classes.txt.
-
-    Raise FileError if there are none, more than 254, or if a name is wrong.
-    """
-    if dataset.classes:
-        return dataset.classes
-    file = root / "classes.txt"
-    if not file.is_file():
-        raise FileError(file, "missing", "write it, a class a line, or set dataset.classes")
-    names = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-    if not names:
-        raise FileError(file, "has no class", "write one a line")
-    if problem := problem_of_classes(names):
-        raise FileError(file, *problem)
-    return names
-
-
-def build_index(split: str, root: Path, dataset: Dataset, converted: Path, workers: int) -> Index:
+def build_index(
+    split: str,
+    root: Path,
+    dataset: Dataset,
+    folder: Path,
+    workers: int,
+    listed: Listing | None = None,
+) -> Index:
     """Return the index of a split ("train", "val" or "test") of a data set, with all its problems.
 
-    Every photograph and mask is decoded. A training image needs at least one class. The folder
-    `converted` gets the masks with class values, if those of the data set are binary.
+    Every photograph and mask is decoded. A training image needs known classes. `folder` gets what
+    is made: `working` copies of large photographs, and in SPLIT/masks the masks with class values,
+    if those of the data set are binary or drawn from annotated objects. `listed` is the data set;
+    without it, the lists of the format voc are read.
     """
     if not root.is_dir():
         remedy = "give yours with --config dataset='{root: FOLDER}'"
         missing = Problem(f"dataset.root: {root}", "no such folder", remedy)
         return Index(split, [], [], problems=[missing])
     problems: list[Problem] = []
-    rows: list[ListRow] = []
+    warnings: list[str] = []
     classes: list[str] | None = None  # if they are unknown
-    with collecting(problems):
-        classes = class_names(root, dataset)
-    name = getattr(dataset, f"{split}_list")
-    if name:
-        rows, in_list = read_label_list(root / name, classes)
-        problems += in_list
+    similar: dict[str, str] = {}
+    if listed:
+        problems += listed.problems
+        warnings += listed.warnings if split == "train" else []
+        classes, rows = listed.classes or None, listed.splits.get(split, [])
+        ids = {row.id for some in listed.splits.values() for row in some}
     else:
-        remedy = f"name the list of the {split} images"
-        problems.append(Problem(f"dataset.{split}_list", "is empty", remedy))
+        with collecting(problems):
+            classes = class_names(root, dataset)
+        rows, in_list = _read_list(split, root, dataset, classes)
+        problems += in_list
+        photographs, suffix = root / dataset.images, dataset.image_suffix
+        if not photographs.is_dir():
+            place, remedy = f"dataset.images: {photographs}", "correct the setting"
+            problems.append(Problem(place, "no such folder", remedy))
+            return Index(split, classes or [], [], [row.id for row in rows], problems)
+        names = [path.name for path in photographs.iterdir()]
+        ids = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+        similar = {plain_name(Path(name).stem): name for name in names}
     # Batches are drawn by number, so the order of the lines must not matter.
     rows = sorted(rows[: dataset.limit], key=lambda row: row.id)
-    folder = root / dataset.images
-    if not folder.is_dir():
-        missing = Problem(f"dataset.images: {folder}", "no such folder", "correct the setting")
-        return Index(split, classes or [], [], [row.id for row in rows], [*problems, missing])
-    photographs = [path.name for path in folder.iterdir()]
-    similar = {_plain(Path(name).stem): name for name in photographs}
-    warnings: list[str] = []
     if dataset.masks and (root / dataset.masks).is_dir():
         with collecting(problems):
-            listed = [row.id for row in rows]
-            warnings = _check_mask_names(root / dataset.masks, dataset, photographs, listed)
+            of_split = [row.id for row in rows]
+            warnings += _check_mask_names("dataset.masks", root, dataset, ids, of_split)
+    if dataset.trusted_masks and split == "train":
+        with collecting(problems):
+            of_split = [row.id for row in rows]
+            warnings += _check_mask_names("dataset.trusted_masks", root, dataset, ids, of_split)
+            trusted = root / dataset.trusted_masks
+            if not any((trusted / mask_name(dataset.mask_pattern, i)).is_file() for i in of_split):
+                problem = "none of its masks is of a training photograph"
+                remedy = 'add some that are, or set dataset.trusted_masks: ""'
+                raise FileError(f"dataset.trusted_masks: {trusted}", problem, remedy)
 
     def read(row: ListRow) -> Entry | list[Problem]:
-        return _read_entry(row, split, root, dataset, converted, classes, similar)
+        return _read_entry(row, split, root, dataset, folder, classes, similar)
 
     images: list[Entry] = []
     left_out: list[str] = []
@@ -84,31 +102,56 @@ def build_index(split: str, root: Path, dataset: Dataset, converted: Path, worke
         else:
             left_out.append(row.id)
             problems += found
+    if dataset.labels_from == "masks":
+        warnings += _warn_of_empty_masks(images, split)
+    if split == "train" and classes and images and not any(e.classes for e in images):
+        place = str(root / dataset.train_list)
+        problem = f"none of the {len(images)} training images has a class, so nothing can be learnt"
+        problems.append(Problem(place, problem, "give the classes of some"))
     return Index(split, classes or [], images, left_out, problems, warnings)
 
 
-def _check_mask_names(
-    folder: Path, dataset: Dataset, photographs: list[str], listed: list[str]
-) -> list[str]:
-    """Return a warning if files in the mask folder seem to be masks under other names.
+def _read_list(
+    split: str, root: Path, dataset: Dataset, classes: list[str] | None
+) -> tuple[list[ListRow], list[Problem]]:
+    """Return the lines of a split's list (format voc), and its problems."""
+    if name := getattr(dataset, f"{split}_list"):
+        return read_label_list(root / name, classes)
+    remedy = f"name the list of the {split} images"
+    return [], [Problem(f"dataset.{split}_list", "is empty", remedy)]
 
-    `photographs` are the names of all photographs, `listed` the ids of a split. Raise FileError if
-    no file has the name of a photograph's mask.
+
+def mask_name(pattern: str, image_id: str) -> str:
+    """Return the name of an image's mask, in the folder below the masks that its id names."""
+    folder, name = posixpath.split(image_id)
+    return posixpath.join(folder, pattern.replace("{id}", name))
+
+
+def _check_mask_names(
+    setting: str, root: Path, dataset: Dataset, ids: Collection[str], listed: list[str]
+) -> list[str]:
+    """Return a warning if files in the folder of a setting seem to be masks under other names.
+
+    `ids` are those of all photographs, `listed` those of a split. Raise FileError if there is no
+    folder, or no file has the name of a photograph's mask.
     """
-    pattern, suffix = dataset.mask_pattern, dataset.image_suffix
-    ids = (name.removesuffix(suffix) for name in photographs if name.endswith(suffix))
-    fitting = {pattern.replace("{id}", name) for name in ids}
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    folder = root / getattr(dataset, setting.removeprefix("dataset."))
+    if not folder.is_dir():
+        raise FileError(f"{setting}: {folder}", "no such folder", "correct the setting")
+    pattern = dataset.mask_pattern
+    fitting = {mask_name(pattern, name) for name in ids}
+    files = (path for path in folder.rglob("[!.]*") if not path.is_dir())
+    names = {path.relative_to(folder).as_posix() for path in files}
     others = sorted(names - fitting)
-    missing = [name for name in listed if pattern.replace("{id}", name) not in names]
-    near = _likely_patterns(others, missing)
+    missing = [name for name in listed if mask_name(pattern, name) not in names]
+    near = likely_patterns(*([posixpath.basename(n) for n in some] for some in (others, missing)))
     if not names & fitting:
         problem = f"no file in it has the name of a photograph's mask, {pattern}"
         problem += f"; it holds {listing(others)}" if others else ""
         meant = " or ".join(f'"{one}"' for one in near[:PATTERNS])
         meant = f"set dataset.mask_pattern: {meant}, or " if near else ""
-        remedy = f'{meant}rename the masks; to run without scores, set dataset.masks: ""'
-        raise FileError(f"dataset.masks: {folder}", problem, remedy)
+        remedy = f'{meant}rename the masks; to run without them, set {setting}: ""'
+        raise FileError(f"{setting}: {folder}", problem, remedy)
     if not near:
         return []
     return [
@@ -117,7 +160,19 @@ def _check_mask_names(
     ]
 
 
-def _likely_patterns(files: list[str], ids: list[str]) -> list[str]:
+def _warn_of_empty_masks(images: list[Entry], split: str) -> list[str]:
+    """Return a warning if image-level labels come from masks, and some show no class."""
+    empty = [entry for entry in images if entry.classes == []]
+    if not empty:
+        return []
+    return [
+        f"{Path(empty[0].mask or '').parent}: {len(empty)} of {len(images)} masks of {split} show "
+        f"no class ({listing([entry.id for entry in empty])}): their photographs count as examples "
+        "of background; correct the masks if they show an object"
+    ]
+
+
+def likely_patterns(files: list[str], ids: list[str]) -> list[str]:
     """Return the patterns, with {id}, by which most ids get the name of one of the files."""
     patterns = {
         f"{file[:start]}{{id}}{file[start + len(name) :]}"
@@ -137,7 +192,7 @@ def _read_entry(
     split: str,
     root: Path,
     dataset: Dataset,
-    converted: Path,
+    folder: Path,
     classes: list[str] | None,
     similar: dict[str, str],
 ) -> Entry | list[Problem]:
@@ -146,32 +201,43 @@ def _read_entry(
     `similar` maps the name of each photograph in plain form to the name of its file.
     """
     problems: list[Problem] = []
-    image = root / dataset.images / f"{row.id}{dataset.image_suffix}"
-    mask = root / dataset.masks / dataset.mask_pattern.replace("{id}", row.id)
+    image = root / dataset.images / (row.file or f"{row.id}{dataset.image_suffix}")
+    mask = root / dataset.masks / mask_name(dataset.mask_pattern, row.id)
     has_mask = bool(dataset.masks) and mask.is_file()
+    trusted = root / dataset.trusted_masks / mask_name(dataset.mask_pattern, row.id)
+    is_trusted = bool(dataset.trusted_masks) and split == "train" and trusted.is_file()
     from_mask = dataset.labels_from == "masks" and split != "test"
-    size = values = None
+    size = own_size = values = original = None
     with collecting(problems):
-        near = similar.get(_plain(image.stem))
+        near = similar.get(plain_name(image.stem))
         if near and not image.is_file():
             remedy = f"{near!r} is there: rename it, correct the list, or set dataset.image_suffix"
             raise FileError(image, "missing", remedy)
-        size = read_photo(image, dataset.max_pixels).size
+        size = own_size = photo_size(image, dataset.max_pixels)
+        if dataset.max_side and max(size) > dataset.max_side:
+            original = Original(str(image), *size, digest_file(image))
+            image = folder / "working" / f"{row.id}.jpg"
+            _make_working_copy(original, image, dataset)
+        size = read_photo(image).size
     with collecting(problems):
         if has_mask:
-            label = _read_mask(mask, size, dataset.max_pixels)
-            if dataset.binary_masks and row.usable and classes:
-                label = _with_class(label, mask, row, classes)
-                mask = converted / mask.name
-                write_label(mask, label)
-            values = np.unique(label).tolist()
+            made = folder / split / "masks" / mask_name(dataset.mask_pattern, row.id)
+            mask, values = _read_classes(mask, row, own_size, dataset, classes, made)
+        elif row.shapes is not None and own_size:
+            mask, has_mask = folder / split / "masks" / f"{row.id}.png", True
+            values = _draw_mask(row, own_size, mask)
         elif from_mask:
             problem = "missing, and dataset.labels_from is masks"
             raise FileError(mask, problem, "add it, or take its image out of the list")
     labels = classes_in_mask(np.array(values or [0])) if from_mask else row.classes
+    with collecting(problems):
+        if is_trusted:
+            made = folder / split / "trusted_masks" / f"{row.id}.png"
+            trusted, found = _read_classes(trusted, row, own_size, dataset, classes, made)
+            _refuse_other_classes(trusted, found, labels, classes)
     are_known = row.usable and classes is not None and not (from_mask and values is None)
-    if split == "train" and are_known and not labels:
-        remedy = "correct its mask" if from_mask else "give its classes in the list"
+    if split == "train" and are_known and labels is None:
+        remedy = f"give its classes in the list, or {NEGATIVE} if it shows none of them"
         problem = f"{row.id}: a training image without a class"
         problems.append(Problem(row.place, problem, f"{remedy}, or take it out of the list"))
     if problems or size is None or not row.usable:
@@ -180,7 +246,35 @@ def _read_entry(
         labels = [c for c in labels or () if c < len(classes)]
     mask_sha256 = digest_file(mask) if has_mask else None
     path = str(mask) if has_mask else None
-    return Entry(row.id, str(image), path, labels, *size, digest_file(image), mask_sha256, values)
+    sha256 = digest_file(image)
+    entry = Entry(
+        row.id, str(image), path, labels, *size, sha256, mask_sha256, values, original=original
+    )
+    if not is_trusted:
+        return entry
+    return replace(entry, trusted_mask=str(trusted), trusted_sha256=digest_file(trusted))
+
+
+def _draw_mask(row: ListRow, size: tuple[int, int], file: Path) -> list[int]:
+    """Write the mask of a photograph's annotated objects; return the values in it."""
+    try:
+        label = draw_mask(row.shapes or [], size)
+    except (ValueError, TypeError, LookupError) as error:
+        problem = f"a segmentation cannot be drawn ({error})"
+        remedy = "correct it, or take it out: its photograph then has no mask to score with"
+        raise FileError(row.place, problem, remedy) from error
+    write_label(file, label)
+    return np.unique(label).tolist()
+
+
+def _make_working_copy(photograph: Original, copy: Path, dataset: Dataset) -> None:
+    """Write the working copy of a photograph, unless it is there; a comment in it says so."""
+    comment = f"{photograph.sha256}, max_side {dataset.max_side}"
+    with suppress(FileError):
+        if read_photo(copy).info.get("comment") == comment.encode():
+            return
+    file = Path(photograph.image)
+    write_bytes(copy, working_copy(file, dataset.max_side, dataset.max_pixels, comment))
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:
@@ -189,6 +283,49 @@ def classes_in_mask(mask: np.ndarray) -> list[int]:
     In the mask, 0 is background, n + 1 is class n and 255 is ignored.
     """
     return [int(value) - 1 for value in np.unique(mask) if value not in (0, IGNORE)]
+
+
+def _read_classes(
+    mask: Path,
+    row: ListRow,
+    size: tuple[int, int] | None,
+    dataset: Dataset,
+    classes: list[str] | None,
+    made: Path,
+) -> tuple[Path, list[int]]:
+    """Return the mask of an image, and its sorted values; of a binary one, make that of classes.
+
+    `size` is that of the photograph, `made` is where a mask of classes is written.
+    """
+    label = _read_mask(mask, size, dataset.max_pixels)
+    if dataset.binary_masks and row.usable and classes:
+        label = _with_class(label, mask, row, classes)
+        write_label(made, label)
+        mask = made
+    return mask, np.unique(label).tolist()
+
+
+def _refuse_other_classes(
+    path: Path, values: list[int], labels: list[int] | None, classes: list[str] | None
+) -> None:
+    """Raise FileError if a mask to train on shows no class of its photograph, or unknown ones.
+
+    `labels` are these classes; of a photograph without any, the mask must be empty.
+    """
+    shown = classes_in_mask(np.array(values))
+    holds = f"holds {', '.join(map(str, values))}"
+    if classes and any(c >= len(classes) for c in shown):
+        remedy = f"use 0 for background, 1 to {len(classes)} for classes, 255 for ignored pixels"
+        problem = f"{holds}, but there are {counted(len(classes), 'class', 'classes')}"
+        raise FileError(path, problem, f"{remedy}, or, {BINARY}")
+    if classes is None or labels is None or set(shown) & set(labels) or shown == labels:
+        return
+    if labels:
+        wanted = " or ".join(f"{c + 1} ({classes[c]})" for c in labels)
+        remedy = f"save class number + 1 as values, or, {BINARY}"
+        raise FileError(path, f"{holds}, but its photograph's classes would be {wanted}", remedy)
+    remedy = "correct the labels, or take the mask out"
+    raise FileError(path, f"{holds}, but its photograph is listed as one without a class", remedy)
 
 
 def _read_mask(path: Path, size: tuple[int, int] | None, max_pixels: int) -> np.ndarray:
@@ -211,9 +348,11 @@ def _with_class(label: np.ndarray, path: Path, row: ListRow, classes: list[str])
     and others already.
     """
     values = [value for value in np.unique(label).tolist() if value]
+    if not values:
+        return label
     is_set = "but dataset.binary_masks is true"
-    found = row.classes or range(len(classes))
-    if values and len(found) != 1:
+    found = range(len(classes)) if row.classes is None else row.classes
+    if len(found) != 1:
         names = f": {', '.join(classes[c] for c in found)}" if row.classes else ""
         remedy = (
             "give it one class, or take it out of the list, or save all masks with class + 1 as "
@@ -226,8 +365,3 @@ def _with_class(label: np.ndarray, path: Path, row: ListRow, classes: list[str])
         place = f"{path} (values {listing([*map(str, values)], 5)})"
         raise FileError(place, f"holds classes as values, {is_set}", "leave the setting out")
     return (label != 0) * np.uint8(1 + found[0])
-
-
-def _plain(name: str) -> str:
-    """Return a name without differences that people do not see."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()

@@ -175,7 +175,7 @@ def draw_saliency(
     for part in others:
         if rng.random() < 0.22:
             fill(canvas, part.points, int(rng.integers(110, 230)))
-    faintest = min(things, key=lambda thing: np.abs(ground - thing.paint).sum())
+    faintest = min(things, key=lambda thing: np.abs(ground - thing.paint).sum(), default=None)
     lost = faintest if len(things) > 1 and rng.random() < 0.3 else None
     for thing in things:
         level = int(rng.integers(10, 90) if thing is lost else rng.integers(185, 256))
@@ -189,7 +189,7 @@ def draw_saliency(
 
 
 def render_scene(classes: list[int], size: int, rng: Generator) -> Scene:
-    """Return a scene that shows exactly the given classes (0-based, all different)."""
+    """Return a scene that shows exactly the given classes (0-based, all different), or none."""
     things, mask = arrange(classes, size, rng)
     canvas = backdrop(size, rng)
     others = clutter(rng)

@@ -4,20 +4,30 @@ The content of a file determines its format, not its name. A photograph of any k
 RGB: the upper 8 bits of 16, transparent pixels over white, upright according to its EXIF data.
 """
 
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from i2crc.runtime.atomic import atomic_path
 from i2crc.runtime.errors import FileError
 
 IGNORE = 255
 # Pillow would start a program to decode some other formats, such as PostScript.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-LOSSY = ("JPEG", "MPO", "WEBP")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+with suppress(ImportError):
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    FORMATS += ("HEIF",)
+LOSSY = ("JPEG", "MPO", "WEBP", "HEIF")
+# What the files of phones (.heic) begin with, after four bytes.
+HEIF = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")
+# Modes whose pixels can be averaged as they are.
+SMOOTH = ("L", "RGB", "CMYK")
 # The most pixels that any stage decodes; `dataset.max_pixels` sets a lower limit.
 MOST_PIXELS = 1 << 27
 # The limits here replace that of Pillow against decompression bombs.
@@ -34,12 +44,22 @@ AS_LABEL = (
 )
 
 
-def read_photo(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
+def photo_size(path: Path, max_pixels: int = MOST_PIXELS) -> tuple[int, int]:
+    """Return the (width, height) of a photograph, upright. Only its header is read."""
+    with _opened(path, max_pixels) as image:
+        # Pillow has already turned the size of a TIFF.
+        orientation = None if image.format == "TIFF" else image.getexif()
+        turned = orientation and orientation.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return image.size[::-1] if turned else image.size
+
+
+def read_photo(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> Image.Image:
     """Return a photograph as RGB, upright (EXIF orientation applied).
 
-    Raise FileError if it is missing, damaged, or larger than `max_pixels`; so do all readers here.
+    If its longer side is above `max_side` (0: never), it is made that long. Raise FileError if it
+    is missing, damaged, or larger than `max_pixels`; so do all readers here.
     """
-    with _decoded(path, max_pixels) as image:
+    with _decoded(path, max_pixels, max_side) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode in ("I", "F"):
             problem = f"mode {image.mode}, whose values have no fixed range"
@@ -50,7 +70,17 @@ def read_photo(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert("RGB")
+        image = image.convert("RGB")
+        _shrink(image, max_side)
+        return image
+
+
+def working_copy(path: Path, max_side: int, max_pixels: int = MOST_PIXELS, note: str = "") -> bytes:
+    """Return a photograph as a JPEG whose longer side is `max_side`, with a comment in it."""
+    content = io.BytesIO()
+    photo = read_photo(path, max_pixels, max_side)
+    photo.save(content, "JPEG", quality=95, subsampling="4:4:4", comment=note)
+    return content.getvalue()
 
 
 def read_gray(path: Path) -> np.ndarray:
@@ -94,10 +124,19 @@ def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
         return red
 
 
-def write_label(path: Path, label: np.ndarray) -> None:
-    """Write (H, W) class indices 0..255 as a palette PNG in the VOC colours, by atomic rename."""
-    image = Image.fromarray(label.astype(np.uint8))  # putpalette changes mode L to P
-    image.putpalette(voc_palette().tobytes())
+def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return (H, W) uint8 values resized to `size` (width, height); the nearest pixel is taken."""
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
+
+
+def write_label(path: Path, label: np.ndarray, size: tuple[int, int] | None = None) -> None:
+    """Write (H, W) class indices 0..255 as a palette PNG in the VOC colours, by atomic rename.
+
+    The file has the (width, height) `size`, if that is given; the nearest pixel is taken.
+    """
+    image = Image.fromarray(label.astype(np.uint8))
+    image = image.resize(size, Image.Resampling.NEAREST) if size else image
+    image.putpalette(voc_palette().tobytes())  # changes mode L to P
     with atomic_path(path) as temporary:
         image.save(temporary, "PNG")
 
@@ -115,9 +154,31 @@ def voc_palette() -> np.ndarray:
     return np.sum(bits, 0).astype(np.uint8)
 
 
+def _shrink(image: Image.Image, max_side: int) -> None:
+    """Make the longer side of an image `max_side`, if it is longer (0: never).
+
+    A JPEG that is not decoded yet is decoded at a fraction of its size, at least twice `max_side`.
+    """
+    if max_side:
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2)
+
+
 @contextmanager
-def _decoded(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
-    """Yield the decoded image of a file; raise FileError for anything wrong with the file."""
+def _decoded(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> Iterator[Image.Image]:
+    """Yield the decoded image of a file, as `_opened` does.
+
+    The image may be larger than `max_side` if its pixels cannot be averaged yet.
+    """
+    with _opened(path, max_pixels) as image:
+        if image.mode in SMOOTH:
+            _shrink(image, max_side)
+        image.load()
+        yield image
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """Yield the image of a file; raise FileError for anything wrong with the file."""
     if not path.is_file():
         raise FileError(path, "missing", "add it, or take its image out of the list")
     try:
@@ -126,12 +187,14 @@ def _decoded(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]
             if image.width * image.height > max_pixels:
                 size = f"{image.width}x{image.height}"
                 raise FileError(path, f"{size} pixels, more than the {max_pixels} allowed", SMALLER)
-            image.load()
             yield image
     except UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason, remedy = getattr(error, "strerror", None) or str(error), "replace the file"
         if path.stat().st_size == 0:
             reason = "it is empty"
         elif isinstance(error, UnidentifiedImageError):
             reason = f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise FileError(path, f"cannot be decoded ({reason})", "replace the file") from error
+            with open(path, "rb") as file:
+                if "HEIF" not in FORMATS and file.read(16)[4:].startswith(HEIF):
+                    reason, remedy = "HEIC", "install pillow-heif, or save it as a JPEG"
+        raise FileError(path, f"cannot be decoded ({reason})", remedy) from error

@@ -3,8 +3,9 @@
 An index is a JSON file ``{"split", "classes", "images": [entry, ...], "left_out": [id, ...],
 "problems": [{"file", "problem", "remedy"}, ...], "warnings": [sentence, ...]}``; an entry is
 ``{"id", "image", "mask" (or null), "classes" (0-based, or null), "width", "height", "sha256",
-"mask_sha256" (or null), "mask_values" (or null)}``. Images with problems are left out; the stage
-preflight then stops the run and reports all problems.
+"mask_sha256" (or null), "mask_values" (or null), "original" (or null), "trusted_mask" (or null),
+"trusted_sha256" (or null)}``. Images with problems are left out; the stage preflight then stops the
+run and reports all problems.
 """
 
 import zlib
@@ -24,11 +25,23 @@ from i2crc.runtime.errors import FileError, Problem
 
 
 @dataclass(frozen=True)
+class Original:
+    """The user's own file behind a working copy."""
+
+    image: str
+    width: PositiveInt
+    height: PositiveInt
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """A photograph of a split.
 
     `classes` are 0-based and sorted; None if they are unknown. Sizes are in pixels, upright.
     `mask_values` are the sorted values of the mask: 0 background, n + 1 class n, 255 ignored.
+    `image` is what the stages read: of a photograph above `dataset.max_side`, that is a working
+    copy, and `original` is the photograph. `trusted_mask` is a mask to train on.
     """
 
     id: RelativeName
@@ -40,6 +53,24 @@ class Entry:
     sha256: str
     mask_sha256: str | None = None
     mask_values: list[int] | None = None
+    original: Original | None = None
+    trusted_mask: str | None = None
+    trusted_sha256: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (width, height) of what the stages read."""
+        return self.width, self.height
+
+    @property
+    def photograph(self) -> "Original | Entry":
+        """The user's own file: image, width, height, sha256."""
+        return self.original or self
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """The (width, height) of the photograph itself, of its mask and of its labels."""
+        return self.photograph.width, self.photograph.height
 
     @property
     def mask_classes(self) -> list[int]:
@@ -110,6 +141,7 @@ def photo(entry: Entry, index: Artifact) -> Path:
     Its name is relative to the folder where the pipeline ran. That is the working directory, or a
     folder above the index.
     """
+    name = entry.photograph.image
     places = (Path.cwd(), *index.path.parents)
-    found = (place / entry.image for place in places if (place / entry.image).is_file())
-    return next(found, Path.cwd() / entry.image)
+    found = (place / name for place in places if (place / name).is_file())
+    return next(found, Path.cwd() / name)

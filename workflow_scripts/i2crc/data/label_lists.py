@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from i2crc.config.schema import Dataset, problem_of_classes
 from i2crc.data.index import collecting
+from i2crc.data.labelled import NEGATIVE
 from i2crc.runtime.errors import FileError, Problem, listing
 
 # Bytes of an id. Stages add to it (`.ID_CLASS.PID.tmp.png`); file systems allow 255 bytes.
@@ -21,20 +23,44 @@ LONGEST_ID = 200
 FEW_LINES = 5
 # Control characters, surrogates, line and paragraph separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+CONTRADICTION = (f"says {NEGATIVE} (no class) and names a class", "take one of them out")
 BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
 class ListRow:
-    """A line of a list: an image and its sorted 0-based classes (None if it has none).
+    """A photograph of a list: its id and its sorted 0-based classes.
 
-    `place` is `FILE:LINE`. `usable` means that all its classes are known.
+    `classes` are None if they are unknown, and empty if the photograph shows none of them. `place`
+    is `FILE:LINE`. `usable` means that the list has no unknown class for it. `file` is its name
+    below the folder of the photographs; empty: its id with the usual suffix. `shapes` are its
+    annotated objects, if its mask is drawn from them.
     """
 
     id: str
     classes: list[int] | None
     place: str
     usable: bool
+    file: str = ""
+    shapes: list[dict[str, Any]] | None = None
+
+
+def class_names(root: Path, dataset: Dataset) -> list[str]:
+    """Return the foreground classes: those of the settings, else the lines of root/classes.txt.
+
+    Raise FileError if there are none, more than 254, or if a name is wrong.
+    """
+    if dataset.classes:
+        return dataset.classes
+    file = root / "classes.txt"
+    if not file.is_file():
+        raise FileError(file, "missing", "write it, a class a line, or set dataset.classes")
+    names = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    if not names:
+        raise FileError(file, "has no class", "write one a line")
+    if problem := problem_of_classes(names):
+        raise FileError(file, *problem)
+    return names
 
 
 def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow], list[Problem]]:
@@ -56,14 +82,18 @@ def read_label_list(path: Path, classes: list[str] | None) -> tuple[list[ListRow
         for line, name, fields in _lines(path):
             place = f"{path}:{line}"
             words = [word for f in fields for word in ([f] if f in numbers else f.split())]
+            is_negative, words = NEGATIVE in words, [word for word in words if word != NEGATIVE]
             unknown = [word for word in words if word not in numbers and names]
-            wrong = _wrong_name(place, name, rows.get(name))
+            wrong = wrong_name(place, name, rows.get(name))
             problems += [wrong] if wrong else []
             no_class += [_no_class(place, unknown, names, line)] if unknown else []
             foreign |= dict.fromkeys(unknown)
+            if is_negative and words:
+                problems.append(Problem(place, *CONTRADICTION))
             if not wrong:
                 found = sorted({numbers[word] for word in words if word in numbers})
-                rows[name] = ListRow(name, found or None, place, not unknown)
+                is_known = is_negative or found
+                rows[name] = ListRow(name, found if is_known else None, place, not unknown)
     if len(no_class) > FEW_LINES:
         problem = f"{len(no_class)} lines name classes ({listing([*foreign])}) that this run does "
         problem += f"not have (its classes: {listing(names)})"
@@ -103,7 +133,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, list[str]]]:
         raise FileError(place, f"no line of CSV ({error})", "correct its quotes") from error
 
 
-def _wrong_name(place: str, name: str, before: ListRow | None) -> Problem | None:
+def wrong_name(place: str, name: str, before: ListRow | None) -> Problem | None:
     """Return why a name cannot be an id; `before` is the line that has the same one."""
     remedy = "rename the image"
     if any(unicodedata.category(c) in UNPRINTABLE or c == BYTE_ORDER_MARK for c in name):

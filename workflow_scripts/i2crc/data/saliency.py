@@ -2,7 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from i2crc.artifacts.journal import FileRecord
-from i2crc.data.images import IGNORE, MOST_PIXELS, read_label, read_saliency
+from i2crc.data.images import IGNORE, MOST_PIXELS, read_label, read_saliency, resize_nearest
 from i2crc.data.index import Index
 from i2crc.fetch.archives import extract, remove
 from i2crc.fetch.download import fetch
@@ -25,15 +25,21 @@ Size = tuple[int, int]  # width, height
 SALIENT = 128
 MAX_ARCHIVE_BYTES = 16 << 30
 MAX_UNPACKED_BYTES = 64 << 30
+ADD_MAP = (
+    "add it: 8-bit grey, 255 = salient; or let a network compute all maps: saliency.source: model"
+)
 # The most members of an archive, which may also hold maps of other splits.
 MEMBERS, MEMBERS_PER_IMAGE = 100_000, 10
 
 
-def map_sizes(index: Index) -> dict[str, Size | None]:
-    """Return the (width, height) of each photograph that needs a map; None if it is unknown."""
+def map_sizes(index: Index) -> dict[str, list[Size]]:
+    """Return the sizes (width, height) that the map of each photograph may have; [] for any.
+
+    The first is the size that it gets: that of the working copy, if there is one.
+    """
     # The photographs left out have problems; their maps may have problems, too.
-    unknown: dict[str, Size | None] = dict.fromkeys(index.left_out)
-    return unknown | {entry.id: (entry.width, entry.height) for entry in index.images}
+    unknown: dict[str, list[Size]] = {image_id: [] for image_id in index.left_out}
+    return unknown | {entry.id: [entry.size, entry.own_size] for entry in index.images}
 
 
 def fetch_folder(
@@ -60,7 +66,7 @@ def fetch_folder(
 
 def collect(
     source: Path,
-    sizes: Mapping[str, Size | None],
+    sizes: Mapping[str, Sequence[Size]],
     destination: Path,
     workers: int = 1,
     max_pixels: int = MOST_PIXELS,
@@ -69,10 +75,9 @@ def collect(
     """Write the map of each image to `destination/<id>.png`.
 
     Return the record of each written file by its name, sorted, the problems, and facts by which
-    preflight judges the maps. `sizes` maps ids to the (width, height) of the upright photograph;
-    None if it is unknown. A map is the only file named `<id>.png` anywhere under the folder
-    `source`. It has the size of the photograph and grey values 0..255. A grey PNG is copied
-    unchanged; grey in another mode or format is converted. `masks` maps ids to ground truth.
+    preflight judges the maps. `sizes` are `map_sizes`. A map is the only file named `<id>.png`
+    anywhere under the folder `source`. It has one of its sizes and grey values 0..255. A grey PNG
+    of the first size is copied unchanged; others are converted. `masks` maps ids to ground truth.
 
     The facts are the highest value of all maps ("maximum") and the names of those with one value
     everywhere ("constant"). The others are judged by how many were "compared" with masks, which are
@@ -91,9 +96,12 @@ def collect(
     def place(image_id: str) -> FileRecord | Problem:
         name = f"{image_id}.png"
         try:
-            found = maps.get(name, [source / name])
-            image, content = _checked_map(found, sizes[image_id], max_pixels)
-            truth = read_label(masks[image_id]) if image_id in masks else None
+            parts = Path(name).parts  # the id of a photograph in a sub-folder has a /
+            found = [p for p in maps[parts[-1]] if p.parts[-len(parts) :] == parts]
+            image, content = _checked_map(found or [source / name], sizes[image_id], max_pixels)
+            truth = None
+            if image_id in masks:
+                truth = resize_nearest(read_label(masks[image_id]), image.size)
         except FileError as error:
             return error.problem
         grey = np.asarray(image)
@@ -156,19 +164,21 @@ def _shares(counts: Mapping[str, np.ndarray]) -> tuple[float, float]:
 
 
 def _checked_map(
-    files: list[Path], size: Size | None, max_pixels: int
+    files: list[Path], sizes: Sequence[Size], max_pixels: int
 ) -> tuple[Image.Image, bytes]:
     """Return the map in the only file, and it as a PNG; raise FileError for anything wrong."""
     file = files[0]
     if not file.is_file():
-        raise FileError(file, "no such saliency map", "add it: 8-bit grey, 255 = salient")
+        raise FileError(file, "no such saliency map", ADD_MAP)
     if len(files) > 1:
         others = ", ".join(map(str, files[1:]))
         raise FileError(file, f"also found as {others}", "leave one of them there")
     image = read_saliency(file, max_pixels)
-    if size not in (None, image.size):
-        problem = "size {}x{}, the photograph has {}x{}".format(*image.size, *size)
+    if sizes and image.size not in sizes:
+        problem = "size {}x{}, the photograph has {}x{}".format(*image.size, *sizes[-1])
         raise FileError(file, problem, "give the map of this photograph, of its size as displayed")
+    if sizes and image.size != sizes[0]:
+        image = image.resize(sizes[0], Image.Resampling.BOX)
     if image.format == "PNG":
         return image, file.read_bytes()
     png = io.BytesIO()

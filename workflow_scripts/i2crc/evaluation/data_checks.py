@@ -1,7 +1,7 @@
 """Checks of preflight on the meaning of the data: masks, classes, splits and saliency maps."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ MARK = "give the object another value than 0 in them"
 
 
 def check_masks(index: Index, folder: Path) -> tuple[list[Problem], list[str]]:
-    """Return the problems and the warnings of masks that do not show their photograph's classes.
+    """Return the problems and the warnings of masks that do not fit their photograph's classes.
 
     `folder` holds the user's masks. It is a problem if masks have values beyond the classes, if no
-    mask has background, if most masks of the split show none of their photograph's classes, or if
-    all masks hold nothing but 0, 1 and 255 where a photograph has another class than the first.
+    mask has background, if most masks of the split do not fit, or if all masks hold nothing but 0,
+    1 and 255 where a photograph has another class than the first. The mask of a photograph without
+    a class has to be background.
     """
     masked = [entry for entry in index.images if entry.mask_values is not None]
     if masked and not any(0 in (entry.mask_values or ()) for entry in masked):
@@ -37,17 +38,17 @@ def check_masks(index: Index, folder: Path) -> tuple[list[Problem], list[str]]:
     beyond = len(known) < len(masked)
     problems = [_beyond(masked, index, folder, hint)] if beyond else []
     masked = known
-    labelled = [entry for entry in masked if entry.classes]
-    wrong = [e for e in labelled if not set(e.classes or ()) & set(e.mask_classes)]
+    labelled = [entry for entry in masked if entry.classes is not None]
+    wrong = [entry for entry in labelled if not _fits(entry)]
     if not beyond and not any(entry.mask_classes for entry in masked):
-        wrong = masked
+        wrong = [e for e in masked if e.classes != [] or e.mask_values != [0]]
     holds_first_alone = all(set(entry.mask_values or ()) <= {0, 1, 255} for entry in masked)
     if masked and not wrong and not labelled and holds_first_alone and len(classes) > 1:
         text = f"{folder}: all masks of {index.split} show {classes[0]} alone, as value 1; "
         return problems, [f"{text}{hint}ignore this if it is right"]
-    is_binary = holds_first_alone and any(entry.mask_classes for entry in wrong)
+    is_binary = holds_first_alone and any(e.mask_classes for e in wrong if e.classes)
     if wrong and (is_binary or 2 * len(wrong) > len(labelled)):
-        found = f"{_without_class(wrong, masked, index)}; {_example(wrong[0], classes)}"
+        found = f"{_unfitting(wrong, masked, index)}; {_example(wrong[0], classes)}"
         remedy = f"{hint}save class number + 1 as the values of a mask"
         remedy = MARK if _is_converted(wrong[0], folder) else remedy
         return [*problems, Problem(str(folder), found, remedy)], []
@@ -56,17 +57,16 @@ def check_masks(index: Index, folder: Path) -> tuple[list[Problem], list[str]]:
     rest = [entry for entry in wrong if not set(entry.classes or ()) & set(named)]
     if rest:
         warnings.append(
-            f"{folder}: {_without_class(rest, masked, index)} ({_names(rest)}); "
+            f"{folder}: {_unfitting(rest, masked, index)} ({_names(rest)}); "
             f"{_example(rest[0], classes)}; correct them or the list, else they are scored as they "
             "are"
         )
     return problems, [warning for warning in warnings if warning]
 
 
-def _without_class(wrong: Sequence[Entry], masked: Sequence[Entry], index: Index) -> str:
-    verb = "shows" if len(wrong) == 1 else "show"
+def _unfitting(wrong: Sequence[Entry], masked: Sequence[Entry], index: Index) -> str:
     masks = f"{len(wrong)} of {len(masked)} masks of {index.split}"
-    return f"{masks} {verb} none of their photograph's classes"
+    return f"{masks} {'does' if len(wrong) == 1 else 'do'} not fit their photograph's classes"
 
 
 def _class_warning(c: int, labelled: Sequence[Entry], index: Index, folder: Path) -> str:
@@ -85,7 +85,7 @@ def _class_warning(c: int, labelled: Sequence[Entry], index: Index, folder: Path
 
 def _is_converted(entry: Entry, folder: Path) -> bool:
     """Return whether a mask was made from a binary one, which can only lack its object."""
-    return Path(entry.mask or "").parent != folder
+    return folder not in Path(entry.mask or "").parents
 
 
 def _binary_hint(masked: Sequence[Entry], classes: Sequence[str]) -> str:
@@ -120,11 +120,22 @@ def _names(entries: Sequence[Entry]) -> str:
     return listing([Path(entry.mask or "").name for entry in entries], 3)
 
 
+def _fits(entry: Entry) -> bool:
+    """Return whether a mask shows one of its photograph's classes; no class, if it has none."""
+    shown = set(entry.mask_classes)
+    return bool(shown & set(entry.classes)) if entry.classes else not shown
+
+
 def _example(entry: Entry, classes: Sequence[str]) -> str:
     """Return what a mask holds, and what its photograph's classes would be."""
     values = listing([*map(str, entry.mask_values or ())])
     wanted = ", ".join(f"{classes[c]} (value {c + 1})" for c in entry.classes or ())
-    wanted = f"its photograph shows {wanted}" if wanted else "0 is background and 255 is ignored"
+    if wanted:
+        wanted = f"its photograph shows {wanted}"
+    elif entry.mask_classes:
+        wanted = "its photograph has no class"
+    else:
+        wanted = "0 is background and 255 is ignored"
     return f"{Path(entry.mask or '').name} holds {values}, but {wanted}"
 
 
@@ -154,6 +165,11 @@ def check_splits(indexes: Mapping[str, Index], has_masks: bool) -> list[str]:
             warnings.append(
                 f"train has fewer than {FEW} photographs of {numbers}: too few to learn from"
             )
+    if train and not val:
+        warnings.append(
+            "nothing was scored on val, because the data set has no validation images: "
+            "dataset.val_list is empty, and none are drawn"
+        )
     if val and val.images and has_masks:
         scored = sum(entry.mask is not None for entry in val.images)
         if not scored:
@@ -166,17 +182,20 @@ def check_splits(indexes: Mapping[str, Index], has_masks: bool) -> list[str]:
     return warnings
 
 
-def check_saliency(maps: Mapping[str, Any]) -> tuple[list[Problem], list[str]]:
+def check_saliency(
+    maps: Mapping[str, Any], negatives: Collection[str] = ()
+) -> tuple[list[Problem], list[str]]:
     """Return the problem and the warnings of saliency maps that do not show where the objects are.
 
-    `maps` is the content of their manifest.
+    `maps` is the content of their manifest. Maps of the names `negatives` have no object to show.
     """
     if maps["maximum"] == 1:
         problem = "no saliency map has a value above 1, so that nothing is salient"
         remedy = "save the maps with 255 in place of 1 (0 = background, 255 = salient)"
         return [Problem(maps["source"], problem, remedy)], []
     warnings = []
-    constant, missed, compared = maps["constant"], maps["without_overlap"], maps["compared"]
+    constant = [name for name in maps["constant"] if name not in negatives]
+    missed, compared = maps["without_overlap"], maps["compared"]
     if constant:
         warnings.append(
             f"{len(constant)} of {maps['count']} saliency maps have the same value everywhere, so "

@@ -24,11 +24,12 @@ def shared_images(train: Index, val: Index) -> list[Problem]:
     """Return the names and the photographs that are in both splits."""
     known = {*(entry.id for entry in train.images), *train.left_out}
     names = sorted(known.intersection([*(entry.id for entry in val.images), *val.left_out]))
-    photographs = {entry.sha256: entry for entry in train.images}
+    photographs = {entry.photograph.sha256: entry for entry in train.images}
+    pairs = [(entry, photographs.get(entry.photograph.sha256)) for entry in val.images]
     twins = [
-        f"{entry.image} = {photographs[entry.sha256].image}"
-        for entry in val.images
-        if entry.sha256 in photographs and photographs[entry.sha256].id != entry.id
+        f"{entry.photograph.image} = {twin.photograph.image}"
+        for entry, twin in pairs
+        if twin and twin.id != entry.id
     ]
     same_name = "a validation image that is in the training list too"
     return [Problem(name, same_name, TAKE_OUT) for name in names] + [
@@ -75,7 +76,10 @@ def labels_equal_to_masks(
         label, counted = read_label(labels[entry.id]), truth != IGNORE
         return truth.shape == label.shape and np.array_equal(truth[counted], label[counted])
 
-    masked = [entry for entry in index.images if entry.mask]
+    # The label of an image without a class is background, as its mask must be. A trusted mask is
+    # meant to be the label.
+    made = [e for e in index.images if e.classes != [] and not e.trusted_mask]
+    masked = [entry for entry in made if entry.mask]
     equal = compare_with_masks(is_equal, masked, threads)
     leaks = [entry.id for entry, same in zip(masked, equal, strict=True) if same]
     if not leaks or (len(leaks) <= allowed and len(leaks) < len(masked)):

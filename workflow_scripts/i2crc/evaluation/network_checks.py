@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from i2crc.config.schema import Classifier, Segmentation
+from i2crc.config.schema import Classifier, SaliencyModel, Segmentation
 from i2crc.fetch.sources import local_path
 from i2crc.inference.prediction import load_published
+from i2crc.inference.saliency import load_saliency
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained
-from i2crc.runtime.errors import InputError, Problem, problem_of
+from i2crc.models.weight_files import saliency_network
+from i2crc.runtime.errors import FileError, InputError, Problem, problem_of
 
 
 def check_network(
@@ -42,4 +44,13 @@ def checkpoint_problems(source: str, settings: Segmentation, classes: int) -> li
             load_published(path, settings, classes)
     except InputError as error:
         return [problem_of(error, source, "see the setting checkpoint.source")]
+    return []
+
+
+def saliency_problems(model: SaliencyModel) -> list[Problem]:
+    """Return why a network cannot compute saliency maps."""
+    try:
+        load_saliency(saliency_network(model)[0], model)
+    except FileError as error:
+        return [error.problem]
     return []

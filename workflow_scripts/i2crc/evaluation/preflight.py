@@ -1,5 +1,6 @@
 """What is known to go wrong later, in one report: missing masks, too little disk or memory."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,10 @@ FILE = 4096
 # removed) of weights and one momentum (SGD) or two moments (AdamW).
 TRAINING = {"sgd": 4 * (1 + 2 * 2), "adamw": 4 * (1 + 2 * 3)}
 # The folders of an experiment that hold what is planned here.
-FOLDERS = ("saliency/maps", "cams", "labels", "predictions", "crf", "classifier", "segmentation")
+FOLDERS = (
+    *("saliency/maps", "saliency/computed", "cams", "labels", "predictions", "crf"),
+    *("classifier", "segmentation"),
+)
 
 
 def masks_problems(indexes: Sequence[Index], folder: Path | None, needed: bool) -> list[Problem]:
@@ -39,7 +43,7 @@ def masks_problems(indexes: Sequence[Index], folder: Path | None, needed: bool) 
     what = f"has no mask in {folder}, and segmentation.supervision is full"
     remedy = "add it, or take its image out of the list"
     trained = [e for index in indexes if index.split == "train" for e in index.images if needed]
-    return [Problem(entry.image, what, remedy) for entry in trained if not entry.mask]
+    return [Problem(entry.photograph.image, what, remedy) for entry in trained if not entry.mask]
 
 
 def planned_bytes(
@@ -68,14 +72,16 @@ def image_bytes(entry: Entry, index: Index, stride: int) -> float:
     """Return the bytes of all artifacts of an image; `stride` is that of the logits.
 
     Each image has a prediction, a CRF result and logits. A training image also has a saliency map,
-    the attention maps of its classes, and the labels of both rounds.
+    the attention maps of its classes, and the labels of both rounds. Labels have the size of the
+    photograph itself, the others that of its working copy.
     """
     grey, labels = 0, 2
     if index.split == "train":
         grey, labels = 1 + len(entry.classes or []), 4
     logits = LOGIT_BYTES * (1 + len(index.classes)) / stride**2
-    each_pixel = grey * GREY_PNG + labels * LABEL_PNG + logits
-    return each_pixel * entry.width * entry.height + (grey + labels + 1) * FILE
+    pixels, own_pixels = math.prod(entry.size), math.prod(entry.own_size)
+    content = (grey * GREY_PNG + logits) * pixels + labels * LABEL_PNG * own_pixels
+    return content + (grey + labels + 1) * FILE
 
 
 def disk_problems(experiment: Path, planned: int) -> list[Problem]:

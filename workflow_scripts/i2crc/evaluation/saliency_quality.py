@@ -1,30 +1,32 @@
 """How well saliency maps, taken as foreground masks, fit the ground truth."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from i2crc.artifacts.manifest import read_manifests
-from i2crc.data.images import IGNORE, read_gray
+from i2crc.data.images import IGNORE, read_gray, resize_nearest
 from i2crc.data.index import Entry, Index
 from i2crc.evaluation.ground_truth import compare_with_masks, masked_images
 from i2crc.evaluation.metrics import confusion, scores
 
 
 def measure_saliency(
-    index: Index, manifest: Path, threshold: float, threads: int
+    index: Index, manifests: Sequence[Path], threshold: float, threads: int
 ) -> dict[str, Any]:
     """Return the scores of the saliency maps of a split; they are None without a mask.
 
     "iou", "precision" and "recall" are of all pixels together, "mae" is the mean over the images.
     A pixel is salient from `threshold` (0..1) on. Raise InputError for a mask that does not fit.
     """
-    maps = read_manifests([manifest])
+    maps = read_manifests(manifests)
     masked, unmasked = masked_images(index)
 
     def count(entry: Entry, truth: np.ndarray) -> tuple[np.ndarray, float]:
-        return count_pixels(read_gray(maps[f"{entry.id}.png"][0]), truth, threshold)
+        saliency = resize_nearest(read_gray(maps[f"{entry.id}.png"][0]), entry.own_size)
+        return count_pixels(saliency, truth, threshold)
 
     total, errors = np.zeros((2, 3), np.int64), []
     for counts, error in compare_with_masks(count, masked, threads):

@@ -10,7 +10,7 @@ import numpy as np
 
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.config.schema import Evaluation
-from i2crc.data.images import read_gray, read_label
+from i2crc.data.images import read_gray, read_label, resize_nearest
 from i2crc.data.index import Entry, Index
 from i2crc.evaluation.bootstrap import Bootstrap, counts_text, image_counts, interval
 from i2crc.evaluation.ground_truth import compare_with_masks, masked_images
@@ -36,9 +36,10 @@ def score_stage(
 
     def count(entry: Entry, truth: np.ndarray) -> Counted:
         if attention:
-            classes = entry.classes or []
-            maps = np.stack([read_gray(files[f"{entry.id}_{c}.png"][0]) for c in classes])
-            label = label_from_attention(maps, classes, settings.cam_background)
+            maps = {c: read_gray(files[f"{entry.id}_{c}.png"][0]) for c in entry.classes or ()}
+            size = entry.height, entry.width
+            label = label_from_attention(maps, size, settings.cam_background)
+            label = resize_nearest(label, entry.own_size)
         else:
             label = read_label(files[f"{entry.id}.png"][0])
         counts = confusion(truth, label, len(labels))

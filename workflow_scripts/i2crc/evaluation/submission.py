@@ -51,7 +51,7 @@ def label_problem(path: Path, entry: Entry, num_classes: int) -> str:
         return f"cannot be decoded ({error})"
     if image.mode != "P" or image.getpalette() != voc_palette().ravel().tolist():
         return f"mode {image.mode}, expected a palette PNG in the VOC colours"
-    if image.size != (entry.width, entry.height):
-        return f"size {image.size}, the photograph has {(entry.width, entry.height)}"
+    if image.size != entry.own_size:
+        return f"size {image.size}, the photograph has {entry.own_size}"
     highest = np.asarray(image).max()
     return f"value {highest}, labels are 0 to {num_classes}" if highest > num_classes else ""

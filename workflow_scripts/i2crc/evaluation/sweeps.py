@@ -7,7 +7,7 @@ import numpy as np
 
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.config.schema import Evaluation, PseudoLabels
-from i2crc.data.images import read_gray
+from i2crc.data.images import read_gray, resize_nearest
 from i2crc.data.index import Entry, Index
 from i2crc.evaluation.ground_truth import compare_with_masks, masked_images
 from i2crc.evaluation.metrics import confusion, scores
@@ -47,9 +47,10 @@ def sweep(
             salient = read_gray(saliency_maps[f"{entry.id}.png"][0])
             labels = (initial_label(maps, salient, classes, one) for one in tried)
         else:
-            stack = np.stack(list(maps.values()))
-            labels = (label_from_attention(stack, classes, one.cam_background) for one in tried)
-        return np.stack([confusion(truth, label, len(names)) for label in labels])
+            size = entry.height, entry.width
+            labels = (label_from_attention(maps, size, one.cam_background) for one in tried)
+        enlarged = (resize_nearest(label, entry.own_size) for label in labels)
+        return np.stack([confusion(truth, label, len(names)) for label in enlarged])
 
     masked, unmasked = masked_images(index)
     counts = np.zeros((len(tried), len(names), len(names) + 1), np.int64)

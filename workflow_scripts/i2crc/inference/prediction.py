@@ -10,6 +10,7 @@ from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.transforms import Preprocessing
 from i2crc.models.cam_classifier import CamNet, build_classifier
 from i2crc.models.deeplab import MultiScale, build_segmentation
+from i2crc.models.upsampling import upsample
 from i2crc.models.weight_files import load_weights, read_metadata, read_state
 from i2crc.runtime.errors import FileError
 
@@ -69,3 +70,12 @@ def predict_logits(
     """
     image = preprocessing(photo)[None].to(next(model.parameters()).device)
     return model(image)[0].float().cpu().numpy()
+
+
+def predict_label(model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the (H, W) uint8 label of a photograph, as the stage predict writes it.
+
+    That is the label of logits in half precision, as they are stored for the CRF.
+    """
+    logits = predict_logits(model, photo, preprocessing).astype(np.float16)
+    return upsample(logits, photo.shape[:2]).argmax(axis=0).astype(np.uint8)

@@ -23,7 +23,8 @@ def largest(indexes: Iterable[Index]) -> tuple[str, int]:
     if not sizes:
         return "", 0
     needed, labels, entry = max(sizes, key=lambda size: size[0])
-    return f"{entry.image} ({entry.width}x{entry.height} pixels, {labels} labels)", needed
+    photograph = f"{entry.photograph.image} ({entry.width}x{entry.height} pixels, {labels} labels)"
+    return photograph, needed
 
 
 def worker_bytes(entry: Entry, labels: int) -> int:

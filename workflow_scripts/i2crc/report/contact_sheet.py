@@ -117,11 +117,7 @@ def draw_sheet(
     sheet = Image.new("RGB", (width, top + LINE * -(-len(legend) // per_line)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
-    for number, (name, color) in enumerate(legend):
-        x, y = number % per_line * LEGEND, top + number // per_line * LINE
-        draw.rectangle((x, y, x + 16, y + 16), tuple(map(int, color)), "black")
-        shown = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
-        draw.text((x + 22, y), shown, "black", font)
+    draw_legend(draw, legend, top, per_line)
     for column, title in enumerate(titles):
         draw.text((column * (TILE + GAP), 4), title, "black", font)
     top = LINE
@@ -133,3 +129,15 @@ def draw_sheet(
                 sheet.paste(tile, (column * (TILE + GAP), top + LINE))
         top += height
     return ImageOps.expand(sheet, GAP, "white")
+
+
+def draw_legend(
+    draw: ImageDraw.ImageDraw, entries: Sequence[tuple[str, np.ndarray]], top: int, per_line: int
+) -> None:
+    """Draw the names of a legend, each beside its color, `per_line` in a line, from `top` on."""
+    font = ImageFont.load_default(14)
+    for number, (name, color) in enumerate(entries):
+        x, y = number % per_line * LEGEND, top + number // per_line * LINE
+        draw.rectangle((x, y, x + 16, y + 16), tuple(map(int, color)), "black")
+        shown = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+        draw.text((x + 22, y), shown, "black", font)

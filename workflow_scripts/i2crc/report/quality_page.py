@@ -8,15 +8,19 @@ from i2crc.report.figures import NOT_SCORED, bar_chart, headline, inline_svg
 from i2crc.report.pages import Cell, render
 
 
-def quality_page(saliency: dict[str, Any], classifier: dict[str, Any]) -> Markup:
-    """Return the HTML page of the contents of quality/saliency.json and quality/classifier.json."""
-    labelled = classifier["mean_average_precision"] is not None
+def quality_page(saliency: dict[str, Any], classifier: dict[str, Any] | None = None) -> Markup:
+    """Return the HTML page of the contents of quality/saliency.json and quality/classifier.json.
+
+    Without validation images there is no quality of the classifier.
+    """
+    scored = classifier if classifier and classifier["mean_average_precision"] is not None else None
     return render(
         "quality.html",
         not_scored=NOT_SCORED,
         saliency=saliency,
-        chart=precision_chart(classifier) if labelled else None,
-        precision=precision_rows(classifier),
+        chart=precision_chart(scored) if scored else None,
+        precision=precision_rows(scored) if scored else [],
+        has_val=classifier is not None,
     )
 
 

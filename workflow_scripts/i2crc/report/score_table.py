@@ -21,6 +21,10 @@ COLUMNS = {
     "boundary_iou": "Boundary IoU",
     "pixel_accuracy": "Pixel accuracy",
 }
+TRUSTED = (
+    "{trusted_masks} of {training_images} training labels are masks drawn by hand "
+    "(dataset.trusted_masks): more than weak supervision, and they raise the scores of the labels"
+)
 CEILING = "trained on ground-truth masks: a ceiling, not weak supervision"
 READING = (
     "A pixel predicted 255 has no class. The first mIoU counts it as background. The second leaves "
@@ -51,6 +55,9 @@ def warnings(leaks: Path | None, weights: Sequence[Path], preflight: Path | None
         found = [*found, *metadata.get("leaks", [])]
         if metadata["settings"].get("supervision") == "full":
             found.append(CEILING)
+        supervision = metadata.get("supervision", {})
+        if supervision.get("trusted_masks"):
+            found.append(TRUSTED.format(**supervision))
     found += read_checked(preflight, Warnings)["warnings"] if preflight else []
     return list(dict.fromkeys(found))
 

@@ -174,7 +174,7 @@ class TrainingRun:
 
     def loop(self) -> None:
         """Train to the last iteration."""
-        self._train_mode()
+        self.train_mode()
         network = _wrap(self.model, self.settings.batch_norm, self.device)
         with no_interrupts():
             pin_memory = self.device.type == "cuda"
@@ -185,7 +185,7 @@ class TrainingRun:
         saved = time.monotonic()
         with _remembered_signals() as signals, board:
             while self.iteration < self.plan.iterations:
-                self.history.append(self._step(network, batches))
+                self.history.append(self.step(network, batches))
                 if distributed.is_main():
                     self._show(board)
                     self._report()
@@ -198,7 +198,8 @@ class TrainingRun:
                     log.info("checkpoint at iteration %d", self.iteration)
                     raise Stopped(signals[0] if signals else signal.SIGTERM)
 
-    def _train_mode(self) -> None:
+    def train_mode(self) -> None:
+        """Set the network to training, but for frozen batch norms."""
         self.model.train()
         if self.settings.batch_norm == "freeze":
             for module in self.model.modules():
@@ -219,7 +220,7 @@ class TrainingRun:
         self.model.eval()
         with torch.no_grad():
             pictures = self.samples.pictures(self.model, _to_device(batch, self.device))
-        self._train_mode()
+        self.train_mode()
         board.add_images("samples", pictures, self.iteration)
 
     def _report(self) -> None:
@@ -236,7 +237,7 @@ class TrainingRun:
         speed = f"{images:.4g} images/s {distributed.memory_gib(self.device):.1f} GiB"
         log.info("iteration %d/%d %s %s ETA %s", done, total, " ".join(terms), speed, clock(left))
 
-    def _step(self, network: nn.Module, batches: Iterator[Batch]) -> dict[str, float]:
+    def step(self, network: nn.Module, batches: Iterator[Batch]) -> dict[str, float]:
         """Do one step of the optimiser; return its row of the history."""
         settings = self.settings
         per_epoch = batches_per_epoch(len(self.samples), settings.batch_size)

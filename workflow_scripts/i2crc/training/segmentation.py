@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 from i2crc.config.schema import Segmentation
-from i2crc.data.images import IGNORE, read_label, read_photo, voc_palette
+from i2crc.data.images import IGNORE, read_label, read_photo, resize_nearest, voc_palette
 from i2crc.data.index import Index
 from i2crc.data.transforms import CAFFE_BGR
 from i2crc.models.deeplab import build_segmentation
@@ -32,8 +31,8 @@ def train_segmentation(
 ) -> None:
     """Train the network on an index; `labels` is the label image of each image id.
 
-    `own_masks` names the data set if its masks are the labels. `leaks` are sentences that travel
-    with the weights.
+    `own_masks` names the data set if its masks are the labels, or some of them. `leaks` are
+    sentences that travel with the weights.
     """
     pretrained = load_pretrained(settings.weights, settings.backbone)
     bgr = settings.preprocessing == "caffe_bgr"
@@ -45,6 +44,12 @@ def train_segmentation(
     facts = provenance(pretrained, preprocessing, index.classes)
     facts["masks_seen"] = sorted({*pretrained.masks_seen, *own_masks})
     facts["leaks"] = leaks
+    trusted = sum(entry.trusted_mask is not None for entry in index.images)
+    is_pseudo = settings.supervision == "pseudo"
+    facts["supervision"] = {
+        "training_images": len(index.images),
+        "trusted_masks": trusted if is_pseudo else 0,
+    }
     TrainingRun(plan, device, model, "base.classifier", samples).train(facts)
 
 
@@ -59,16 +64,17 @@ class SegmentationSamples(Samples):
     def sample(self, number: int, rng: np.random.Generator) -> Batch:
         """Return sample `number`, scaled, cropped and mirrored with random numbers from `rng`.
 
-        Raise InputError if label and photograph differ in size.
+        Raise InputError if label and photograph itself differ in size.
         """
         entry = self.index.images[number]
         photo = np.asarray(read_photo(Path(entry.image)))
         label = read_label(self.files[entry.id])
-        if photo.shape[:2] != label.shape:
+        if label.shape[::-1] != entry.own_size:
             raise InputError(
                 f"{self.files[entry.id]}: size {label.shape[::-1]}, the photograph has "
-                f"{photo.shape[1::-1]}; delete the label, or give the mask of this photograph"
+                f"{entry.own_size}; delete the label, or give the mask of this photograph"
             )
+        label = resize_nearest(label, entry.size)
         scale = self.settings.scale_jitter[rng.integers(len(self.settings.scale_jitter))]
         image, target = rescale(self.preprocessing(photo), label, scale)
         image, target = random_crop(image, target, self.settings.crop_size, rng)
@@ -103,8 +109,7 @@ def rescale(
         image = F.interpolate(
             image[None], size=(height, width), mode="bilinear", align_corners=False
         )[0]
-        resized = Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST)
-        label = np.asarray(resized)
+        label = resize_nearest(label, (width, height))
     return image, torch.from_numpy(np.array(label))
 
 

@@ -1,0 +1,192 @@
+"""`i2crc segment`: what it writes for which photographs, and what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers.weights import CLASSES, write_model_file
+from i2crc.cli.main import run
+from i2crc.cli.segment import find_photos, name_photos
+from i2crc.config.schema import Dataset
+from i2crc.data.build_index import build_index
+from i2crc.data.images import read_label, read_photo, resize_nearest, voc_palette
+from i2crc.inference.model_file import read_model
+from i2crc.inference.prediction import predict_label
+from i2crc.models.weight_files import read_state, save_state
+from i2crc.report.contact_sheet import LEGEND
+from i2crc.report.overlay import write_overlay
+
+SIZE = (60, 40)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    return write_model_file(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three photographs in two folders, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), np.uint8)
+    for name in ("a.jpg", "b.PNG", "sub/a.jpg"):
+        Image.fromarray(noise).save(folder / name)
+    (folder / "notes.txt").write_text("no photograph")
+    return folder
+
+
+def segment(model, *words) -> int:
+    return run(["segment", str(model), *map(str, words), "--device", "cpu"])
+
+
+def files(folder) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def test_labels_are_those_of_the_stage_predict(finished, tmp_path, capsys):
+    predicted = finished.results / "predictions/final/val/images"
+    names = [file.stem for file in predicted.iterdir()]
+    images = [finished.results / f"dataset/JPEGImages/{name}.jpg" for name in names]
+    assert segment(finished.results, *images, "--output", tmp_path) == 0
+    assert len(names) == 6 and "6 photographs segmented" in capsys.readouterr().out
+    for name in names:
+        assert (tmp_path / f"{name}.png").read_bytes() == (predicted / f"{name}.png").read_bytes()
+
+
+def test_a_folder_keeps_its_sub_folders(model, photos, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert segment(model, photos, "--output", output) == 0
+    names = ["a", "b", "sub/a"]
+    assert files(output) == sorted(f"{n}{end}" for n in names for end in (".png", "_overlay.jpg"))
+    for name in names:
+        assert read_label(output / f"{name}.png").shape == SIZE[::-1]
+    said = capsys.readouterr()
+    assert f"3 photographs segmented: {output}/NAME.png and " in said.out
+    assert any(f"{name} in " in said.out for name in (*CLASSES, "no class"))
+
+
+def test_a_second_time_the_outputs_are_no_photographs_and_are_overwritten(model, photos):
+    output = photos / "labels"
+    assert segment(model, photos, "--output", output) == 0
+    before = files(output)
+    (output / "a.png").write_bytes(b"old")
+    assert segment(model, photos, "--output", output) == 0
+    assert files(output) == before
+    read_label(output / "a.png")
+
+
+def test_large_and_turned_photographs_are_labelled_as_displayed(model, tmp_path):
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.new("RGB", (300, 200), "gray").save(tmp_path / "a.jpg", exif=turned)
+    assert segment(model, tmp_path / "a.jpg", "--output", tmp_path / "out") == 0
+    assert read_label(tmp_path / "out/a.png").shape == (300, 200)
+    with Image.open(tmp_path / "out/a_overlay.jpg") as overlay:
+        assert overlay.height < 64 + 120  # of the working size, with the legend
+
+
+def test_a_large_photograph_gets_the_label_that_a_run_gives_it(finished, tmp_path):
+    model = tmp_path / "model.safetensors"
+    state, metadata = read_state(finished.results / model.name)
+    save_state(model, state, {**metadata, "max_side": 64})
+    (tmp_path / "JPEGImages").mkdir()
+    photo = read_photo(min((finished.results / "dataset/JPEGImages").iterdir()))
+    photo.resize((300, 200)).save(tmp_path / "JPEGImages/a.jpg")
+    (tmp_path / "val_cls.txt").write_text("a\n")
+    dataset = Dataset(max_side=64, classes=CLASSES, masks="")
+    (entry,) = build_index("val", tmp_path, dataset, tmp_path / "made", 1).images
+    network, card = read_model(model, torch.device("cpu"))
+    small = np.asarray(read_photo(Path(entry.image)))
+    label = resize_nearest(predict_label(network, small, card.preprocessing), entry.own_size)
+    assert small.shape == (43, 64, 3) and len(np.unique(label)) > 1
+    assert segment(model, tmp_path / "JPEGImages", "--output", tmp_path / "out") == 0
+    assert np.array_equal(read_label(tmp_path / "out/a.png"), label)
+
+
+def test_broken_photographs_are_named_and_the_others_are_done(model, photos, tmp_path, capsys):
+    (photos / "broken.jpg").write_bytes(b"broken")
+    assert segment(model, photos, "--output", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "3 photographs segmented" in said.out
+    assert said.err.startswith("1 of 4 photographs failed:\n")
+    assert "broken.jpg: cannot be decoded" in said.err
+    assert len(files(tmp_path / "out")) == 6
+
+
+def test_class_names_do_not_control_the_terminal(photos, tmp_path, capsys):
+    names = ["a\x1b[2J", "b\x1b[2J"]
+    file = write_model_file(tmp_path / "model.safetensors", classes=names)
+    assert segment(file, photos / "a.jpg", "--output", tmp_path / "out") == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_photographs_that_would_share_a_name_keep_their_suffix_or_folder(tmp_path):
+    paths = ["a.jpg", "a.png", "b.jpg", "c.jpg", "x/c.jpg"]
+    for name in paths:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_photos([str(tmp_path / name) for name in paths], tmp_path / "out")
+    assert list(name_photos(found)) == ["a.jpg", "a.png", "b", "c", "x/c"]
+
+
+def test_a_pattern_in_quotes_is_expanded(photos):
+    found = find_photos([f"{photos}/**/*.jpg", str(photos / "a.jpg")], photos / "out")
+    assert [name for _, name in found] == ["a.jpg", "a.jpg"]
+    assert [file for file, _ in found] == [photos / "a.jpg", photos / "sub/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["MODEL", "none.jpg", "--output", "out"], "none.jpg: no such file; give photographs"),
+        (["MODEL", "empty", "--output", "out"], "empty: no photograph in this folder; give"),
+        (["MODEL", "*.tif", "--output", "out"], "*.tif: no file has such a name; give"),
+        (["none", "photos", "--output", "out"], "none: no such file; give the model file"),
+        (["empty", "photos", "--output", "out"], "empty: holds no model.safetensors; give"),
+        (["photos/b.PNG", "photos", "--output", "out"], "b.PNG: not a model file; give"),
+        (["MODEL", "photos", "--output", "photos"], "photos: holds the photographs, which"),
+        (["MODEL", "photos", "--output", "photos/a.jpg"], "a.jpg: a file, no folder; give"),
+        (["MODEL", "c.png", "--output", "."], "c.png: would be replaced by its own label; give"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    model, photos, tmp_path, monkeypatch, capsys, words, message
+):
+    (tmp_path / "empty").mkdir()
+    Image.new("RGB", SIZE).save(tmp_path / "c.png")
+    monkeypatch.chdir(tmp_path)
+    assert segment(*(model if word == "MODEL" else word for word in words)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("i2crc segment: ") and message in line
+
+
+def test_an_output_that_cannot_be_written_is_said_before_anything(
+    model, photos, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert segment(model, photos, "--output", tmp_path / "out") == 1
+    assert f"{tmp_path}/out: cannot be written to; give another folder" in capsys.readouterr().err
+
+
+def test_cuda_without_a_gpu_is_said(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["segment", str(model), str(photos), "--output", str(tmp_path), "--device", "cuda"]
+    assert run(words) == 1
+    assert "--device cuda: torch finds no GPU" in capsys.readouterr().err
+
+
+def test_the_overlay_has_a_legend_of_the_classes_in_it(tmp_path):
+    label = np.zeros((30, 400), np.uint8)
+    label[:, 200:] = 2
+    write_overlay(tmp_path / "o.png", Image.new("RGB", (400, 30), "white"), label, CLASSES)
+    with Image.open(tmp_path / "o.png") as image:
+        pixels = np.asarray(image)
+    color = voc_palette()[2]
+    assert pixels[10, 10].tolist() == [255, 255, 255]
+    assert np.abs(pixels[10, 300].astype(int) - (255 + color.astype(int)) // 2).max() <= 1
+    boxes = pixels[34 + 8, [8, LEGEND + 8]]
+    assert boxes.tolist() == [color.tolist(), [255, 255, 255]]  # dog alone

@@ -1,0 +1,266 @@
+"""What is seen in somebody's folder, and what is said to be wrong with it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.drawn import SIZE, draw_class_folders, draw_mask, draw_photo
+from i2crc.data.recognise import recognise
+from i2crc.evaluation.survey import Survey, describe, survey
+from i2crc.runtime.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Six photographs of cats and of dogs."""
+    draw_class_folders(tmp_path / "photos", ["cat", "dog"], 6)
+    return tmp_path / "photos"
+
+
+def settings(found: Survey) -> dict:
+    return {choice.key: choice.value for choice in found.choices}
+
+
+def wrong(root) -> str:
+    """The one sentence on what is wrong."""
+    (text,) = survey(recognise(root), 2).wrong
+    return text
+
+
+def test_a_folder_for_each_class(root):
+    draw_photo(root / "_none" / "wall.JPG", 77)
+    found = survey(recognise(root), 2)
+    assert (found.wrong, found.problems) == ([], [])
+    assert settings(found)["dataset.format"] == "folders"
+    assert found.counts().classes == [6, 6]
+    text = "\n".join(describe(found))
+    assert "13 photographs" in text and "cat (6), dog (6)" in text
+    assert "1 show none of the classes" in text
+    assert "12 .png, 1 .jpg" in text and "48x32" in text
+    assert "masks: none" in text and "saliency maps: none, they are computed" in text
+
+
+def test_folders_of_splits_are_no_classes(tmp_path):
+    draw_class_folders(tmp_path / "train", ["cat", "dog"], 5)
+    draw_photo(tmp_path / "val" / "cat" / "1.png", 500)
+    draw_photo(tmp_path / "val" / "dog" / "1.png", 501)
+    found = survey(recognise(tmp_path), 2)
+    assert {split: len(rows) for split, rows in found.listed.splits.items()} == {
+        "train": 10,
+        "val": 2,
+    }
+    assert found.listed.classes == ["cat", "dog"]
+
+
+def test_photographs_in_a_folder_of_their_own_with_masks_and_maps_beside_it(root):
+    images = root.parent / "all" / "images"
+    images.parent.mkdir()
+    root.rename(images)
+    for name in ("cat", "dog"):
+        for number in range(6):
+            draw_mask(images.parent / "truth" / name / f"IMG {number}_m.png", 1 + (name == "dog"))
+            levels = np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE[::-1])
+            place = images.parent / "sal" / name / f"IMG {number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(levels).save(place)
+    found = survey(recognise(images.parent), 2)
+    assert found.wrong == [] and found.problems == []
+    said = settings(found)
+    assert said["dataset.images"] == "images" and said["dataset.masks"] == "truth"
+    assert said["dataset.mask_pattern"] == "{id}_m.png"
+    assert said["saliency.location"].endswith("all/sal")
+    assert (found.masks, found.maps) == (12, 12)
+    assert said["dataset.trusted_masks"] == ""  # what to set is in its reason
+    assert "masks: 12, to score (dataset.trusted_masks: to learn from, too)" in describe(found)
+
+
+def test_a_folder_of_masks_beside_the_photographs_folder(root):
+    for name in ("cat", "dog"):
+        draw_mask(root.parent / "photos_masks" / name / "IMG 0.png", 1 + (name == "dog"))
+    assert settings(survey(recognise(root), 2))["dataset.masks"] == "../photos_masks"
+
+
+def test_classes_whose_names_speak_of_masks(tmp_path):
+    draw_class_folders(tmp_path, ["with_mask", "without_mask"], 5)
+    found = survey(recognise(tmp_path), 2)
+    assert (found.wrong, found.problems) == ([], [])
+    assert found.listed.classes == ["with_mask", "without_mask"]
+
+
+def test_photographs_that_nothing_is_said_of(tmp_path):
+    draw_photo(tmp_path / "1.png", 1)
+    with pytest.raises(InputError, match="1 photograph, but nothing says what they show; put"):
+        survey(recognise(tmp_path), 1)
+    (tmp_path / "images").mkdir()
+    shutil.move(tmp_path / "1.png", tmp_path / "images")
+    with pytest.raises(InputError, match="nothing says what they show"):
+        survey(recognise(tmp_path), 1)
+
+
+def test_no_photographs(tmp_path):
+    with pytest.raises(InputError, match="no photograph in it or below it; give the folder"):
+        survey(recognise(tmp_path), 1)
+    with pytest.raises(InputError, match="no such folder; give the folder"):
+        survey(recognise(tmp_path / "nothing"), 1)
+
+
+def test_masks_of_0_and_255(root):
+    for name in ("cat", "dog"):
+        for number in range(6):
+            draw_mask(root / "masks" / name / f"IMG {number}.png", 255)
+    found = survey(recognise(root), 2)
+    assert settings(found)["dataset.binary_masks"] is True
+    (text,) = found.wrong
+    assert "the masks hold 0 and 255, so they do not say which class an object has" in text
+    assert "the configuration sets dataset.binary_masks: true" in text
+    assert (found.problems, found.masks) == ([], 12)
+
+
+def test_masks_whose_names_are_not_those_of_photographs(root):
+    draw_mask(root / "masks" / "other.png", 1)
+    found = survey(recognise(root), 2)
+    assert any(
+        "seems to hold masks, but its files (other.png) do not have" in t for t in found.wrong
+    )
+
+
+@pytest.mark.parametrize("name", ["New folder", "misc", "unsorted (2)"])
+def test_a_folder_of_stray_files_as_a_class(root, name):
+    for number in range(5):
+        draw_photo(root / name / f"{number}.png", 90 + number)
+    text = wrong(root)
+    assert f"{name}: looks like a folder of stray files, but counts as a class" in text
+    assert "move it elsewhere, or call it _none" in text
+
+
+def test_a_class_with_few_photographs(root):
+    draw_photo(root / "cow" / "1.png", 99)
+    assert wrong(root).startswith("fewer than 5 photographs to train of cow (1): too few to learn")
+
+
+def test_one_class_alone(tmp_path):
+    draw_class_folders(tmp_path, ["cat"], 5)
+    assert "put some into a folder _none" in wrong(tmp_path)
+
+
+def test_one_photograph_in_two_classes(root):
+    shutil.copy(root / "cat" / "IMG 0.png", root / "dog" / "same.png")
+    assert "in the folders of several classes (cat/IMG 0.png = dog/same.png)" in wrong(root)
+
+
+def test_near_duplicates_with_different_classes(root):
+    photo = Image.open(root / "cat" / "IMG 0.png")
+    photo.resize((96, 64)).save(root / "dog" / "larger.jpg")
+    text = wrong(root)
+    assert "(cat/IMG 0: cat = dog/larger: dog)" in text or "(dog/larger: dog = cat/IMG 0" in text
+    assert "delete the copies with the wrong class" in text
+
+
+def test_near_duplicates_in_train_and_val(tmp_path):
+    draw_class_folders(tmp_path / "train", ["cat", "dog"], 5)
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    photo = Image.open(tmp_path / "train" / "cat" / "IMG 0.png")
+    photo.resize((96, 64)).save(tmp_path / "val" / "cat" / "larger.png")
+    assert "is in train and in val" in wrong(tmp_path)
+
+
+def test_constant_saliency_is_computed_instead(root):
+    for name in ("cat", "dog"):
+        for number in range(6):
+            draw_mask(root / "saliency" / name / f"IMG {number}.png", 0)
+    found = survey(recognise(root), 2)
+    (text,) = found.wrong
+    assert "12 of 12 maps show no object; the configuration computes all maps" in text
+    assert settings(found)["saliency.source"] == "model" and found.maps == 0
+
+
+def test_saliency_of_some_photographs_is_computed_instead(root):
+    draw_mask(root / "saliency" / "cat" / "IMG 0.png", 200)
+    assert "11 maps cannot be used (" in wrong(root)
+
+
+def test_a_broken_file_is_a_problem(root):
+    (root / "cat" / "broken.jpg").write_bytes(b"no photograph")
+    found = survey(recognise(root), 2)
+    (problem,) = found.problems
+    assert problem.file.endswith("broken.jpg") and "cannot be decoded" in problem.problem
+    assert found.counts().train == 13
+
+
+def test_of_many_photographs_a_sample_is_decoded(root, monkeypatch):
+    monkeypatch.setattr("i2crc.evaluation.survey.MOST_DECODED", 5)
+    found = survey(recognise(root), 2)
+    assert (found.decoded, len(found.entries)) == (4, 4)
+    assert "a sample of 4 photographs was decoded to see this" in describe(found)
+    assert found.counts().train == 12
+
+
+def test_a_table_in_the_folder(tmp_path):
+    for number in range(10):
+        draw_photo(tmp_path / "images" / f"{number:03} ä.png", number)
+    lines = [f"{n:03} ä.png;{'cat' if n % 2 else 'sea lion'}" for n in range(10)]
+    (tmp_path / "tags.csv").write_text("\n".join(["file;labels", *lines]))
+    found = survey(recognise(tmp_path), 2)
+    assert (found.wrong, found.problems) == ([], [])
+    assert settings(found)["dataset.format"] == "csv"
+    assert settings(found)["dataset.train_list"] == "tags.csv"
+    assert sorted(found.listed.classes) == ["cat", "sea lion"]
+
+
+def test_a_coco_file_in_the_folder(tmp_path):
+    box = [[1, 1, 20, 1, 20, 20, 1, 20]]
+    for split, count in (("train", 10), ("val", 4)):
+        for number in range(count):
+            draw_photo(tmp_path / split / f"{number}.png", number + 100 * count)
+        content = {
+            "images": [
+                {"id": n, "file_name": f"{split}/{n}.png", "width": SIZE[0], "height": SIZE[1]}
+                for n in range(count)
+            ],
+            "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}],
+            "annotations": [
+                {"id": n, "image_id": n, "category_id": 7 + 2 * (n % 2), "segmentation": box,
+                 "bbox": [1, 1, 19, 19], "area": 361, "iscrowd": 0}
+                for n in range(count)
+            ],
+        }  # fmt: skip
+        (tmp_path / f"instances_{split}.json").write_text(json.dumps(content))
+    found = survey(recognise(tmp_path), 2)
+    assert (found.wrong, found.problems) == ([], [])
+    assert settings(found)["dataset.format"] == "coco"
+    assert settings(found)["dataset.val_list"] == "instances_val.json"
+    assert found.counts().classes == [5, 5]
+
+
+def test_an_xml_file_for_each_photograph(tmp_path):
+    (tmp_path / "Annotations").mkdir()
+    for number in range(10):
+        draw_photo(tmp_path / "JPEGImages" / f"{number}.jpg", number)
+        name = "cat" if number % 2 else "dog"
+        (tmp_path / "Annotations" / f"{number}.xml").write_text(
+            f"<annotation><filename>{number}.jpg</filename><object><name>{name}</name></object>"
+            "</annotation>"
+        )
+    found = survey(recognise(tmp_path), 2)
+    assert (found.wrong, found.problems) == ([], [])
+    assert settings(found)["dataset.format"] == "voc-xml"
+    assert found.counts().classes == [5, 5]
+    lists = tmp_path / "ImageSets/Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n1\n2\n3\n")
+    (lists / "val.txt").write_text("4\n5\n")
+    assert (survey(recognise(tmp_path), 2).counts().train) == 4
+
+
+def test_lists_as_voc_has_them(tmp_path):
+    for number in range(10):
+        draw_photo(tmp_path / "JPEGImages" / f"{number}.jpg", number)
+    (tmp_path / "train_cls.txt").write_text("".join(f"{n} {n % 2}\n" for n in range(10)))
+    found = survey(recognise(tmp_path), 2)
+    assert "classes are called class 0, class 1" in found.wrong[0]
+    said = settings(found)
+    assert said["dataset.val_list"] == said["dataset.masks"] == ""
+    assert found.config.dataset.splits == ["train"]

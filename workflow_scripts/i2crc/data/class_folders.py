@@ -1,0 +1,90 @@
+"""The format `folders`: one folder for each class, with its photographs at any depth."""
+
+import unicodedata
+from collections import defaultdict
+from pathlib import Path
+
+from i2crc.data.labelled import Labelled, Labels, means_none
+from i2crc.data.photographs import Photographs
+from i2crc.runtime.atomic import digest_file
+from i2crc.runtime.errors import Problem, counted, listing
+
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test")
+
+
+def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> Labels:
+    """Return the photographs below a folder; those below a folder `_none` have no class.
+
+    A photograph that is in the folders of several classes has all of them.
+    """
+    labels = Labels()
+    if not folder.is_dir():
+        remedy = "correct dataset.train_list or dataset.val_list: a folder of class folders"
+        labels.problems.append(Problem(str(folder), "no such folder", remedy))
+        return labels
+    outside: list[str] = []
+    below = folder.relative_to(photographs.folder).as_posix()
+    beginning = "" if below == "." else f"{below}/"
+    for name in photographs.names:
+        if name.startswith(beginning):
+            first, _, rest = name.removeprefix(beginning).partition("/")
+            if rest:
+                label = unicodedata.normalize("NFC", first.strip())
+                place = str(photographs.folder / name)
+                labels.photographs[name] = Labelled({label}, place)
+            else:
+                outside.append(name)
+    found = {label for one in labels.photographs.values() for label in one.labels}
+    labels.classes = sorted(label for label in found if not means_none(label))
+    if labels.classes and {name.casefold() for name in found} <= {*SPLIT_NAMES}:
+        problem = f"its folders are called {listing(labels.classes)}, which are splits, not classes"
+        remedy = "name them in dataset.train_list and dataset.val_list"
+        labels.problems.append(Problem(str(folder), problem, remedy))
+    elif not labels.classes:
+        problem = "has no folder of a class with photographs in it"
+        remedy = "put the photographs of each class into a folder of the class's name"
+        labels.problems.append(Problem(str(folder), problem, remedy))
+    if outside:
+        labels.warnings.append(
+            f"{folder}: {counted(len(outside), 'photograph')} in the folder of no class "
+            f"({listing(outside)}) left out; negatives belong into a folder _none"
+        )
+    empty = [f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
+    empty = [name for name in empty if unicodedata.normalize("NFC", name.strip()) not in found]
+    in_use = {path.name for path in photographs.outside if path.parent == folder}
+    empty = sorted(set(empty) - in_use)
+    if empty:
+        labels.warnings.append(f"{folder}: no photograph in {listing(empty)}: no class")
+    _join_equal(labels, photographs.folder)
+    return labels
+
+
+def _join_equal(labels: Labels, folder: Path) -> None:
+    """Give a photograph that is in the folders of several classes all of them; keep one copy."""
+    sizes = defaultdict(list)
+    for name in labels.photographs:
+        if (folder / name).is_file():  # a link may lead nowhere
+            sizes[(folder / name).stat().st_size].append(name)
+    contents = defaultdict(list)
+    for names in sizes.values():
+        for name in names if len(names) > 1 else ():
+            contents[digest_file(folder / name)].append(name)
+    joined = []
+    for names in contents.values():
+        found = set().union(*(labels.photographs[name].labels for name in names))
+        if len(found) == 1:
+            continue
+        if any(map(means_none, found)):
+            same = " = ".join(names)
+            problem = "the same photograph as one of a class, but among those without a class"
+            labels.problems.append(Problem(f"{folder}: {same}", problem, "delete one of them"))
+            continue
+        joined.append(" = ".join(names))
+        labels.photographs[names[0]].labels |= found
+        for name in names[1:]:
+            del labels.photographs[name]
+    if joined:
+        labels.warnings.append(
+            f"{folder}: {counted(len(joined), 'photograph')} in the folders of several classes "
+            f"({listing(joined)}): each counts once, with all of these classes"
+        )

@@ -1,0 +1,301 @@
+"""Recognise what a folder of photographs holds: its format, its masks, its saliency maps."""
+
+import os
+import posixpath
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from i2crc.config.choices import Choice
+from i2crc.data.build_index import likely_patterns, mask_name
+from i2crc.data.class_folders import SPLIT_NAMES
+from i2crc.data.images import IGNORE, read_label, read_saliency
+from i2crc.data.label_lists import read_text
+from i2crc.data.label_tables import read_table
+from i2crc.data.labelled import NEGATIVE
+from i2crc.data.photographs import SUFFIXES, Photographs, find_photographs, ids_of
+from i2crc.runtime.atomic import read_json
+from i2crc.runtime.errors import FileError, InputError, counted, listing
+
+MASK_WORDS = re.compile(r"mask|segm|truth|(^|[_-])gt($|[_-])|labels?$|annot", re.IGNORECASE)
+SALIENCY_WORDS = re.compile(r"salien|(^|[_-])sal($|[_-])", re.IGNORECASE)
+# Share of the files of a folder that have the name of a photograph, if they belong to these.
+PAIRED = 0.5
+# Files whose content is looked at to tell masks from saliency maps.
+LOOKED_AT = 20
+# Grey values that a saliency map has, at least; the masks of 20 classes have fewer in one picture.
+GREY_VALUES = 24
+# Names of folders that say nothing of what photographs show.
+NO_CLASS = ("images", "image", "img", "imgs", "photos", "photographs", "pictures", "jpegimages")
+TABLES = (".csv", ".tsv")
+ARCHIVES = (".tar.gz", ".tgz", ".zip")
+
+
+@dataclass
+class Recognised:
+    """What a folder is: settings with their reasons, and what is wrong, with the cure."""
+
+    root: Path
+    photographs: int = 0
+    choices: list[Choice] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, key: str, value: object, reason: str) -> None:
+        """Add a setting."""
+        self.choices.append(Choice(key, value, reason))
+
+    def get(self, key: str) -> object:
+        """Return the value of a setting, None if it has none."""
+        return next((choice.value for choice in self.choices if choice.key == key), None)
+
+
+def recognise(root: Path) -> Recognised:
+    """Return what a folder is; raise InputError if nothing in it says what photographs show."""
+    if not root.is_dir():
+        raise FileError(root, "no such folder", "give the folder that your photographs are in")
+    found = Recognised(root)
+    found.add("dataset.root", _portable(root), "as given to i2crc new")
+    hinted = [path for path in _folders(root) if _hint(path)]
+    photographs = find_photographs(root, hinted)
+    if not photographs.names:  # the classes may be called with_mask and without_mask
+        photographs = find_photographs(root)
+    if not photographs.names:
+        raise FileError(root, "no photograph in it or below it", "give the folder of photographs")
+    found.photographs = len(photographs.names)
+    if not any(read(found, root, photographs) for read in (_voc, _xml, _coco, _table, _classes)):
+        raise FileError(
+            root,
+            f"{counted(len(photographs.names), 'photograph')}, but nothing says what they show",
+            "put those of each class into a folder of its name, or write a table labels.csv with "
+            "the columns file and labels",
+        )
+    _maps(found, root)
+    return found
+
+
+def _portable(path: Path) -> str:
+    """Return a path that a shell and YAML take for nothing else."""
+    text = os.path.normpath(path)
+    return f"./{text}" if text.startswith(("-", "~")) else text
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _hint(folder: Path) -> str:
+    """Return what the name of a folder says that it holds."""
+    if SALIENCY_WORDS.search(folder.name):
+        return "saliency"
+    return "masks" if MASK_WORDS.search(folder.name) else ""
+
+
+def _split_of(name: str) -> str:
+    """Return the split that a name speaks of: train unless it says another one."""
+    words = re.split(r"[^a-z]+", name.lower())
+    if "test" in words:
+        return "test"
+    return "val" if {"val", "valid", "validation"} & {*words} else "train"
+
+
+def _voc(found: Recognised, root: Path, photographs: Photographs) -> bool:
+    """Recognise the layout of VOC: JPEGImages and lists of ids with classes."""
+    if not (root / "JPEGImages").is_dir() or not (root / "train_cls.txt").is_file():
+        return False
+    found.add("dataset.format", "voc", "JPEGImages and train_cls.txt are there")
+    if not (root / "val_cls.txt").is_file():
+        found.add("dataset.val_list", "", "no val_cls.txt: nothing is validated")
+    if not (root / "classes.txt").is_file():
+        lines = read_text(root / "train_cls.txt").splitlines()
+        words = {word for line in lines for word in line.split()[1:]} - {NEGATIVE}
+        names = sorted(word for word in words if not word.isdecimal())
+        reason = "the names in train_cls.txt"
+        if not names:
+            names = [f"class {number}" for number in range(1 + max(map(int, words), default=0))]
+            reason = "train_cls.txt has numbers alone"
+            found.wrong.append(
+                f"{root}/classes.txt: missing, and train_cls.txt has numbers alone, so the "
+                f"{len(names)} classes are called class 0, class 1 and so on; write their names "
+                "into dataset.classes of the configuration"
+            )
+        found.add("dataset.classes", names, reason)
+    usual = {path.suffix for path in (root / "JPEGImages").iterdir() if path.is_file()}
+    if ".jpg" not in usual and len(usual) == 1:
+        found.add("dataset.image_suffix", usual.pop(), "the ending of the photographs")
+    return True
+
+
+def _xml(found: Recognised, root: Path, photographs: Photographs) -> bool:
+    """Recognise an XML file of annotations for each photograph."""
+    if not any((root / "Annotations").glob("*.xml")):
+        return False
+    found.add("dataset.format", "voc-xml", "the folder Annotations holds XML files")
+    for split in ("train", "val"):
+        name = f"ImageSets/Main/{split}.txt"
+        if (root / name).is_file():
+            found.add(f"dataset.{split}_list", name, f"a list of the photographs of {split}")
+    if not (root / "JPEGImages").is_dir():
+        found.add("dataset.images", _common(photographs), "the photographs are there")
+    return True
+
+
+def _coco(found: Recognised, root: Path, photographs: Photographs) -> bool:
+    """Recognise a JSON file of annotations as COCO has them."""
+    files = [*root.glob("*.json"), *root.glob("annotations/*.json")]
+    lists: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: (not path.name.startswith("instances"), path)):
+        try:
+            content = read_json(path)
+        except InputError:
+            continue
+        if isinstance(content, dict) and {"images", "annotations", "categories"} <= {*content}:
+            lists.setdefault(_split_of(path.stem), path)
+    if "train" not in lists:
+        return False
+    found.add("dataset.format", "coco", f"{lists['train'].name} has images and annotations")
+    found.add("dataset.images", _common(photographs), "the photographs are below it")
+    for split in ("train", "val"):
+        if split in lists:
+            name = lists[split].relative_to(root).as_posix()
+            found.add(f"dataset.{split}_list", name, "annotations of COCO's form")
+    return True
+
+
+def _table(found: Recognised, root: Path, photographs: Photographs) -> bool:
+    """Recognise a table of photographs and their labels."""
+    lists: dict[str, Path] = {}
+    for path in sorted(root.iterdir(), key=lambda path: (path.stem != "labels", path)):
+        if path.suffix.lower() in TABLES and path.is_file():
+            labels = read_table(path, photographs, [])
+            if len(labels.photographs) > len(labels.problems):
+                lists.setdefault(_split_of(path.stem), path)
+    if "train" not in lists:
+        return False
+    found.add("dataset.format", "csv", f"{lists['train'].name} names the photographs")
+    found.add("dataset.images", _common(photographs), "the photographs are below it")
+    for split in ("train", "val"):
+        if split in lists:
+            found.add(f"dataset.{split}_list", lists[split].name, "it names the photographs")
+    return True
+
+
+def _classes(found: Recognised, root: Path, photographs: Photographs) -> bool:
+    """Recognise a folder for each class."""
+    base = _common(photographs)
+    names = [posixpath.relpath(name, base or ".") for name in photographs.names]
+    first = sorted({name.partition("/")[0] for name in names if "/" in name})
+    if not first:
+        # All photographs are in one folder: they are of one class.
+        base, _, last = base.rpartition("/")
+        if not last or last.lower() in NO_CLASS:
+            return False
+        first = [last]
+    found.add("dataset.format", "folders", f"{counted(len(first), 'folder')} with photographs")
+    found.add("dataset.images", base, "the folders are in it" if base else "root itself")
+    if {name.casefold() for name in first} <= {*SPLIT_NAMES}:
+        for name in first:
+            if _split_of(name) != "test" or name.casefold() == "training":
+                split = "train" if name.casefold().startswith("train") else _split_of(name)
+                found.add(f"dataset.{split}_list", name, "its folders are the classes")
+    return True
+
+
+def _common(photographs: Photographs) -> str:
+    """Return the folder that all photographs are below, "" for the root."""
+    folders = {posixpath.dirname(name) for name in photographs.names}
+    return "" if "" in folders else posixpath.commonpath(folders)
+
+
+def _maps(found: Recognised, root: Path) -> None:
+    """Find the folders with the masks and with the saliency maps of the photographs."""
+    images = found.get("dataset.images")
+    base = "JPEGImages" if images is None else str(images)
+    siblings = [path for path in _folders(root.resolve().parent) if _hint(path)]
+    near = [*_folders(root), *(path for path in siblings if path != root.resolve())]
+    candidates = [path for path in near if path.name != base.partition("/")[0]]
+    inside = {root / base / path.name for path in _folders(root / base)} if base else set()
+    candidates += [path for path in sorted(inside) if _hint(path)]
+    hinted = [path for path in candidates if _hint(path)]
+    below = find_photographs(root / base, hinted)
+    ids = list(ids_of(below.names).values())
+    for folder in candidates:
+        kind, pattern, masks = _kind(folder, ids)
+        name = os.path.relpath(folder, root.resolve() if folder in siblings else root)
+        if kind == "masks" and not found.get("dataset.masks"):
+            found.add("dataset.masks", name, f"{masks} files with the names of photographs")
+            if pattern != "{id}.png":
+                found.add("dataset.mask_pattern", pattern, f"the names of the files in {name}")
+        elif kind == "saliency" and not found.get("saliency.location"):
+            place = os.path.join(_portable(root), name)
+            found.add("saliency.location", _portable(Path(place)), f"{masks} maps")
+        elif folder in hinted and folder not in siblings:
+            _warn_of_names(found, folder, ids)
+    archives = [path for path in sorted(root.glob("saliency*")) if path.name.endswith(ARCHIVES)]
+    if archives and not found.get("saliency.location"):
+        found.add("saliency.location", _portable(archives[0]), "an archive of maps, by its name")
+    if images is None and not found.get("dataset.masks"):
+        found.add("dataset.masks", "", "no masks of these photographs are there")
+
+
+def _kind(folder: Path, ids: list[str]) -> tuple[str, str, int]:
+    """Return what a folder holds ("" if nothing for the photographs), its pattern, how many."""
+    files = [path for path in sorted(folder.rglob("[!.]*")) if path.suffix.lower() in SUFFIXES]
+    names = {path.relative_to(folder).as_posix() for path in files}
+    bases = [posixpath.basename(name) for name in sorted(names)]
+    pattern = "{id}.png"
+    if not any(mask_name(pattern, name) in names for name in ids):
+        near = likely_patterns(bases, [posixpath.basename(name) for name in ids])
+        pattern = next(iter(near), pattern)
+    paired = [folder / mask_name(pattern, i) for i in ids if mask_name(pattern, i) in names]
+    if not paired or len(paired) < PAIRED * len(names):
+        return "", pattern, 0
+    kind = _hint(folder) or _kind_of_content(paired[:: max(1, len(paired) // LOOKED_AT)])
+    return kind, pattern, len(paired)
+
+
+def _kind_of_content(files: list[Path]) -> str:
+    """Return whether files are masks or saliency maps; "" if they are neither."""
+    grey = 0
+    for path in files:
+        try:
+            values = {value for _, value in read_saliency(path).getcolors() or ()}
+            grey += len(values) >= GREY_VALUES
+        except FileError:
+            try:
+                read_label(path)
+            except FileError:
+                return ""
+    return "saliency" if 2 * grey > len(files) else "masks"
+
+
+def _warn_of_names(found: Recognised, folder: Path, ids: list[str]) -> None:
+    """Say that a folder seems to hold masks or maps, but not of these photographs."""
+    kind = "saliency maps" if _hint(folder) == "saliency" else "masks"
+    pictures = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    files = sorted(path.relative_to(folder).as_posix() for path in pictures)
+    if files and ids and _kind_of_content(pictures[:: max(1, len(pictures) // LOOKED_AT)]):
+        found.wrong.append(
+            f"{folder}: seems to hold {kind}, but its files ({listing(files[:3])}) do not have the "
+            f"names of photographs; rename them like {mask_name('{id}.png', ids[0])}, or move the "
+            "folder elsewhere (its pictures count as photographs otherwise)"
+        )
+
+
+def binary_values(files: list[Path], classes: int) -> list[int]:
+    """Return the values of masks if they only say where an object is, not which; else [].
+
+    Such masks have one value beside 0, which is 255 or no class.
+    """
+    values: set[int] = set()
+    for path in files:
+        with suppress(FileError):  # prepare_data reports it
+            found = set(np.unique(read_label(path)).tolist())
+            if len(found - {0}) > 1:
+                return []
+            values |= found
+    objects = values - {0}
+    is_foreign = all(value == IGNORE or value > classes for value in objects)
+    return sorted(values) if objects and is_foreign else []

@@ -1,0 +1,83 @@
+"""The model file: a trained segmentation network with everything that is needed to use it.
+
+It is a weight file of this project whose metadata also holds what `ModelCard` describes. It may
+come from a stranger, so nothing in it is run, and all of it is checked before it is used.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, ValidationError, model_validator
+
+from i2crc.artifacts.schemas import Schema, Share
+from i2crc.config.schema import Segmentation, problem_of_classes
+from i2crc.data.images import voc_palette
+from i2crc.data.transforms import Preprocessing
+from i2crc.inference.prediction import load_segmentation
+from i2crc.models.deeplab import MultiScale
+from i2crc.models.weight_files import file_metadata, read_state, save_state
+from i2crc.runtime.errors import FileError
+
+GIVE = "give RESULTS/EXPERIMENT/model.safetensors, which a run makes after its last training"
+
+
+class Supervision(Schema):
+    """What a network learnt from, beside segmentation.supervision."""
+
+    training_images: int = Field(ge=0)
+    trusted_masks: int = Field(ge=0)
+
+
+class ModelCard(Schema):
+    """The metadata of a model file.
+
+    `colors` are the RGB values of the background and of each class. `max_side` is the working size
+    in pixels, 0 means that photographs keep their own. `scores` are mIoU by the stages of SCORED.
+    """
+
+    model_file: Literal[1]
+    classes: list[str] = Field(min_length=1)
+    colors: list[list[int]]
+    settings: Segmentation
+    preprocessing: Preprocessing
+    max_side: int = Field(ge=0)
+    supervision: Supervision
+    scores: dict[str, Share]
+    provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if problem := problem_of_classes(self.classes):
+            raise ValueError(f"classes {problem[0]}")
+        if len(self.colors) != len(self.classes) + 1:
+            raise ValueError(f"{len(self.colors)} colors for {len(self.classes)} classes")
+        return self
+
+
+def write_model(path: Path, weights: Path, facts: dict[str, Any]) -> None:
+    """Write the model file of trained weights; `facts` are what their metadata lacks of a card."""
+    state, metadata = read_state(weights)
+    colors = voc_palette()[: len(metadata["classes"]) + 1].tolist()
+    card = {**metadata, "model_file": 1, "colors": colors, **facts}
+    ModelCard.model_validate(card)
+    save_state(path, state, card)
+
+
+def read_model(path: Path, device: torch.device) -> tuple[MultiScale, ModelCard]:
+    """Return the network of a model file, ready to predict, and its card.
+
+    Raise InputError if the file is no model file, or its weights do not fit its card.
+    """
+    metadata = file_metadata(path)
+    if "model_file" not in metadata:
+        kind = "weights alone, not a model file" if metadata else "not a model file"
+        raise FileError(path, kind, GIVE)
+    try:
+        card = ModelCard.model_validate(metadata)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:100]
+        problem = f"not a model file of this version ({place}: {first['msg'][:200]})"
+        raise FileError(path, problem, "make it again with this version") from None
+    return load_segmentation(path, device)[0], card
