@@ -96,6 +96,7 @@ def test_jobs_are_submitted_and_their_logs_stay_below_the_results(pbs, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pbs", "project"]
 
 
+@pytest.mark.exhaustive
 def test_a_failing_job_is_submitted_again_with_more_and_its_log_is_shown(pbs, tmp_path):
     project = Project.new(tmp_path / "project")
     (project.results / "dataset").mkdir(parents=True)

@@ -2,6 +2,8 @@
 
 import tarfile
 
+import pytest
+
 from helpers.folders import write_folder
 from helpers.project import Project
 from helpers.server import answer, server  # noqa: F401
@@ -36,6 +38,7 @@ def made(project: Project) -> dict[str, bytes | dict]:
     return found
 
 
+@pytest.mark.exhaustive
 def test_the_second_clone_fetches_nothing(server, tmp_path, monkeypatch):  # noqa: F811
     write_folder(tmp_path / "data")
     with tarfile.open(tmp_path / "maps.tar", "w") as tar:

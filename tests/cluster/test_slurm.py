@@ -100,6 +100,7 @@ def test_shards_may_be_more_than_the_jobs_at_a_time(cluster, copied):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_start_while_slurm_is_away_is_refused_at_once(cluster, tmp_path):
     project = Project.new(tmp_path / "project")
     cluster.stop_controller()

@@ -49,6 +49,7 @@ def test_a_listed_data_set_is_indexed_and_its_changes_are_seen(project):
     assert "list_data" in project.planned(*INDEXES, settings=settings(val_share=0.25))
 
 
+@pytest.mark.exhaustive
 def test_a_wrong_table_is_reported_before_anything_is_trained(project):
     with (project.folder / "data/labels.csv").open("a") as table:
         table.write("ghost.jpg,cat\n")

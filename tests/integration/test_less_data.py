@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 from helpers.project import config_options
 
 NO_VAL = {"dataset": {"val_list": ""}}
@@ -13,6 +15,7 @@ NOT_SCORED = (
 )
 
 
+@pytest.mark.exhaustive
 def test_without_validation_images_all_but_their_scores_is_made(copied):
     ran = copied.run(settings=NO_VAL)
     assert not {"train_classifier", "train_segmentation", "predict", "crf"} & set(ran.computed)
@@ -29,6 +32,7 @@ def test_without_validation_images_all_but_their_scores_is_made(copied):
     assert "score" not in copied.planned(settings=full)
 
 
+@pytest.mark.exhaustive
 def test_saliency_maps_are_computed_and_those_that_are_given_stay(copied):
     names = ("saliency/1-of-1.json", "quality/saliency.json")
     targets = [f"results/demo/{name}" for name in names]

@@ -104,6 +104,7 @@ def test_ground_truth_passed_off_as_pseudo_labels_is_refused(voc, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_ground_truth_declared_so_is_trained_on(voc, tmp_path):
     done = train(voc, tmp_path, "full")
     assert done.returncode == 0, done.stderr

@@ -18,8 +18,8 @@ from i2crc.data.index import shard_of
 from i2crc.runtime.atomic import digest_file, read_json
 
 SHARDS = 2  # of the photographs
-# What reads the pixels of the last stages.
-PICTURES = {"score", "score_table", "plot", "contact_sheet", "run_facts"}
+# What reads the pixels of the last stages, or their scores.
+PICTURES = {"score", "score_table", "plot", "contact_sheet", "run_facts", "pack_model"}
 TRAINED = {"train_segmentation", "predict", "crf"}
 LABELS = {"refine_labels", *TRAINED, *PICTURES}
 SWEEPS = {"sweep", "plot"}

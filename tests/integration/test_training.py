@@ -52,6 +52,7 @@ def test_a_finished_training_is_not_repeated(whole):
     assert whole.weights("whole").read_bytes() == before
 
 
+@pytest.mark.exhaustive
 def test_former_settings_continue_where_they_were(whole, training):
     """Interrupted, trained with other settings, and back."""
     process = training.start("changed", *runtime(checkpoint_seconds=0.001))

@@ -102,6 +102,7 @@ def test_a_training_on_them_says_so_and_is_no_leak(trusted):
     assert read_metadata(model)["supervision"] == metadata["supervision"]
 
 
+@pytest.mark.exhaustive
 def test_the_same_labels_without_the_declaration_are_a_leak(trusted):
     done = trusted.train(trusted.project.results / "data/train.json")
     assert done.returncode == 1

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from helpers.project import predict
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.runtime.atomic import read_json, write_json
@@ -15,6 +17,7 @@ def test_logits_are_kept_and_listed(finished):
     assert all(path.is_file() and path.suffix == ".npz" for path, _ in files.values())
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_prediction_continues(finished, tmp_path):
     def files() -> dict[Path, bytes]:
         return {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".png", ".npz")}

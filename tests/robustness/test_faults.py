@@ -255,7 +255,9 @@ def test_workers_end_with_the_stage_that_started_them(stages):
         assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
+)
 def test_a_signal_stops_a_shard_which_continues_where_it_was(stages, how):
     process = stages.crf(iterations=500)
     journal = stages.manifest("crf").with_suffix(".journal")
@@ -302,6 +304,7 @@ def test_a_second_run_on_the_same_results_is_refused(copied):
         assert sorted(copied.results.rglob("*")) == before
 
 
+@pytest.mark.exhaustive
 def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
     """What Snakemake forces for a kill must not hide what else is missing."""
     figure = "results/demo/report/training_initial.svg"

@@ -205,6 +205,7 @@ def test_several_things_that_leave_nothing_to_read_are_one_report(project):
     assert "dataset.root: no: no such folder below " in done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_checkpoint_of_other_classes_is_told_before_it_is_used(project):
     torch = pytest.importorskip("torch")
     torch.save({"base.classifier.conv2d_list.0.bias": torch.zeros(21)}, project.folder / "c.pth")

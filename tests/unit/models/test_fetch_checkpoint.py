@@ -75,6 +75,7 @@ def convert(folder: Path, source: str, *options: str) -> subprocess.CompletedPro
     return subprocess.run(started, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.exhaustive
 def test_a_checkpoint_of_the_web_is_fetched_once(served, tmp_path):
     address, files, asked = served
     source = f"{address}/c.pth"

@@ -179,7 +179,7 @@ def _add_runtime(add: Any, counts: Counts, machine: Machine, max_side: int) -> N
     add("runtime.training_threads", min(16, machine.cores), f"{machine.cores} cores")
     # As labels.crf_memory, for a photograph of 4:3.
     pixels = min(max_side, max(counts.sides)) ** 2 * 0.75
-    worker = 550e6 + pixels * (250 + 55 * (1 + len(counts.classes)))
+    worker = 550e6 + pixels * (450 + 58 * (1 + len(counts.classes)))
     fit = max(1, int(machine.memory * 0.8 / worker))
     threads = max(1, min(4, machine.cores, fit))
     why = f"{machine.cores} cores; {machine.memory / 1e9:.0f} GB of free memory, of which the CRF "

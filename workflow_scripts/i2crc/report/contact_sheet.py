@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, get_data_path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from i2crc.artifacts.manifest import read_manifests
@@ -18,6 +18,8 @@ GAP = 4
 LINE = 24  # height of a line of text
 LEGEND = 164  # width of an entry of the legend
 LETTERS = 18  # longest name in the legend
+# Pillow's own font has no letters beyond English.
+FONT = ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 12)
 Scores = Mapping[str, tuple[float, float]]  # image id -> mIoU (255 as background), coverage
 # A line of text, and a tile per column (None: an empty place).
 SheetRow = tuple[str, Sequence[Image.Image | None]]
@@ -116,14 +118,13 @@ def draw_sheet(
     top = LINE + sum(heights)
     sheet = Image.new("RGB", (width, top + LINE * -(-len(legend) // per_line)), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(14)
     draw_legend(draw, legend, top, per_line)
     for column, title in enumerate(titles):
-        draw.text((column * (TILE + GAP), 4), title, "black", font)
+        draw.text((column * (TILE + GAP), 4), title, "black", FONT)
     top = LINE
     for (text, tiles), height in zip(rows, heights, strict=True):
         draw.line((0, top, width, top), "#d0d7de")
-        draw.text((0, top + 4), text, "#57606a", font)
+        draw.text((0, top + 4), text, "#57606a", FONT)
         for column, tile in enumerate(tiles):
             if tile:
                 sheet.paste(tile, (column * (TILE + GAP), top + LINE))
@@ -135,9 +136,8 @@ def draw_legend(
     draw: ImageDraw.ImageDraw, entries: Sequence[tuple[str, np.ndarray]], top: int, per_line: int
 ) -> None:
     """Draw the names of a legend, each beside its color, `per_line` in a line, from `top` on."""
-    font = ImageFont.load_default(14)
     for number, (name, color) in enumerate(entries):
         x, y = number % per_line * LEGEND, top + number // per_line * LINE
         draw.rectangle((x, y, x + 16, y + 16), tuple(map(int, color)), "black")
         shown = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
-        draw.text((x + 22, y), shown, "black", font)
+        draw.text((x + 22, y), shown, "black", FONT)
