@@ -124,6 +124,7 @@ def test_paper_preset_is_the_published_computation():
     paper = load_config({"preset": "paper"}, "my.yaml")
     assert paper.segmentation.preprocessing == "caffe_bgr"
     assert paper.crf.image == "legacy"
+    assert paper.dataset.max_side == 0
     assert paper.classifier.precision == paper.segmentation.precision == "fp32"
 
 

@@ -16,6 +16,7 @@ from i2crc.runtime.errors import InputError
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
+        "dataset": {"max_side": 0},
         "classifier": {"precision": "fp32"},
         "segmentation": {"precision": "fp32", "preprocessing": "caffe_bgr"},  # 19
         "crf": {"image": "legacy"},  # 25
