@@ -1,5 +1,6 @@
 """From tagged photographs to a model that segments new ones: the three commands of the README."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.project import Project, run
+from helpers.settings import read_config
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.config.choices import nested
 from i2crc.config.load import load_config
@@ -57,17 +59,17 @@ def i2crc(folder: Path, *words: str | Path):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
-    """A project whose experiment `animals` learnt from a folder of photographs alone."""
+    """A project whose experiment `my_animals` learnt from a folder of photographs alone."""
     project = Project.new(tmp_path_factory.mktemp("any") / "project")
     draw_folders(project.folder / "my photos")
     (project.folder / "my photos" / "Thumbs.db").touch()
-    made = i2crc(project.folder, "new", "my photos", "--output", "animals.yaml")
-    assert made.returncode == 0, made.stdout + made.stderr
-    assert "snakemake --cores all --configfile animals.yaml" in made.stdout
+    made = i2crc(project.folder, "new", "my photos", "--output", "my animals.yaml")
+    assert (made.returncode, made.stderr) == (0, ""), made.stdout + made.stderr
+    (project.folder / "said.txt").write_text(made.stdout)
     settings = {"dataset": {"max_side": 128}}
-    done = project.snakemake("scores", "--configfile", "animals.yaml", settings=settings)
+    done = project.snakemake("scores", "--configfile", "my animals.yaml", settings=settings)
     assert done.returncode == 0, done.stdout + done.stderr
-    project.results = project.folder / "results/animals"
+    project.results = project.folder / "results/my_animals"
     return project
 
 
@@ -75,6 +77,21 @@ def entries(project: Project) -> dict[str, Entry]:
     index = read_index(project.results / "data/train.json")
     assert index.classes == CLASSES
     return {entry.id: entry for entry in index.images}
+
+
+def test_what_is_said_before_a_run(project):
+    said = (project.folder / "said.txt").read_text()
+    assert "19 photographs (19 train)" in said
+    assert f"{CLASSES[0]} (8), {CLASSES[1]} (8)" in said
+    for stage in ("saliency maps", "train the classifier", "train the final segmentation network"):
+        assert re.search(rf"^  {stage} +\d+ (s|min)$", said, re.MULTILINE), said
+    assert re.search(r"^  all +\d+ (s|min)$", said, re.MULTILINE)
+    assert re.search(r"^  disk, below results/my_animals +\d+ MB$", said, re.MULTILINE)
+    command = said.splitlines()[-1].strip()
+    assert command == "snakemake --cores all --configfile 'my animals.yaml'"
+    config = read_config(project.folder / "my animals.yaml")
+    assert (config.experiment, config.dataset.root) == ("my_animals", "my photos")
+    assert config.dataset.splits == ["train"] and config.shards == 1
 
 
 def test_every_photograph_is_found_with_its_class(project):

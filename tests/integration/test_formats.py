@@ -29,6 +29,7 @@ def settings(**dataset) -> dict:
 INDEXES = ["results/demo/data/train.json", "results/demo/data/val.json"]
 
 
+@pytest.mark.exhaustive
 def test_a_listed_data_set_is_indexed_and_its_changes_are_seen(project):
     done = project.snakemake(*INDEXES, settings=settings(val_share=0.25))
     assert done.returncode == 0, done.stdout + done.stderr

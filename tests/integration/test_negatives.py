@@ -43,6 +43,7 @@ def negatives(finished, tmp_path) -> Negatives:
     return Negatives(finished, tmp_path, 3)
 
 
+@pytest.mark.exhaustive
 def test_their_training_labels_are_background_in_both_rounds(negatives):
     results = negatives.project.results
     weights = results / "classifier/weights.safetensors"

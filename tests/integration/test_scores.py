@@ -161,6 +161,7 @@ def test_explain_knows_every_kind_of_artifact(finished, path):
     assert "train_classifier" in done.stdout
 
 
+@pytest.mark.exhaustive
 def test_validation_images_in_the_training_list_stop_the_run_before_it_trains(copied):
     leaky = {"experiment": "leaky", "dataset": {"val_list": "train_cls.txt"}}
     done = copied.snakemake("cams", settings=leaky)

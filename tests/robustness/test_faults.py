@@ -243,6 +243,7 @@ def test_a_killed_data_loader_is_named(stages):
     assert "Traceback" not in said
 
 
+@pytest.mark.exhaustive
 def test_workers_end_with_the_stage_that_started_them(stages):
     for process in (stages.crf(iterations=200_000), stages.training(workers=1)):
         if "crf.py" in process.args[1]:

@@ -310,6 +310,7 @@ def test_records_that_cannot_be_written_are_told_plainly(project, mount):
     assert "site-packages/snakemake/workflow.py" not in done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
 def test_too_little_disk_is_told_before_anything_trains(project, mount):
     mount("small", "size=20m")
     root = project.folder / "fine"

@@ -10,6 +10,7 @@ from helpers.folders import IMAGES, TRAIN, VAL, write_folder
 from helpers.project import Project
 from i2crc.data.images import read_photo
 
+pytestmark = pytest.mark.exhaustive
 # The large photographs alone are above `max_side`.
 FOLDERS = {"root": "my data", "masks": "masks", "max_side": 48}
 SETTINGS = {"dataset": {**FOLDERS, "train_list": "train.csv", "val_list": "val.csv"}}
@@ -59,7 +60,6 @@ def test_the_first_stages_made_their_file_of_every_image(strange, folder, names)
     check_images(strange, folder, "train", names)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("folder", "split"),
     [
@@ -74,7 +74,6 @@ def test_the_other_stages_made_their_file_of_every_image(whole, folder, split):
     check_images(whole, folder, split, "{id}.png")
 
 
-@pytest.mark.exhaustive
 def test_every_image_is_scored(whole):
     for stage, images in (("cam", TRAIN), ("refined_labels", TRAIN), ("val_crf", VAL)):
         with open(whole.results / f"scores/{stage}.images.csv", newline="") as file:
