@@ -7,6 +7,7 @@ from pathlib import Path
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.artifacts.schemas import Quality, Score, Sweep, read_checked
+from i2crc.runtime.errors import counted
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
@@ -55,6 +56,7 @@ def draw_once(figure: str, output: Path, inputs: Sequence[Path]) -> None:
 def main(arguments: argparse.Namespace) -> None:
     for figure, output, *inputs in arguments.figure:
         draw_once(figure, Path(output), [Path(name) for name in inputs])
+    log.info("%s", counted(len(arguments.figure), "figure"))
 
 
 if __name__ == "__main__":
