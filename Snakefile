@@ -44,9 +44,9 @@ CAMS = [*DATA, *SALIENCY_MANIFESTS, *shards("cams")]
 PSEUDO_LABELS = [*CAMS, *shards("labels/initial")]
 INITIAL = [*PSEUDO_LABELS, *weights("initial")]
 REFINED_LABELS = [*INITIAL, *predictions("initial", "train"), *shards("labels/refined")]
-FINAL = [*(REFINED_LABELS if PSEUDO else DATA), *weights("final"), rules.pack_model.output.model]
+FINAL = [*(REFINED_LABELS if PSEUDO else DATA), *weights("final")]
 ON_VAL = predictions("final", "val") if HAS_VAL else []
-SCORES = [*FINAL, *ON_VAL, rules.score_table.output.markdown]
+SCORES = [*FINAL, *ON_VAL, rules.score_table.output.markdown, rules.pack_model.output.model]
 
 
 rule all:

@@ -77,6 +77,8 @@ def code(stage):
     return code_digest(SCRIPTS / STAGES[stage].script)
 
 
+# What the workflow writes may lie in the folder of the user's photographs.
+OUTPUT_FOLDERS = (CONFIG.results, RESULTS)
 # All splits have the same folder of photographs.
 looked_at_once = functools.cache(files_digest)
 
@@ -86,7 +88,7 @@ def files(*paths):
 
     A parameter of the rules that read them. The stages tell by content what has changed.
     """
-    return digest_value([looked_at_once(path) for path in paths])
+    return digest_value([looked_at_once(path, OUTPUT_FOLDERS) for path in paths])
 
 
 def source_files(address):

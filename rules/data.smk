@@ -37,12 +37,14 @@ rule list_data:
     params:
         root=lambda wildcards: DATA_ROOT,
         settings=listing_settings,
+        outside=lambda wildcards: without_photographs(),
         files=lambda wildcards: listed_files(),
         script=script("list_data"),
         code=code("list_data"),
     shell:
         "python {params.script:q} --root {params.root:q} --settings {params.settings:q}"
-        " --files={params.files:q} --output {output.listing:q} --threads {threads} --log {log:q}"
+        " --outside {params.outside:q} --files={params.files:q} --output {output.listing:q}"
+        " --threads {threads} --log {log:q}"
 
 
 rule prepare_data:

@@ -101,6 +101,12 @@ def listed_files():
     return files_below_root("classes.txt", settings.images, "Annotations", *filter(None, lists))
 
 
+def without_photographs():
+    """Return the folders whose pictures are no photographs, wherever they lie."""
+    maps = local_path(SALIENCY)
+    return [*OUTPUT_FOLDERS, *([str(maps)] if maps else [])]
+
+
 def weight_files(weights):
     """Return `files` of a pretrained weight file of the user's."""
     return files(weights.name) if weights.source == "file" else ""

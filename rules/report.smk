@@ -49,7 +49,8 @@ SHEETS = {
     },
 }
 # Without ground truth there is nothing to rank images by.
-SHEET_KINDS = ["best", "median", "worst"] if CONFIG.dataset.masks else ["sample"]
+HAS_MASKS = CONFIG.dataset.masks or CONFIG.dataset.format == "coco"
+SHEET_KINDS = ["best", "median", "worst"] if HAS_MASKS else ["sample"]
 
 
 rule score_table:

@@ -23,7 +23,10 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.data.splits import draw_splits
 
         listed = draw_splits(
-            list_dataset(arguments.root, dataset), arguments.root, dataset, arguments.threads
+            list_dataset(arguments.root, dataset, arguments.outside),
+            arguments.root,
+            dataset,
+            arguments.threads,
         )
         counts = [f"{split}: {len(rows)}" for split, rows in listed.splits.items()]
         classes = counted(len(listed.classes), "class", "classes")
@@ -31,7 +34,8 @@ def main(arguments: argparse.Namespace) -> None:
         return [asdict(listed)]
 
     # Without `files`, nobody knows whether a photograph has changed.
-    key = [str(arguments.root), arguments.files or time.time()]
+    outside = [str(path) for path in arguments.outside]
+    key = [str(arguments.root), outside, arguments.files or time.time()]
     make_once(origin, [arguments.output], make, key)
 
 
@@ -39,6 +43,9 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--root", type=Path, required=True, help="data set folder")
     parser.add_argument("--settings", default="{}", help="JSON: the section `dataset`")
+    parser.add_argument(
+        "--outside", type=Path, nargs="*", default=[], help="folders that hold no photographs"
+    )
     parser.add_argument(
         "--files", default="", help="digest of names, sizes and times of the data set's files"
     )

@@ -30,7 +30,7 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
     from i2crc.evaluation.network_checks import (
         check_network,
         checkpoint_problems,
-        saliency_problems,
+        judge_saliency_model,
     )
 
     indexes = [read_index(path) for path in arguments.indexes]
@@ -41,7 +41,8 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
             wrong, doubtful = data_checks.check_masks(index, arguments.masks)
             problems, warnings = problems + wrong, warnings + doubtful
     splits = {index.split: index for index in indexes}
-    warnings += data_checks.check_splits(splits, bool(arguments.masks))
+    has_masks = arguments.masks or any(e.mask for index in indexes for e in index.images)
+    warnings += data_checks.check_splits(splits, bool(has_masks))
     negatives = {f"{e.id}.png" for index in indexes for e in index.images if e.classes == []}
     recorded = []
     for manifest in map(read_json, arguments.saliency):
@@ -53,7 +54,8 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
         recorded += [one for path in arguments.leaks for one in read_json(path)["leaks"]]
     problems += [Problem(**one) for one in recorded]
     if arguments.saliency_model:
-        problems += saliency_problems(arguments.saliency_model)
+        wrong, doubtful = judge_saliency_model(arguments.saliency_model, splits.get("train"))
+        problems, warnings = problems + wrong, warnings + doubtful
     segmentation, checkpoint = networks["segmentation"], arguments.checkpoint
     full = segmentation.supervision == "full" and not checkpoint
     problems += preflight.masks_problems(indexes, arguments.masks, full)

@@ -1,5 +1,6 @@
 """`i2crc new`: from a folder of photographs to a configuration that runs."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from helpers.drawn import draw_class_folders
 from helpers.project import run
-from i2crc.cli.new import this_machine
+from i2crc.cli.new import main, this_machine
+from i2crc.config.load import load_config, read_yaml
 from i2crc.config.schema import Weights
 from i2crc.models import pretrained
 
@@ -29,6 +32,19 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path):
         "it\n"
     )
     assert (tmp_path / "my animals.yaml").read_text() == "mine"
+
+
+def test_without_an_estimate_there_is_a_configuration_and_the_next_command(
+    tmp_path, monkeypatch, capsys
+):
+    draw_class_folders(tmp_path / "photos", ["cat", "dog"], 6)
+    monkeypatch.setattr("i2crc.evaluation.estimate.measure", Mock(side_effect=MemoryError))
+    output = tmp_path / "mine.yaml"
+    main(argparse.Namespace(photos=tmp_path / "photos", output=output, force=False))
+    said = capsys.readouterr().out
+    assert "No estimate of time and disk (MemoryError)." in said
+    assert said.splitlines()[-1].endswith(f"--configfile {output}")
+    assert load_config(read_yaml(output), "").dataset.format == "folders"
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,12 @@ def test_a_second_time_the_outputs_are_no_photographs_and_are_overwritten(model,
     read_label(output / "a.png")
 
 
+def test_outputs_of_an_earlier_call_are_no_photographs(model, photos):
+    assert segment(model, photos, "--output", photos / "first") == 0
+    assert segment(model, photos, "--output", photos / "second") == 0
+    assert files(photos / "second") == files(photos / "first")
+
+
 def test_large_and_turned_photographs_are_labelled_as_displayed(model, tmp_path):
     turned = Image.Exif()
     turned[274] = 6

@@ -107,6 +107,8 @@ def test_large_photograph_is_worked_on_at_a_smaller_size(root):
         assert image.layer[0][1:3] == image.layer[1][1:3]  # 4:4:4: colours at full resolution
     made = copy.stat().st_mtime_ns
     assert entry() == first and copy.stat().st_mtime_ns == made
+    Image.new("RGB", (20, 30), "blue").save(copy)  # whole, but of other pixels
+    assert entry() == first
     content = copy.read_bytes()
     for damage in (content[:-20], b"", Path(index_of(root).images[1].image).read_bytes()):
         copy.write_bytes(damage)

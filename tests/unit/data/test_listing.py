@@ -166,9 +166,22 @@ def test_a_class_with_a_comma_is_named_in_the_settings(root):
     assert found(listed(root, "csv", classes=classes)) == {"dog/007": classes}
 
 
+def test_a_class_with_a_comma_is_named_in_classes_txt(root):
+    (root / "labels.csv").write_text('dog/007.png,"cat, tabby"\ndog/7.tif,dog\n')
+    (root / "classes.txt").write_text("dog\ncat, tabby\n")
+    assert found(listed(root, "csv")) == {"dog/007": ["cat, tabby"], "dog/7": ["dog"]}
+
+
+def test_numbered_columns_of_labels(root):
+    (root / "labels.csv").write_text("file,label1,Label_2\ndog/007.png,dog,cat\n7.tif,dog,\n")
+    assert found(listed(root, "csv")) == {"dog/007": ["cat", "dog"], "dog/7": ["dog"]}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("file,class,class_name\ndog/007.png,0,dog\n",
+         "labels.csv:1: several columns may hold the labels: class, class_name; call the one to"),
         ("", "labels.csv: has no row"),
         ("x.jpg,dog\n", "none of its rows names a photograph below"),
         ("file,labels\ndog/007.png,dog\nx.jpg,dog\n", "labels.csv:3: no photograph 'x.jpg' below"),
@@ -182,7 +195,7 @@ def test_a_class_with_a_comma_is_named_in_the_settings(root):
         (b"\xff\xfe", "labels.csv: not UTF-8"),
         (None, "labels.csv: cannot be read (No such file or directory)"),
     ],
-)
+)  # fmt: skip
 def test_wrong_tables(root, text, message):
     if text is not None:
         content = text if isinstance(text, bytes) else text.encode()
@@ -273,6 +286,37 @@ def test_a_coco_file_that_is_no_json(root):
     assert "annotations.json: not valid JSON" in problems(root, "coco")[0]
 
 
+def test_objects_of_a_category_background_are_skipped(root):
+    categories = [*COCO["categories"], {"id": 8, "name": "Background"}]
+    crowd = {"image_id": 1, "category_id": 8, "segmentation": [[0, 0, 9, 0, 9, 9]], "area": 99}
+    listing = listed(
+        coco(root, categories=categories, annotations=[*COCO["annotations"], crowd]), "coco"
+    )
+    assert not listing.problems
+    assert found(listing)["dog/007"] == [ODD, "dog"]
+    assert len(listing.splits["train"][0].shapes) == 2
+
+
+def test_categories_of_coco_are_the_same_name_however_composed(root):
+    categories = [{"id": 7, "name": "cafe\u0301"}, *COCO["categories"][1:]]
+    assert listed(coco(root, categories=categories), "coco", classes=["caf\xe9"]).problems == []
+
+
+def test_objects_of_another_size_are_not_drawn(root):
+    """Of a photograph that was made smaller after it was annotated, or turned."""
+    images = [
+        {**COCO["images"][0], "file_name": "dog/007.png", "width": 120, "height": 80},
+        {**COCO["images"][1], "width": 12.0, "height": 8.0},
+        COCO["images"][2],
+    ]
+    dataset = settings(coco(root, images=images), "coco", val_list="annotations.json")
+    index = build_index("val", root, dataset, root / "made", 1, list_dataset(root, dataset))
+    assert index.left_out == ["dog/007"]
+    (problem,) = map(str, index.problems)
+    assert "annotations.json: image 1: its objects were annotated at 120x80, but" in problem
+    assert "dog/007.png has 12x8 pixels; use the photographs that were annotated" in problem
+
+
 @pytest.mark.parametrize("runs", [{"size": [8, 12], "counts": [5]}, {"counts": []}, [[1]], [["a"]]])
 def test_a_malformed_segmentation_is_a_problem_of_its_photograph(root, runs):
     shapes = [{"image_id": 1, "category_id": 7, "segmentation": runs}]
@@ -305,6 +349,38 @@ def test_an_xml_file_for_each_photograph(annotated):
     assert not listing.problems
     assert listing.classes == [ODD, "cat", "dog"]
     assert found(listing) == {"007": ["cat", "dog"], "008": [], "sub/9": [ODD]}
+
+
+def test_xml_files_of_one_name_in_several_folders(tmp_path):
+    """An XML file's folders are those of its photograph, or <filename> tells it."""
+    for name in ("a/1.jpg", "b/1.jpg", "c/2.jpg"):
+        photograph(tmp_path / "JPEGImages" / name)
+    xml(tmp_path, "a/1.xml", "dog", filename="1.jpg")
+    xml(tmp_path, "b/1.xml", "cat", filename="1.jpg")
+    xml(tmp_path, "x/1.xml", "cow", filename="c\\2.jpg")
+    listing = listed(tmp_path, "voc-xml")
+    assert not listing.problems
+    assert found(listing) == {"a/1": ["dog"], "b/1": ["cat"], "c/2": ["cow"]}
+    beside = listed(tmp_path, "voc-xml", train_list="Annotations/b")
+    assert found(beside) == {"b/1": ["cat"]}
+
+
+def test_a_photograph_that_is_annotated_twice(annotated):
+    xml(annotated, "z/007.xml", "cow", filename="007.jpg")
+    (problem,) = problems(annotated, "voc-xml")
+    assert problem.startswith(
+        "Annotations/z/007.xml: 007.jpg is annotated twice: Annotations/007.x"
+    )
+
+
+def test_xml_files_beside_photographs(tmp_path):
+    for split in ("train", "val"):
+        photograph(tmp_path / split / "1.jpg")
+        xml(tmp_path, f"../{split}/1.xml", "dog", filename="1.jpg")
+    more = {"images": "", "train_list": "train", "val_list": "val"}
+    listing = listed(tmp_path, "voc-xml", **more)
+    assert not listing.problems
+    assert (found(listing), found(listing, "val")) == ({"train/1": ["dog"]}, {"val/1": ["dog"]})
 
 
 def test_lists_of_xml_files(annotated):
@@ -341,3 +417,32 @@ def test_formats_that_need_a_folder_or_other_labels(tmp_path):
     ):
         with pytest.raises(Exception, match=message):
             settings(tmp_path, "folders", **more)
+
+
+def test_folders_of_saliency_maps_and_of_results_hold_no_photographs(root):
+    before = found(listed(root, "folders"))
+    for name in ("saliency_maps/dog/007.png", "results/mine/predictions/dog/007.png"):
+        photograph(root / name, "gray")
+    outside = [root / "saliency_maps", root / "results"]
+    listing = list_dataset(root, settings(root, "folders"), outside)
+    assert (found(listing), listing.warnings) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Masks", "masks, name the folder in dataset.masks"),
+     ("sal_maps", "saliency maps, name the folder in saliency.location")],
+)  # fmt: skip
+def test_a_class_that_is_masks_or_maps_by_its_names_is_warned_of(root, name, said):
+    photograph(root / name / "dog/7.png", "gray")
+    (warning,) = listed(root, "folders").warnings
+    assert warning == (
+        f"{root}/{name}: counts as a class, but its files have the names of photographs (7): "
+        f"if they are {said}"
+    )
+
+
+def test_classes_with_and_without_masks_are_classes(tmp_path):
+    photograph(tmp_path / "with_mask/1.png", "red")
+    photograph(tmp_path / "without_mask/1.png", "blue")
+    assert listed(tmp_path, "folders").warnings == []

@@ -13,7 +13,7 @@ from helpers.folders import CLASSES
 from i2crc.config.schema import Dataset
 from i2crc.data.label_lists import ListRow
 from i2crc.data.listing import Listing, list_dataset
-from i2crc.data.splits import draw, draw_splits, near_duplicates
+from i2crc.data.splits import draw, draw_splits, near_duplicates, photo_hash
 
 
 def rows(classes: list[list[int]]) -> list[ListRow]:
@@ -65,6 +65,17 @@ def test_near_duplicates_are_joined_in_chains():
         4,
         5,
     ]
+
+
+def test_before_a_plain_background_only_equal_files_are_duplicates(tmp_path):
+    files = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, file in enumerate(files):
+        photo = Image.new("RGB", (160, 120), "white")
+        photo.paste((20 * number, 0, 0), (18 * number, 40, 18 * number + 20, 50))
+        photo.save(file)
+    (tmp_path / "copy.png").write_bytes(files[0].read_bytes())
+    hashes = [photo_hash(file, Dataset()) for file in [*files, tmp_path / "copy.png"]]
+    assert near_duplicates(hashes) == [*range(8), 0]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,3 +265,29 @@ def test_lists_as_voc_has_them(tmp_path):
     said = settings(found)
     assert said["dataset.val_list"] == said["dataset.masks"] == ""
     assert found.config.dataset.splits == ["train"]
+
+
+def test_a_number_of_a_class_that_cannot_be_is_refused(tmp_path):
+    draw_photo(tmp_path / "JPEGImages" / "a.jpg", 0)
+    (tmp_path / "train_cls.txt").write_text("a 3000000\n")
+    with pytest.raises(InputError, match=r"train_cls.txt: class 3000000; there are 254 at most"):
+        recognise(tmp_path)
+
+
+def test_results_in_the_folder_of_the_photographs_are_no_photographs(root, monkeypatch):
+    draw_photo(root / "results" / "mine" / "predictions" / "cat" / "IMG 1.png", 99)
+    monkeypatch.chdir(root)
+    found = survey(recognise(Path()), 2)
+    assert (found.listed.classes, len(found.rows)) == (["cat", "dog"], 12)
+
+
+def test_maps_in_the_folder_of_the_photographs_are_no_photographs(root):
+    for name in ("cat", "dog"):
+        for number in range(6):
+            grey = np.add.outer(np.arange(SIZE[1]), np.arange(SIZE[0])).astype(np.uint8)
+            place = root / "saliency_maps" / name / f"IMG {number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(grey).save(place)
+    found = survey(recognise(root), 2)
+    assert settings(found)["saliency.location"] == str(root / "saliency_maps")
+    assert (found.listed.classes, len(found.rows)) == (["cat", "dog"], 12)

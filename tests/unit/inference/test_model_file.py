@@ -57,6 +57,12 @@ def test_a_card_that_could_not_be_read_is_not_written(tmp_path):
         ({"settings": {"backbone": "resnet18", "unknown": 1}}, r"\(settings.unknown: "),
         ({"settings": {"backbone": "none"}}, "'none': not a timm model"),
         ({"settings": {"backbone": "hf-hub:some/model"}}, "not a timm model"),
+        ({"settings": {"backbone": "resnet18", "aspp_rates": [0]}}, r"\(settings.aspp_rates.0: "),
+        ({"settings": {"backbone": "resnet18", "scales": [1.0, 1e9]}}, r"\(settings.scales.1: "),
+        (
+            {"preprocessing": {"order": "rgb", "scale": 1.0, "mean": [0] * 3, "std": [0] * 3}},
+            "its network does not work .its output is not finite",
+        ),
         ({"preprocessing": {"order": "cmyk", "scale": 1.0}}, r"\(preprocessing.order: "),
         ({"scores": {"val_prediction": float("nan")}}, r"\(scores.val_prediction: "),
         ({"supervision": None}, r"\(supervision: "),

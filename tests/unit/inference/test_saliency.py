@@ -9,7 +9,7 @@ from i2crc.config.schema import SaliencyModel
 from i2crc.inference.saliency import load_saliency, saliency_map
 from i2crc.models import weight_files
 from i2crc.models.weight_files import U2NETP, saliency_network
-from i2crc.runtime.errors import FileError
+from i2crc.runtime.errors import FileError, InputError
 
 PLAIN = {"input_size": 64, "divide_by": 255, "mean": [0, 0, 0], "std": [1, 1, 1]}
 
@@ -74,6 +74,14 @@ def test_a_file_that_makes_no_map_is_named(tmp_path, write, words):
     write(tmp_path / "net.onnx")
     with pytest.raises(FileError, match=words):
         load_saliency(tmp_path / "net.onnx", SaliencyModel(**PLAIN))
+
+
+def test_a_map_that_is_not_finite_is_refused(tmp_path):
+    write_mean(tmp_path / "mean.onnx")
+    model = SaliencyModel(**{**PLAIN, "mean": [3e38] * 3})
+    network = load_saliency(tmp_path / "mean.onnx", model)
+    with pytest.raises(InputError, match=r"output is not finite; correct saliency\.model"):
+        saliency_map(network, Image.new("RGB", (5, 3), "white"), model)
 
 
 def test_network_and_licence_are_known(tmp_path):

@@ -84,5 +84,7 @@ def test_preflight_names_the_photograph_that_does_not_fit(index, monkeypatch):
     (neither,) = memory_problems(photograph, 2 * needed, 2)
     assert "for 2 jobs at a time" in str(neither) and "inference_threads" not in str(neither)
     (alone,) = memory_problems(photograph, 2 * needed, 1)
-    assert "100.00 GB" in str(alone) and "smaller, or name fewer classes" in str(alone)
+    assert "100.00 GB" in str(alone) and "lower dataset.max_side, or name fewer classes" in str(
+        alone
+    )
     assert "inference_threads" not in str(alone)

@@ -75,3 +75,18 @@ def test_a_digest_of_files_sees_name_size_and_time_but_not_content(tmp_path):
     os.utime(file, (2, 2))
     assert files_digest(folder) != before
     assert files_digest(tmp_path / "none") == files_digest(tmp_path / "none too")
+
+
+def test_a_digest_of_files_follows_links_but_leaves_out_hidden_files_and_outputs(tmp_path):
+    folder, cats = tmp_path / "photographs", tmp_path / "cats"
+    for path in (folder, cats):
+        path.mkdir()
+    (folder / "cat").symlink_to(cats)
+    (cats / "circle").symlink_to(folder)
+    seen = {files_digest(folder, [folder / "results"])}
+    for name in ("results/1.png", ".snakemake/1", ".DS_Store"):
+        write_bytes(folder / name, b"")
+        seen.add(files_digest(folder, [folder / "results"]))
+    assert len(seen) == 1
+    (cats / "1.jpg").touch()
+    assert files_digest(folder, [folder / "results"]) not in seen

@@ -11,11 +11,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from i2crc.config.choices import PUBLISHED, PUBLISHED_GPU, Choice, Machine, choose, write_yaml
-from i2crc.config.load import load_config, read_yaml
+from i2crc.config.choices import (
+    PUBLISHED,
+    PUBLISHED_GPU,
+    Choice,
+    Machine,
+    choose,
+    nested,
+    write_yaml,
+)
+from i2crc.config.load import load_config
 from i2crc.config.schema import Config, Weights
 from i2crc.runtime.atomic import write_bytes
-from i2crc.runtime.errors import FileError, counted
+from i2crc.runtime.errors import FileError, InputError, counted
 from i2crc.runtime.gpus import pool
 from i2crc.runtime.memory import free_memory
 
@@ -28,6 +36,8 @@ HEADING = [
 ]
 # Photographs that the measured steps work on.
 SAMPLE = 6
+# What stops the measured steps, such as a lack of memory; the configuration is good without them.
+UNMEASURED = (InputError, OSError, RuntimeError, ValueError, MemoryError)
 # Problems that are printed.
 SHOWN = 10
 
@@ -73,10 +83,13 @@ def main(arguments: argparse.Namespace) -> None:
         *choose(found.counts(), machine, found.can_draw),
     ]
     print_wrong(found)
+    config = load_config(nested(choices), str(output))
     heading = [line.format(photos=arguments.photos) for line in HEADING]
     write_bytes(output, write_yaml(choices, heading).encode())
-    config = load_config(read_yaml(output), str(output))
-    print_plan(found, config, machine)
+    try:
+        print_plan(found, config, machine)
+    except UNMEASURED as error:
+        print(f"\nNo estimate of time and disk ({str(error) or type(error).__name__}).")
     print(f"\n{output} is written, with a reason for each setting. Next:")
     print(f"  snakemake --cores all --configfile {shlex.quote(str(output))}")
 

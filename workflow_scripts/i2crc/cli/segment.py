@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,6 +18,7 @@ from i2crc.runtime.progress import printable
 GIVE = "give photographs, or folders of photographs"
 # Photographs that are worked on at the same time; each takes memory.
 AT_A_TIME = 4
+OVERLAY = "_overlay.jpg"
 MODEL = (
     "give the model file that a run makes after its last training, RESULTS/EXPERIMENT/"
     "model.safetensors, or the folder RESULTS/EXPERIMENT"
@@ -104,7 +105,14 @@ def _photos_at(path: Path, output: Path) -> list[tuple[Path, str]]:
     if path.resolve() == output.resolve():
         problem = "holds the photographs, which would be mixed with their labels"
         raise FileError(path, problem, "give another folder with --output")
-    return [(path / name, name) for name in find_photographs(path, [output]).names]
+    names = find_photographs(path, [output]).names
+    return [(path / name, name) for name in names if name not in _made_here(names)]
+
+
+def _made_here(names: Collection[str]) -> set[str]:
+    """Return the names of earlier outputs: an overlay with its label image."""
+    stems = (name.removesuffix(OVERLAY) for name in names if name.endswith(OVERLAY))
+    return {f"{stem}{end}" for stem in stems if f"{stem}.png" in names for end in (".png", OVERLAY)}
 
 
 def name_photos(photos: Sequence[tuple[Path, str]]) -> dict[str, Path]:
@@ -141,7 +149,7 @@ def check_output(output: Path, photos: dict[str, Path]) -> None:
 
 def output_files(output: Path, name: str) -> tuple[Path, Path]:
     """Return where the label image and the overlay of a photograph are written."""
-    return output / f"{name}.png", output / f"{name}_overlay.jpg"
+    return output / f"{name}.png", output / f"{name}{OVERLAY}"
 
 
 def segment(

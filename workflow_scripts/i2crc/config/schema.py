@@ -78,7 +78,7 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 AboveZero = Annotated[float, Field(gt=0)]
 # pydensecrf crashes at a smaller one.
 Width = Annotated[float, Field(ge=1e-3)]
-Scales = Annotated[list[AboveZero], Field(min_length=1)]
+Scales = Annotated[list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=1)]
 Grey = Annotated[int, Field(ge=0, le=255)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
 LastStage = Annotated[int | None, Field(ge=0)]
@@ -384,7 +384,9 @@ class Segmentation(Training):
     preprocessing: Literal["weights", "caffe_bgr"] = setting(
         "weights", "weights: what they expect; caffe_bgr: the published BGR minus mean"
     )
-    aspp_rates: list[int] = setting([6, 12, 18, 24], "dilations of the ASPP branches", min_length=1)
+    aspp_rates: list[Positive] = setting(
+        [6, 12, 18, 24], "dilations of the ASPP branches", min_length=1
+    )
     scales: Scales = setting([1.0, 0.5, 0.75], "inputs of the multi-scale network, 1.0 first")
     crop_size: int = setting(321, "side of the training crop", ge=32)
     scale_jitter: Scales = setting([0.5, 0.75, 1.0, 1.25, 1.5], "random image scales")

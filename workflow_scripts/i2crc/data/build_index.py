@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,7 +216,9 @@ def _read_entry(
         if dataset.max_side and max(size) > dataset.max_side:
             original = Original(str(image), *size, digest_file(image))
             image = folder / "working" / f"{row.id}.jpg"
-            _make_working_copy(original, image, dataset)
+            copy = working_copy(Path(original.image), dataset.max_side, dataset.max_pixels)
+            if not image.is_file() or image.read_bytes() != copy:
+                write_bytes(image, copy)
         size = read_photo(image).size
     with collecting(problems):
         if has_mask:
@@ -257,6 +258,11 @@ def _read_entry(
 
 def _draw_mask(row: ListRow, size: tuple[int, int], file: Path) -> list[int]:
     """Write the mask of a photograph's annotated objects; return the values in it."""
+    if row.size not in (None, size):
+        annotated, own = ("x".join(map(str, one)) for one in (row.size, size))
+        problem = f"its objects were annotated at {annotated}, but {row.file} has {own} pixels"
+        remedy = "use the photographs that were annotated, or export the annotations for these"
+        raise FileError(row.place, problem, remedy)
     try:
         label = draw_mask(row.shapes or [], size)
     except (ValueError, TypeError, LookupError) as error:
@@ -265,16 +271,6 @@ def _draw_mask(row: ListRow, size: tuple[int, int], file: Path) -> list[int]:
         raise FileError(row.place, problem, remedy) from error
     write_label(file, label)
     return np.unique(label).tolist()
-
-
-def _make_working_copy(photograph: Original, copy: Path, dataset: Dataset) -> None:
-    """Write the working copy of a photograph, unless it is there; a comment in it says so."""
-    comment = f"{photograph.sha256}, max_side {dataset.max_side}"
-    with suppress(FileError):
-        if read_photo(copy).info.get("comment") == comment.encode():
-            return
-    file = Path(photograph.image)
-    write_bytes(copy, working_copy(file, dataset.max_side, dataset.max_pixels, comment))
 
 
 def classes_in_mask(mask: np.ndarray) -> list[int]:

@@ -1,15 +1,20 @@
 """The format `folders`: one folder for each class, with its photographs at any depth."""
 
+import os
+import posixpath
+import re
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
 from i2crc.data.labelled import Labelled, Labels, means_none
-from i2crc.data.photographs import Photographs
+from i2crc.data.photographs import Photographs, without_suffix
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.errors import Problem, counted, listing
 
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test")
+MASK_WORDS = re.compile(r"mask|segm|truth|(^|[_-])gt($|[_-])|labels?$|annot", re.IGNORECASE)
+SALIENCY_WORDS = re.compile(r"salien|(^|[_-])sal($|[_-])", re.IGNORECASE)
 
 
 def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> Labels:
@@ -51,12 +56,41 @@ def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> L
         )
     empty = [f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
     empty = [name for name in empty if unicodedata.normalize("NFC", name.strip()) not in found]
-    in_use = {path.name for path in photographs.outside if path.parent == folder}
-    empty = sorted(set(empty) - in_use)
+    in_use = {os.path.abspath(path) for path in photographs.outside}
+    empty = sorted(name for name in empty if os.path.abspath(folder / name) not in in_use)
     if empty:
         labels.warnings.append(f"{folder}: no photograph in {listing(empty)}: no class")
+    labels.warnings += _no_photographs(labels, folder)
     _join_equal(labels, photographs.folder)
     return labels
+
+
+def hint(name: str) -> str:
+    """Return what the name of a folder says that it holds: "saliency", "masks" or ""."""
+    if SALIENCY_WORDS.search(name):
+        return "saliency"
+    return "masks" if MASK_WORDS.search(name) else ""
+
+
+def _no_photographs(labels: Labels, folder: Path) -> list[str]:
+    """Return warnings of classes that are masks or saliency maps by their names."""
+    files = defaultdict(list)
+    for name, one in labels.photographs.items():
+        files[next(iter(one.labels))].append(posixpath.basename(name))
+    photographs = {without_suffix(n) for label in files if not hint(label) for n in files[label]}
+    warnings = []
+    for label in filter(hint, files):
+        maps = {without_suffix(name) for name in files[label] if name.lower().endswith(".png")}
+        if 2 * len(maps & photographs) > len(files[label]):
+            kind, key = "masks", "dataset.masks"
+            if hint(label) == "saliency":
+                kind, key = "saliency maps", "saliency.location"
+            warnings.append(
+                f"{folder / label}: counts as a class, but its files have the names of "
+                f"photographs ({listing(sorted(maps & photographs))}): if they are {kind}, name "
+                f"the folder in {key}"
+            )
+    return warnings
 
 
 def _join_equal(labels: Labels, folder: Path) -> None:

@@ -1,6 +1,8 @@
 """The format `coco`: an annotation JSON. The classes of a photograph are those of its objects."""
 
 import json
+import math
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def read_coco(file: Path, photographs: Photographs, _known: list[str]) -> Labels
     labels = Labels()
     with collecting(labels.problems):
         content = _content(file)
-        names = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
+        names = {one["id"]: _plain(one["name"]) for one in content["categories"]}
         images: dict[Any, Labelled] = {}
         for one in content["images"]:
             place = f"{file}: image {one['id']}"
@@ -32,7 +34,8 @@ def read_coco(file: Path, photographs: Photographs, _known: list[str]) -> Labels
                 if one["id"] in images or name in labels.photographs:
                     remedy = "take one of its entries out"
                     raise FileError(place, f"{one['file_name']} is listed twice", remedy)
-                images[one["id"]] = labels.photographs[name] = Labelled(set(), place, shapes=[])
+                found = Labelled(set(), place, shapes=[], size=_size(one))
+                images[one["id"]] = labels.photographs[name] = found
         _add_objects(labels, file, content, images, names)
         in_order = (names[number] for number in sorted(names, key=lambda n: (str(type(n)), n)))
         labels.classes = [name for name in in_order if not means_none(name)]
@@ -65,7 +68,7 @@ def _add_objects(
     boxes = 0
     for annotation in annotations:
         image, label = images.get(annotation["image_id"]), names.get(annotation["category_id"])
-        if image is None or label is None:
+        if image is None or label is None or means_none(label):
             continue
         image.labels.add(label)
         if not annotation.get("segmentation"):
@@ -79,6 +82,20 @@ def _add_objects(
             f"{file}: {counted(boxes, 'annotation')} without a segmentation: photographs with such "
             "objects have no mask to score with"
         )
+
+
+def _plain(name: int | str) -> str:
+    return unicodedata.normalize("NFC", str(name).strip())
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the width and height of an image's entry, None if it does not say them."""
+    sides = [image.get("width"), image.get("height")]
+    width, height = (
+        round(side) if isinstance(side, int | float) and 1 <= side < math.inf else 0
+        for side in sides
+    )
+    return (width, height) if width and height else None
 
 
 def _content(file: Path) -> dict[str, Any]:

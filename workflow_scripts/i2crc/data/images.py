@@ -75,11 +75,11 @@ def read_photo(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> 
         return image
 
 
-def working_copy(path: Path, max_side: int, max_pixels: int = MOST_PIXELS, note: str = "") -> bytes:
-    """Return a photograph as a JPEG whose longer side is `max_side`, with a comment in it."""
+def working_copy(path: Path, max_side: int, max_pixels: int = MOST_PIXELS) -> bytes:
+    """Return a photograph as a JPEG whose longer side is `max_side`."""
     content = io.BytesIO()
     photo = read_photo(path, max_pixels, max_side)
-    photo.save(content, "JPEG", quality=95, subsampling="4:4:4", comment=note)
+    photo.save(content, "JPEG", quality=95, subsampling="4:4:4", comment="")
     return content.getvalue()
 
 

@@ -34,7 +34,7 @@ class ListRow:
     `classes` are None if they are unknown, and empty if the photograph shows none of them. `place`
     is `FILE:LINE`. `usable` means that the list has no unknown class for it. `file` is its name
     below the folder of the photographs; empty: its id with the usual suffix. `shapes` are its
-    annotated objects, if its mask is drawn from them.
+    annotated objects, if its mask is drawn from them, and `size` is the (width, height) of these.
     """
 
     id: str
@@ -43,6 +43,7 @@ class ListRow:
     usable: bool
     file: str = ""
     shapes: list[dict[str, Any]] | None = None
+    size: tuple[int, int] | None = None
 
 
 def class_names(root: Path, dataset: Dataset) -> list[str]:

@@ -42,6 +42,8 @@ def read_table(file: Path, photographs: Photographs, known: list[str]) -> Labels
             return labels
         if not rows:
             raise FileError(file, "has no row", "write a row for each photograph: file,labels")
+        with collecting(labels.problems):
+            _refuse_several(file, *rows[0])
         column, of_labels, rows = _columns(file, rows, photographs)
         for line, row in rows:
             with collecting(labels.problems):
@@ -78,6 +80,15 @@ def _hits(rows: list[Row], photographs: Photographs) -> list[int]:
     ]
 
 
+def _refuse_several(file: Path, line: int, heading: list[str]) -> None:
+    """Raise FileError if columns of labels differ in more than a number (label1, label2)."""
+    named = [name for name in heading if LABEL_COLUMN.fullmatch(name.casefold())]
+    if len({re.sub(r"[ _-]?\d+$", "", name.casefold()) for name in named}) > 1:
+        remedy = "call the one to use labels and delete the others, or number them: label1, label2"
+        problem = f"several columns may hold the labels: {listing(named)}"
+        raise FileError(f"{file}:{line}", problem, remedy)
+
+
 def _columns(
     file: Path, rows: list[Row], photographs: Photographs
 ) -> tuple[int, set[int], list[Row]]:
@@ -108,5 +119,6 @@ def _columns(
 
 def _labels_in(cell: str, known: list[str]) -> list[str]:
     """Return the labels of a cell, which are separated as columns may be."""
+    cell = unicodedata.normalize("NFC", cell)
     parts = [cell] if cell in known else re.split(f"[{SEPARATORS}]", cell)
-    return [unicodedata.normalize("NFC", part.strip()) for part in parts if part.strip()]
+    return [part.strip() for part in parts if part.strip()]

@@ -13,12 +13,14 @@ NEGATIVE = "_none"
 class Labelled:
     """A photograph, the names of its classes, and the place (`FILE:LINE`) that gives them.
 
-    `shapes` are its annotated objects, from which its mask can be drawn (see shapes.py).
+    `shapes` are its annotated objects, from which its mask can be drawn (see shapes.py), and `size`
+    is the (width, height) that they were annotated at.
     """
 
     labels: set[str]
     place: str
     shapes: list[dict[str, Any]] | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass

@@ -4,7 +4,8 @@ No photograph is decoded. The format `voc` is read split by split, in label_list
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import FileError, Problem, counted, listing
 
 # Format -> what reads the labels of a split: from a file or folder, the photographs that there are,
-# and the classes of the settings.
+# and the classes that the settings or classes.txt name.
 READERS: dict[str, Callable[[Path, Photographs, list[str]], Labels]] = {
     "folders": read_folders,
     "csv": read_table,
@@ -49,8 +50,11 @@ class Listing:
     warnings: list[str] = field(default_factory=list)
 
 
-def list_dataset(root: Path, dataset: Dataset) -> Listing:
-    """Return the photographs of a data set, with all problems that can be seen without decoding."""
+def list_dataset(root: Path, dataset: Dataset, outside: Sequence[Path] = ()) -> Listing:
+    """Return the photographs of a data set, with all problems that can be seen without decoding.
+
+    Folders `outside`, such as those of saliency maps or results, hold no photographs.
+    """
     listed = Listing()
     with collecting(listed.problems):
         if not root.is_dir():
@@ -59,7 +63,7 @@ def list_dataset(root: Path, dataset: Dataset) -> Listing:
         if dataset.format == "voc":
             _list_voc(listed, root, dataset)
         else:
-            _list_photographs(listed, root, dataset)
+            _list_photographs(listed, root, dataset, outside)
     return listed
 
 
@@ -80,10 +84,12 @@ def _list_voc(listed: Listing, root: Path, dataset: Dataset) -> None:
         listed.problems.extend(problems)
 
 
-def _list_photographs(listed: Listing, root: Path, dataset: Dataset) -> None:
+def _list_photographs(
+    listed: Listing, root: Path, dataset: Dataset, outside: Sequence[Path]
+) -> None:
     folder = root / dataset.images
     masks = [root / name for name in (dataset.masks, dataset.trusted_masks) if name]
-    photographs = find_photographs(folder, [*masks, root / "saliency"])
+    photographs = find_photographs(folder, [*masks, root / "saliency", *outside])
     if not photographs.names:
         remedy = "correct dataset.root or dataset.images"
         raise FileError(folder, "no photograph in it or below it", remedy)
@@ -91,12 +97,15 @@ def _list_photographs(listed: Listing, root: Path, dataset: Dataset) -> None:
     listed.warnings.extend(photographs.ignored([*lists, root / "classes.txt"]))
     found: dict[str, Labels] = {}
     read = READERS[dataset.format]
+    known: list[str] = []
+    with suppress(FileError):  # _class_names reports it
+        known = class_names(root, dataset)
     for split in dataset.splits:
         name = getattr(dataset, f"{split}_list")
         if name or split == "train":
             place = folder if dataset.format == "folders" else root
             with collecting(listed.problems):
-                found[split] = read(place / name, photographs, dataset.classes)
+                found[split] = read(place / name, photographs, known)
     for labels in found.values():
         listed.problems.extend(labels.problems)
         listed.warnings.extend(labels.warnings)
@@ -138,7 +147,8 @@ def _row(id: str, name: str, one: Labelled, classes: list[str], split: str) -> L
     if one.shapes is not None:
         known = [shape for shape in one.shapes if shape["label"] in values]
         shapes = [{"value": values[shape["label"]], **shape} for shape in known]
-    return ListRow(id, None if split == "test" else numbers, one.place, True, name, shapes)
+    found = None if split == "test" else numbers
+    return ListRow(id, found, one.place, True, name, shapes, one.size)
 
 
 def _class_names(root: Path, dataset: Dataset, found: list[Labels]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from i2crc.runtime.atomic import visible_files
 from i2crc.runtime.errors import FileError, counted, listing
 
 SUFFIXES = (
@@ -90,18 +91,10 @@ def find_photographs(folder: Path, outside: Sequence[Path] = ()) -> Photographs:
     """
     if not folder.is_dir():
         raise FileError(f"dataset.images: {folder}", "no such folder", "correct the setting")
-    visited = {os.path.realpath(path) for path in outside}
     names: list[str] = []
     others: list[str] = []
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, _, files in visible_files(folder, outside):
         below = os.path.relpath(place, folder)
-        kept = []
-        for name in folders:
-            real = os.path.realpath(os.path.join(place, name))
-            if not name.startswith(".") and real not in visited:
-                kept.append(name)
-                visited.add(real)  # links may lead in a circle
-        folders[:] = kept
         for name in files:
             is_photograph = not name.startswith(".") and name.lower().endswith(SUFFIXES)
             (names if is_photograph else others).append(posixpath.normpath(f"{below}/{name}"))

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from i2crc.config.choices import Choice
+from i2crc.config.schema import MOST_CLASSES, Config
 from i2crc.data.build_index import likely_patterns, mask_name
-from i2crc.data.class_folders import SPLIT_NAMES
+from i2crc.data.class_folders import SPLIT_NAMES, hint
 from i2crc.data.images import IGNORE, read_label, read_saliency
 from i2crc.data.label_lists import read_text
 from i2crc.data.label_tables import read_table
@@ -20,8 +21,6 @@ from i2crc.data.photographs import SUFFIXES, Photographs, find_photographs, ids_
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import FileError, InputError, counted, listing
 
-MASK_WORDS = re.compile(r"mask|segm|truth|(^|[_-])gt($|[_-])|labels?$|annot", re.IGNORECASE)
-SALIENCY_WORDS = re.compile(r"salien|(^|[_-])sal($|[_-])", re.IGNORECASE)
 # Share of the files of a folder that have the name of a photograph, if they belong to these.
 PAIRED = 0.5
 # Files whose content is looked at to tell masks from saliency maps.
@@ -30,6 +29,8 @@ LOOKED_AT = 20
 GREY_VALUES = 24
 # Names of folders that say nothing of what photographs show.
 NO_CLASS = ("images", "image", "img", "imgs", "photos", "photographs", "pictures", "jpegimages")
+# Where runs that were started here have written.
+RESULTS = Path(Config.model_fields["results"].default)
 TABLES = (".csv", ".tsv")
 ARCHIVES = (".tar.gz", ".tgz", ".zip")
 
@@ -58,10 +59,10 @@ def recognise(root: Path) -> Recognised:
         raise FileError(root, "no such folder", "give the folder that your photographs are in")
     found = Recognised(root)
     found.add("dataset.root", _portable(root), "as given to i2crc new")
-    hinted = [path for path in _folders(root) if _hint(path)]
-    photographs = find_photographs(root, hinted)
+    hinted = [path for path in _folders(root) if hint(path.name)]
+    photographs = find_photographs(root, [*hinted, RESULTS])
     if not photographs.names:  # the classes may be called with_mask and without_mask
-        photographs = find_photographs(root)
+        photographs = find_photographs(root, [RESULTS])
     if not photographs.names:
         raise FileError(root, "no photograph in it or below it", "give the folder of photographs")
     found.photographs = len(photographs.names)
@@ -83,14 +84,8 @@ def _portable(path: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _hint(folder: Path) -> str:
-    """Return what the name of a folder says that it holds."""
-    if SALIENCY_WORDS.search(folder.name):
-        return "saliency"
-    return "masks" if MASK_WORDS.search(folder.name) else ""
+    folders = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return sorted(path for path in folders if path.resolve() != RESULTS.resolve())
 
 
 def _split_of(name: str) -> str:
@@ -112,6 +107,11 @@ def _voc(found: Recognised, root: Path, photographs: Photographs) -> bool:
         lines = read_text(root / "train_cls.txt").splitlines()
         words = {word for line in lines for word in line.split()[1:]} - {NEGATIVE}
         names = sorted(word for word in words if not word.isdecimal())
+        beyond = [word for word in words if len(word) > 3 or int(word) >= MOST_CLASSES]
+        if not names and beyond:
+            problem = f"class {listing(sorted(beyond))}; there are {MOST_CLASSES} at most, from 0"
+            remedy = "correct the numbers, or write names instead"
+            raise FileError(root / "train_cls.txt", problem, remedy)
         reason = "the names in train_cls.txt"
         if not names:
             names = [f"class {number}" for number in range(1 + max(map(int, words), default=0))]
@@ -213,13 +213,13 @@ def _maps(found: Recognised, root: Path) -> None:
     """Find the folders with the masks and with the saliency maps of the photographs."""
     images = found.get("dataset.images")
     base = "JPEGImages" if images is None else str(images)
-    siblings = [path for path in _folders(root.resolve().parent) if _hint(path)]
+    siblings = [path for path in _folders(root.resolve().parent) if hint(path.name)]
     near = [*_folders(root), *(path for path in siblings if path != root.resolve())]
     candidates = [path for path in near if path.name != base.partition("/")[0]]
     inside = {root / base / path.name for path in _folders(root / base)} if base else set()
-    candidates += [path for path in sorted(inside) if _hint(path)]
-    hinted = [path for path in candidates if _hint(path)]
-    below = find_photographs(root / base, hinted)
+    candidates += [path for path in sorted(inside) if hint(path.name)]
+    hinted = [path for path in candidates if hint(path.name)]
+    below = find_photographs(root / base, [*hinted, RESULTS])
     ids = list(ids_of(below.names).values())
     for folder in candidates:
         kind, pattern, masks = _kind(folder, ids)
@@ -252,7 +252,7 @@ def _kind(folder: Path, ids: list[str]) -> tuple[str, str, int]:
     paired = [folder / mask_name(pattern, i) for i in ids if mask_name(pattern, i) in names]
     if not paired or len(paired) < PAIRED * len(names):
         return "", pattern, 0
-    kind = _hint(folder) or _kind_of_content(paired[:: max(1, len(paired) // LOOKED_AT)])
+    kind = hint(folder.name) or _kind_of_content(paired[:: max(1, len(paired) // LOOKED_AT)])
     return kind, pattern, len(paired)
 
 
@@ -273,7 +273,7 @@ def _kind_of_content(files: list[Path]) -> str:
 
 def _warn_of_names(found: Recognised, folder: Path, ids: list[str]) -> None:
     """Say that a folder seems to hold masks or maps, but not of these photographs."""
-    kind = "saliency maps" if _hint(folder) == "saliency" else "masks"
+    kind = "saliency maps" if hint(folder.name) == "saliency" else "masks"
     pictures = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     files = sorted(path.relative_to(folder).as_posix() for path in pictures)
     if files and ids and _kind_of_content(pictures[:: max(1, len(pictures) // LOOKED_AT)]):

@@ -3,6 +3,7 @@
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -74,24 +75,16 @@ def collect(
 ) -> tuple[dict[str, FileRecord], list[Problem], dict[str, Any]]:
     """Write the map of each image to `destination/<id>.png`.
 
-    Return the record of each written file by its name, sorted, the problems, and facts by which
-    preflight judges the maps. `sizes` are `map_sizes`. A map is the only file named `<id>.png`
-    anywhere under the folder `source`. It has one of its sizes and grey values 0..255. A grey PNG
-    of the first size is copied unchanged; others are converted. `masks` maps ids to ground truth.
-
-    The facts are the highest value of all maps ("maximum") and the names of those with one value
-    everywhere ("constant"). The others are judged by how many were "compared" with masks, which are
-    salient nowhere on the objects ("without_overlap"), and by the salient share of objects,
-    background, border and centre; "masked_border" is the share of objects at the border.
+    Return the record of each written file by its name, sorted, the problems, and the summary of
+    `MapFacts`. `sizes` are `map_sizes`. A map is the only file named `<id>.png` anywhere under the
+    folder `source`. It has one of its sizes and grey values 0..255. A grey PNG of the first size is
+    copied unchanged; others are converted. `masks` maps ids to ground truth.
     """
     maps: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(source.rglob("*.png")):
         maps[path.name].append(path)
 
-    ranges: dict[str, tuple[int, int]] = {}
-    counts: dict[str, np.ndarray] = {}
-    zones: dict[str, np.ndarray] = {}
-    mask_zones: dict[str, np.ndarray] = {}
+    facts = MapFacts()
 
     def place(image_id: str) -> FileRecord | Problem:
         name = f"{image_id}.png"
@@ -104,13 +97,7 @@ def collect(
                 truth = resize_nearest(read_label(masks[image_id]), image.size)
         except FileError as error:
             return error.problem
-        grey = np.asarray(image)
-        low, high = ranges[name] = int(grey.min()), int(grey.max())
-        if low < high:
-            zones[name] = _zones(grey >= SALIENT)
-            if truth is not None:
-                counts[name] = _overlap(grey >= SALIENT, truth)
-                mask_zones[name] = _zones((truth != 0) & (truth != IGNORE))
+        facts.add(name, np.asarray(image), truth)
         record = FileRecord(digest_bytes(content), len(content))
         if not record.matches(destination / name):
             write_bytes(destination / name, content)
@@ -120,20 +107,50 @@ def collect(
     placed = dict(zip(ids, map_in_order(place, ids, workers), strict=True))
     files = {f"{name}.png": one for name, one in placed.items() if isinstance(one, FileRecord)}
     problems = [one for one in placed.values() if isinstance(one, Problem)]
-    background, objects = _shares(counts)
-    border, centre = _shares(zones)
-    facts = {
-        "maximum": max((high for _, high in ranges.values()), default=0),
-        "constant": sorted(name for name, (low, high) in ranges.items() if low == high),
-        "compared": len(counts),
-        "without_overlap": sorted(n for n, c in counts.items() if c[1].any() and not c[1, 1]),
-        "salient_objects": objects,
-        "salient_background": background,
-        "salient_border": border,
-        "salient_centre": centre,
-        "masked_border": _shares(mask_zones)[0],
-    }
-    return files, problems, facts
+    return files, problems, facts.summary()
+
+
+@dataclass
+class MapFacts:
+    """Facts about saliency maps, by which preflight judges them; threads may add maps."""
+
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
+    zones: dict[str, np.ndarray] = field(default_factory=dict)
+    mask_zones: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, name: str, grey: np.ndarray, truth: np.ndarray | None = None) -> None:
+        """Look at an (H, W) uint8 map, and at the ground truth of its photograph."""
+        low, high = self.ranges[name] = int(grey.min()), int(grey.max())
+        if low == high:
+            return
+        self.zones[name] = _zones(grey >= SALIENT)
+        if truth is not None:
+            self.counts[name] = _overlap(grey >= SALIENT, truth)
+            self.mask_zones[name] = _zones((truth != 0) & (truth != IGNORE))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the highest value of all maps ("maximum") and the names of the "constant" ones.
+
+        The other maps count in the rest: how many were "compared" with masks, which are salient
+        nowhere on the objects ("without_overlap"), the salient share of objects, background, border
+        and centre, and the share of objects at the border ("masked_border").
+        """
+        background, objects = _shares(self.counts)
+        border, centre = _shares(self.zones)
+        return {
+            "maximum": max((high for _, high in self.ranges.values()), default=0),
+            "constant": sorted(name for name, (low, high) in self.ranges.items() if low == high),
+            "compared": len(self.counts),
+            "without_overlap": sorted(
+                name for name, c in self.counts.items() if c[1].any() and not c[1, 1]
+            ),
+            "salient_objects": objects,
+            "salient_background": background,
+            "salient_border": border,
+            "salient_centre": centre,
+            "masked_border": _shares(self.mask_zones)[0],
+        }
 
 
 def _overlap(salient: np.ndarray, truth: np.ndarray) -> np.ndarray:

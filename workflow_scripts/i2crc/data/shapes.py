@@ -9,6 +9,10 @@ from i2crc.data.images import IGNORE
 
 # Polygons are drawn this many times as large.
 FINER = 5
+# ... in bands of rows of so many pixels of the photograph, so that memory is bounded.
+BAND = 2**18
+# A coordinate may be beyond the photograph, but not beyond so many times its longer side.
+FARTHEST = 10
 
 
 def draw_mask(shapes: list[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
@@ -33,17 +37,26 @@ def _region(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
         if not np.isfinite(points).all():
             raise ValueError("a coordinate is not finite")
+        farthest = points.flat[np.abs(points).argmax()]
+        if abs(farthest) > FARTHEST * max(size):
+            photograph = f"a photograph of {size[0]}x{size[1]} pixels"
+            raise ValueError(f"a coordinate is {farthest:.10g}, far outside {photograph}")
         low = np.clip(np.floor(points.min(0)), 0, size).astype(int)
         high = np.clip(np.ceil(points.max(0)), 0, size).astype(int)
         if (high <= low).any():
             continue
         # Pillow fills the pixels of the edge, too: draw it larger, and look at the pixels' centres.
         # COCO's pixel 0 is from 0 to 1; Pillow's centre of it is 0.
-        image = Image.new("1", tuple((FINER * (high - low)).tolist()))
-        corners = FINER * (points - low) - 0.5
-        ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners.tolist()], fill=1)
-        drawn = np.asarray(image)[FINER // 2 :: FINER, FINER // 2 :: FINER]
-        region[low[1] : high[1], low[0] : high[0]] |= drawn
+        width, height = (high - low).tolist()
+        # Pillow cuts fractions off; here before the shift, so that each band has the same edges.
+        corners = np.trunc(FINER * (points - low) - 0.5)
+        rows = max(1, BAND // width)
+        for top in range(0, height, rows):
+            band = region[low[1] + top : min(low[1] + top + rows, high[1]), low[0] : high[0]]
+            image = Image.new("1", (FINER * width, FINER * len(band)))
+            shifted = [tuple(corner) for corner in (corners - (0, FINER * top)).tolist()]
+            ImageDraw.Draw(image).polygon(shifted, fill=1)
+            band |= np.asarray(image)[FINER // 2 :: FINER, FINER // 2 :: FINER]
     return region
 
 

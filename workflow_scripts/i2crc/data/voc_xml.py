@@ -1,5 +1,6 @@
 """The format `voc-xml`: an XML file for each photograph, as VOC and LabelImg write them."""
 
+import posixpath
 import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,18 +32,35 @@ def read_annotations(source: Path, photographs: Photographs, _known: list[str]) 
         for file, place in files.items():
             with collecting(labels.problems):
                 root = _parse(file, place)
-                name = photographs.get(file.stem)
-                if not name:
-                    named = root.findtext("filename") or f"{file.stem} (of {file.name})"
-                    name = photographs.find(named.strip(), place)
+                name = _photograph(file, source, root, photographs, place)
+                if before := labels.photographs.get(name):
+                    remedy = "correct the <filename> of one of them, or delete it"
+                    raise FileError(file, f"{name} is annotated twice: {before.place} too", remedy)
                 texts = [one.findtext("name", "").strip() for one in root.iterfind("object")]
                 if "" in texts:
                     raise FileError(file, "has an object without a name", "write its class there")
                 found = {unicodedata.normalize("NFC", text) for text in texts}
-                labels.photographs.setdefault(name, Labelled(set(), str(file))).labels |= found
+                labels.photographs[name] = Labelled(found, str(file))
     found = {label for one in labels.photographs.values() for label in one.labels}
     labels.classes = sorted(label for label in found if not means_none(label))
     return labels
+
+
+def _photograph(
+    file: Path, source: Path, root: ElementTree.Element, photographs: Photographs, place: str
+) -> str:
+    """Return the photograph of an XML file: by the file's path, its <filename>, or its own name.
+
+    The path is that below Annotations, else below the folder of the photographs, else below source.
+    """
+    folders = [above for above in file.parents if above.name == ANNOTATIONS]
+    bases = [*folders, photographs.folder, source]
+    base = next(folder for folder in bases if file.is_relative_to(folder))
+    path = file.relative_to(base).with_suffix("").as_posix()
+    named = root.findtext("filename", "").strip() or file.stem
+    ways = (path, posixpath.join(posixpath.dirname(path), named), named, file.stem)
+    found = next(filter(None, map(photographs.get, ways)), None)
+    return found or photographs.find(named, place)
 
 
 def _listed(file: Path) -> dict[Path, str]:

@@ -1,16 +1,24 @@
 """Checks of preflight that build networks: backbones and weights that do not fit."""
 
+from pathlib import Path
 from typing import Any
 
 from i2crc.config.schema import Classifier, SaliencyModel, Segmentation
+from i2crc.data.images import read_photo
+from i2crc.data.index import Index
+from i2crc.data.saliency import MapFacts
+from i2crc.evaluation.data_checks import check_saliency
 from i2crc.fetch.sources import local_path
 from i2crc.inference.prediction import load_published
-from i2crc.inference.saliency import load_saliency
+from i2crc.inference.saliency import load_saliency, saliency_map
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained
 from i2crc.models.weight_files import saliency_network
 from i2crc.runtime.errors import FileError, InputError, Problem, problem_of
+
+# Photographs whose saliency maps are computed before all others.
+TRIED = 8
 
 
 def check_network(
@@ -47,10 +55,24 @@ def checkpoint_problems(source: str, settings: Segmentation, classes: int) -> li
     return []
 
 
-def saliency_problems(model: SaliencyModel) -> list[Problem]:
-    """Return why a network cannot compute saliency maps."""
+def judge_saliency_model(
+    model: SaliencyModel, train: Index | None
+) -> tuple[list[Problem], list[str]]:
+    """Return why a network cannot compute saliency maps, and warnings of some maps that it makes.
+
+    The photographs are some of `train`. No masks are looked at.
+    """
+    facts = MapFacts()
+    entries = train.images if train else []
+    tried = entries[:: max(1, len(entries) // TRIED)][:TRIED]
     try:
-        load_saliency(saliency_network(model)[0], model)
+        path, _ = saliency_network(model)
+        network = load_saliency(path, model)
+        for entry in tried:
+            photo = read_photo(Path(entry.image))
+            facts.add(f"{entry.id}.png", saliency_map(network, photo, model))
     except FileError as error:
-        return [error.problem]
-    return []
+        return [error.problem], []
+    negatives = {f"{entry.id}.png" for entry in tried if entry.classes == []}
+    found = {**facts.summary(), "count": len(tried), "source": str(path)}
+    return check_saliency(found, negatives) if tried else ([], [])

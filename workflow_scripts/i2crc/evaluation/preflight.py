@@ -110,7 +110,7 @@ def memory_problems(photograph: str, needed: int, jobs: int) -> list[Problem]:
     if not jobs or needed * jobs <= free:
         return []
     what = f"its CRF takes about {gigabytes(needed)} of memory, but {gigabytes(free)} are free"
-    remedy = "make the photographs smaller, or name fewer classes"
+    remedy = "lower dataset.max_side, or name fewer classes"
     if jobs > 1:
         what += f" for {jobs} jobs at a time"
     if jobs > 1 and needed <= free:

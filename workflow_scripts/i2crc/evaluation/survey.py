@@ -126,7 +126,8 @@ def survey(found: Recognised, threads: int) -> Survey:
     """Return what a folder of photographs holds; raise InputError if no photograph can be used."""
     root = found.root
     config = load_config(nested(found.choices), str(root))
-    listed = list_dataset(root, config.dataset)
+    outside = [Path(name) for name in (config.results, config.saliency.location) if name]
+    listed = list_dataset(root, config.dataset, outside)
     if not any(listed.splits.values()) or not listed.classes:
         problems = "\n".join(map(str, listed.problems))
         raise FileError(root, "no photograph with a class is found", problems or "add some")

@@ -7,6 +7,7 @@ come from a stranger, so nothing in it is run, and all of it is checked before i
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,11 +15,12 @@ from i2crc.artifacts.schemas import Schema, Share
 from i2crc.config.schema import Segmentation, problem_of_classes
 from i2crc.data.images import voc_palette
 from i2crc.data.transforms import Preprocessing
-from i2crc.inference.prediction import load_segmentation
+from i2crc.inference.prediction import load_segmentation, predict_logits
 from i2crc.models.deeplab import MultiScale
-from i2crc.models.weight_files import file_metadata, read_state, save_state
+from i2crc.models.weight_files import file_metadata, read_state, refusing, save_state
 from i2crc.runtime.errors import FileError
 
+TRIED = (64, 64, 3)  # height, width and channels of a photograph that each model has to predict
 GIVE = "give RESULTS/EXPERIMENT/model.safetensors, which a run makes after its last training"
 
 
@@ -80,4 +82,8 @@ def read_model(path: Path, device: torch.device) -> tuple[MultiScale, ModelCard]
         place = ".".join(map(str, first["loc"]))[:100]
         problem = f"not a model file of this version ({place}: {first['msg'][:200]})"
         raise FileError(path, problem, "make it again with this version") from None
-    return load_segmentation(path, device)[0], card
+    model, preprocessing = load_segmentation(path, device)
+    with refusing(path, "its network does not work", GIVE):
+        if not np.isfinite(predict_logits(model, np.zeros(TRIED, np.uint8), preprocessing)).all():
+            raise ValueError("its output is not finite")
+    return model, card

@@ -10,7 +10,7 @@ import onnxruntime
 from PIL import Image
 
 from i2crc.config.schema import SaliencyModel
-from i2crc.runtime.errors import FileError
+from i2crc.runtime.errors import FileError, InputError
 
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -63,4 +63,7 @@ def saliency_map(
 def _run(session: onnxruntime.InferenceSession, values: np.ndarray) -> np.ndarray:
     """Return the first output of a network with one input."""
     name = session.get_inputs()[0].name
-    return session.run([session.get_outputs()[0].name], {name: values})[0]
+    output = session.run([session.get_outputs()[0].name], {name: values})[0]
+    if not np.isfinite(output).all():
+        raise InputError("a saliency network's output is not finite; correct saliency.model")
+    return output

@@ -1,6 +1,7 @@
 """Pretrained weights: load them from their source, and insert them into a network."""
 
 from dataclasses import asdict, dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -76,7 +77,7 @@ def is_at_hand(backbone: str, weights: Weights) -> bool:
     try:
         with urlopen(Request(url, method="HEAD"), timeout=5) as answer:
             return answer.status == 200
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 

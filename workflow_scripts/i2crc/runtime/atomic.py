@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -93,16 +94,43 @@ def digest_value(value: Any) -> str:
     return digest_bytes(text.encode(errors="surrogatepass"))
 
 
-def files_digest(path: str | Path) -> str:
-    """Return a digest of name, size and time stamp of a file, or of all that is in a folder.
+def visible_files(
+    folder: str | Path, outside: Iterable[str | Path] = ()
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a folder as os.walk does, in a fixed order, and into linked folders, each once.
 
-    The content is not read. A missing file counts as such.
+    Hidden folders and those `outside` are left out; hidden files are not.
+    """
+    visited = {os.path.realpath(path) for path in (folder, *outside)}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        kept = []
+        # If a folder is there twice, its own name counts, not that of the link.
+        for name in sorted(folders, key=lambda n: (os.path.islink(f"{place}/{n}"), n)):
+            real = os.path.realpath(f"{place}/{name}")
+            if not name.startswith(".") and real not in visited:
+                kept.append(name)
+                visited.add(real)  # links may lead in a circle
+        folders[:] = kept
+        yield place, kept, sorted(files)
+
+
+def files_digest(path: str | Path, outside: Iterable[str | Path] = ()) -> str:
+    """Return a digest of name, size and time of a file, or of the visible files below a folder.
+
+    The content is not read. A missing file counts as such. Folders `outside` are left out.
     """
     found: list[Any] = []
-    inside = (f"{f}/{name}" for f, folders, names in os.walk(path) for name in (*folders, *names))
+    inside = [
+        f"{place}/{name}"
+        for place, folders, files in visible_files(path, outside)
+        for name in (*folders, *files)
+        if not name.startswith(".")
+    ]
     for file in (path, *sorted(inside)):
         found.append(str(file).removeprefix(str(path)))
         with suppress(OSError):
             status = os.stat(file)
-            found.append([status.st_size, status.st_mtime_ns])
+            # The time of a folder changes with the hidden files in it.
+            is_folder = stat.S_ISDIR(status.st_mode)
+            found.append([] if is_folder else [status.st_size, status.st_mtime_ns])
     return digest_value(found)
