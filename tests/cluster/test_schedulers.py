@@ -195,6 +195,7 @@ def test_pbs_without_an_answer_about_the_job(tmp_path, monkeypatch, qstat, statu
     assert run(["sh", f"{PROFILE}/pbs-status", "7"], ROOT).stdout == f"{status}\n"
 
 
+@pytest.mark.exhaustive
 def test_jobs_of_a_killed_snakemake_are_waited_for(pbs, tmp_path):
     project = Project.new(tmp_path / "project")
     script = project.folder / "workflow_scripts/data/render_demo.py"

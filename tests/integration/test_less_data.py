@@ -73,6 +73,7 @@ def test_where_the_maps_come_from(copied):
         assert {"train_classifier", "gen_gt"} <= set(found)
 
 
+@pytest.mark.exhaustive
 def test_a_network_that_makes_no_maps_is_named_before_anything_is_computed(copied):
     (copied.folder / "net.onnx").write_bytes(b"none")
     settings = {"saliency": {"source": "model", "model": {"path": "net.onnx"}}}

@@ -86,6 +86,7 @@ def test_they_are_the_labels_of_their_photographs_alone(trusted, round_name):
             assert sha256 == before[name][1]
 
 
+@pytest.mark.exhaustive
 def test_a_training_on_them_says_so_and_is_no_leak(trusted):
     done = trusted.train(trusted.folder / "train.json")
     assert done.returncode == 0, done.stderr

@@ -216,6 +216,7 @@ def test_a_crashed_crf_worker_is_named_with_its_signal_and_images(stages):
     assert "memory ran out" not in said and "Traceback" not in said
 
 
+@pytest.mark.exhaustive
 def test_a_small_shared_memory_is_named_with_its_remedies(stages):
     """As in a container, which has 64 MiB of it."""
     enough = stages.training(workers=2)

@@ -156,6 +156,7 @@ def corrected(project: Project) -> Checked:
     return Checked(project)
 
 
+@pytest.mark.exhaustive
 def test_what_was_corrected_passes(bad, project):
     clean = corrected(project)
     assert clean.done.returncode == 0, clean.output

@@ -19,7 +19,8 @@ def main(arguments: argparse.Namespace) -> None:
     path, facts = saliency_network(model)
     # The network counts by its content, wherever it is.
     settings = {**model.model_dump(exclude={"path"}), **facts}
-    del settings["name"]
+    if model.path:
+        del settings["name"]
     origin = Origin(Path(__file__), [arguments.index], settings, precision="fp32")
     keys = {entry.id: [entry.sha256] for entry in entries.values()}
 
