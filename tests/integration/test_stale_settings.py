@@ -27,7 +27,8 @@ INDEXES = "prepare_data:data/(train|val)"
 # The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
 # `rule:pattern` for those of the rule's files in whose name this is found.
 MAKES_STALE = {
-    "preset": {*TRAININGS, "crf", "fetch_checkpoint"},  # by what it sets
+    # By what it sets.
+    "preset": {*TRAININGS, "crf", "fetch_checkpoint", INDEXES, "pack_model"},
     "seed": TRAININGS,
     "deterministic": NETWORKS,
     "dataset": {INDEXES},
@@ -84,6 +85,7 @@ OTHER = {
     "dataset.limit": 5,
     "compare.experiments": ["results/copy", "results/demo"],
     "saliency.sha256": "0" * 64,
+    "saliency.model.sha256": "0" * 64,
     "classifier.weights.sha256": "0" * 64,
     "segmentation.weights.sha256": "0" * 64,
     "checkpoint.sha256": "0" * 64,
