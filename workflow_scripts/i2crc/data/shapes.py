@@ -9,9 +9,9 @@ from i2crc.data.images import IGNORE
 
 # Polygons are drawn this many times as large.
 FINER = 5
-# ... in bands of rows of so many pixels of the photograph, so that memory is bounded.
+# ... in bands of rows, each with this many of the photograph's pixels, which bounds memory.
 BAND = 2**18
-# A coordinate may be beyond the photograph, but not beyond so many times its longer side.
+# A coordinate may be beyond the photograph, but by no more than this many times its longer side.
 FARTHEST = 10
 
 
