@@ -66,7 +66,9 @@ def project(tmp_path_factory) -> Project:
     made = i2crc(project.folder, "new", "my photos", "--output", "my animals.yaml")
     assert (made.returncode, made.stderr) == (0, ""), made.stdout + made.stderr
     (project.folder / "said.txt").write_text(made.stdout)
-    settings = {"dataset": {"max_side": 128}}
+    # A few steps only: nothing here asks how good the masks are.
+    short = {"classifier": {"epochs": 2}, "segmentation": {"iterations": 6}}
+    settings = {"dataset": {"max_side": 128}, **short}
     done = project.snakemake("scores", "--configfile", "my animals.yaml", settings=settings)
     assert done.returncode == 0, done.stdout + done.stderr
     project.results = project.folder / "results/my_animals"

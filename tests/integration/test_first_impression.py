@@ -5,6 +5,8 @@ import pty
 import re
 import subprocess
 
+import pytest
+
 from helpers.project import Project
 
 LINE = re.compile(
@@ -42,6 +44,7 @@ def test_a_pipe_gets_lines_of_stages_and_a_dry_run_the_plan(tmp_path):
     assert "is not finished. Nothing finished is lost" in rest
 
 
+@pytest.mark.exhaustive
 def test_a_terminal_shows_what_runs(tmp_path):
     project = Project.new(tmp_path / "project")
     main, terminal = pty.openpty()

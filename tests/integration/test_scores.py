@@ -103,6 +103,7 @@ def test_a_sweep_holds_the_configured_value_and_the_score_of_the_stage(finished)
         assert sweep["oracle"]["miou"]["miou"] == best["miou"] >= sweep["fixed"]["miou"]
 
 
+@pytest.mark.exhaustive
 def test_a_run_shows_only_the_table_that_belongs_to_its_targets(copied):
     def shown(*arguments: str) -> str:
         done = copied.snakemake(*arguments)
