@@ -33,9 +33,14 @@ $(VENV)/installed-test: requirements-test.txt requirements-cluster.txt $(VENV)/i
 	$(BIN)/python -m pip install --requirement requirements-test.txt
 	touch $@
 
-demo: venv  # the whole pipeline on the embedded demo, and its report
+demo: UNSEEN := results/demo/unseen
+demo: venv  # the whole pipeline on the embedded demo, its report, and a photograph it has not seen
 	$(BIN)/snakemake --cores $(CORES)
 	$(BIN)/snakemake --report results/demo/report.html --quiet
+	@$(BIN)/python workflow_scripts/data/render_demo.py --train 0 --val 1 --size 128 --seed 1 \
+	  --archive $(UNSEEN)/saliency.tar.gz --manifest $(UNSEEN)/manifest.json --log $(UNSEEN)/render_demo.log
+	$(BIN)/i2crc segment results/demo $(UNSEEN)/JPEGImages --crf --output results/demo/segmented
+	@echo "A photograph that the network has not seen: $(CURDIR)/results/demo/segmented/demo_val_0001_overlay.jpg"
 	@echo "Report: $(CURDIR)/results/demo/report.html (open it in a browser)"
 
 lint: test-tools  # the linters

@@ -56,9 +56,9 @@ DETERMINISTIC = "--deterministic" if CONFIG.deterministic else ""
 IS_DEMO = not CONFIG.dataset.root
 DATA_ROOT = CONFIG.dataset.root or f"{RESULTS}/dataset"
 PSEUDO = CONFIG.segmentation.supervision == "pseudo"
-# The text on the first page of the report looks its table up here. The `config` of a module is the
-# user's own, which stays as it was.
-config = {**config, "landing_table": f"{RESULTS}/report/landing.html"}
+# The first page of the report looks its content up here. The `config` of a module is the user's own,
+# which stays as it was.
+config = {**config, "front_page": f"{RESULTS}/report/landing.html"}
 
 
 wildcard_constraints:
@@ -78,7 +78,7 @@ def code(stage):
 
 
 # What the workflow writes may lie in the folder of the user's photographs.
-OUTPUT_FOLDERS = (CONFIG.results, RESULTS)
+OUTPUT_FOLDERS = (CONFIG.results, RESULTS, *([RUNTIME.cache] if RUNTIME.cache else []))
 # All splits have the same folder of photographs.
 looked_at_once = functools.cache(files_digest)
 

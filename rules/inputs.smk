@@ -69,23 +69,24 @@ def compared_experiments(wildcards):
 def index_settings(wildcards):
     """Return the settings of the data set, without its name and the lists of other splits."""
     others = {f"{split}_list" for split in SPLITS if split != wildcards.split}
-    others |= {"trusted_masks"} if wildcards.split != "train" else set()
+    others |= {"trusted_masks", "corrections"} if wildcards.split != "train" else set()
     return json.dumps(CONFIG.dataset.model_dump(exclude={"name", "demo", *DRAWING, *others}))
 
 
 def listing_settings(wildcards):
     """Return the settings of the data set that decide which photographs, classes, splits it has."""
     keys = {"format", "root", "images", "masks", "trusted_masks", "classes", "max_pixels", *DRAWING}
-    return json.dumps(CONFIG.dataset.model_dump(include={*keys, *(f"{s}_list" for s in SPLITS)}))
+    keys |= {"corrections", *(f"{split}_list" for split in SPLITS)}
+    return json.dumps(CONFIG.dataset.model_dump(include=keys))
 
 
 def split_files(split):
     """Return `files` of what the index of a split is made from: list, photographs and masks."""
-    if IS_DEMO:
-        return "demo"
     settings = CONFIG.dataset
-    read = [settings.images, *([settings.masks] if settings.masks else [])]
-    read += [settings.trusted_masks] if settings.trusted_masks and split == "train" else []
+    own = [settings.trusted_masks, settings.corrections] if split == "train" else []
+    if IS_DEMO:
+        return files_below_root(*filter(None, own)) if any(own) else "demo"
+    read = [settings.images, *filter(None, [settings.masks, *own])]
     return files_below_root(getattr(settings, f"{split}_list"), "classes.txt", *read)
 
 

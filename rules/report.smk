@@ -1,14 +1,21 @@
-# The figures, pages and pictures of the report (snakemake --report).
+# The front page, figures and pages of the report (snakemake --report).
+#
+# Every figure is an HTML page that begins with its caption: the block `caption` of its template in
+# workflow_scripts/i2crc/report/templates (a drawing has one that extends figure.html). The report
+# sorts categories and labels by name, hence their numbers.
 SCORE_FILE = f"{RESULTS}/scores/{{stage}}.json"
 SHOWN_SCORES = expand(SCORE_FILE, stage=PIPELINE_STAGES[-3:])
 TRAININGS = ["segmentation/final"]
-# File below report/ -> figure (see plot.py), category and label in the report, what it shows.
+# Page below report/ -> figure (see plot.py), category and label in the report, what it shows.
 FIGURES = {}
 if SHOWN_SCORES:
-    FIGURES["iou_per_class.svg"] = ("classes", "1 Scores", "2 IoU of each class", SHOWN_SCORES)
+    FIGURES["iou_per_class.html"] = ("classes", "1 Scores", "2 IoU of each class", SHOWN_SCORES)
+    SIZED = [stage for stage in PIPELINE_STAGES if stage in ("cam", "refined_labels", "val_crf")]
+    SIZED = expand(SCORE_FILE, stage=SIZED)
+    FIGURES["object_sizes.html"] = ("sizes", "1 Scores", "4 Errors by object size", SIZED)
 if HAS_VAL:
     confusion = ("confusion", "1 Scores", "3 Confusion matrix (val, CRF)", SHOWN_SCORES[-1:])
-    FIGURES["confusion.svg"] = confusion
+    FIGURES["confusion.html"] = confusion
 if PSEUDO:
     TRAININGS = ["classifier", "segmentation/initial", *TRAININGS]
     INPUTS = "3 Thresholds and inputs"
@@ -16,15 +23,15 @@ if PSEUDO:
     QUALITY = [*rules.saliency_quality.output]
     QUALITY += rules.classifier_quality.output if HAS_VAL else []
     FIGURES |= {
-        "sweeps.svg": ("sweeps", INPUTS, "1 Threshold sweeps, curves", SWEPT),
+        "sweep_curves.html": ("sweep_curves", INPUTS, "1 Threshold sweeps, curves", SWEPT),
         "sweeps.html": ("sweep_table", INPUTS, "2 Threshold sweeps, fixed beside oracle", SWEPT),
         "quality.html": ("quality", INPUTS, "3 Saliency maps and classifier", QUALITY),
     }
-for folder in TRAININGS:
-    FIGURES[f"training_{Path(folder).name}.svg"] = (
+for number, folder in enumerate(TRAININGS, start=1):
+    FIGURES[f"training_{Path(folder).name}.html"] = (
         "training",
         "2 Trainings",
-        Path(folder).name,
+        f"{number} {folder.replace('/', ', ')}",
         [f"{RESULTS}/{folder}/history.csv"],
     )
 WEIGHTS = [f"{RESULTS}/{folder}/weights.safetensors" for folder in TRAININGS]
@@ -48,6 +55,16 @@ SHEETS = {
         "refined label": shards("labels/refined"),
     },
 }
+# What the front page shows photographs of, as options of its script.
+SHOWN_SPLITS = [
+    ["--split", split, f"{RESULTS}/data/{split}.json", f"{RESULTS}/scores/{stage}.images.csv"]
+    for split, stage in sorted(SHEET_RANKING.items())
+]
+SHOWN_COLUMNS = [
+    ["--column", split, title, *manifests]
+    for split in sorted(SHEET_RANKING)
+    for title, manifests in SHEETS[split].items()
+]
 # Without ground truth there is nothing to rank images by.
 HAS_MASKS = CONFIG.dataset.masks or CONFIG.dataset.format == "coco"
 SHEET_KINDS = ["best", "median", "worst"] if HAS_MASKS else ["sample"]
@@ -56,6 +73,7 @@ SHEET_KINDS = ["best", "median", "worst"] if HAS_MASKS else ["sample"]
 rule score_table:
     input:
         scores=expand(SCORE_FILE, stage=PIPELINE_STAGES),
+        index=f"{RESULTS}/data/train.json",
         leaks=rules.check_leaks.output,
         preflight=PREFLIGHT,
         weights=WEIGHTS,
@@ -64,10 +82,8 @@ rule score_table:
         html=report(
             f"{RESULTS}/scores/table.html",
             category="1 Scores",
-            caption="report/scores.rst",
             labels={"figure": "1 Table of all stages"},
         ),
-        fragment=f"{RESULTS}/report/landing.html",
     log:
         f"{RESULTS}/logs/score_table.log",
     conda:
@@ -76,9 +92,38 @@ rule score_table:
         script=script("score_table"),
         code=code("score_table"),
     shell:
-        "python {params.script:q} --scores {input.scores:q} --leaks {input.leaks:q}"
-        " --preflight {input.preflight:q} --weights {input.weights:q} --output {output.markdown:q}"
-        " --html {output.html:q} --fragment {output.fragment:q} --log {log:q}"
+        "python {params.script:q} --scores {input.scores:q} --index {input.index:q}"
+        " --leaks {input.leaks:q} --preflight {input.preflight:q} --weights {input.weights:q}"
+        " --output {output.markdown:q} --html {output.html:q}"
+        " --log {log:q}"
+
+
+rule front_page:
+    input:
+        scores=expand(SCORE_FILE, stage=PIPELINE_STAGES),
+        leaks=rules.check_leaks.output,
+        preflight=PREFLIGHT,
+        weights=WEIGHTS,
+        histories=[f"{RESULTS}/{folder}/history.csv" for folder in TRAININGS],
+        splits=[file for words in SHOWN_SPLITS for file in words[2:]],
+        columns=[file for words in SHOWN_COLUMNS for file in words[3:]],
+    output:
+        f"{RESULTS}/report/landing.html",
+    log:
+        f"{RESULTS}/logs/front_page.log",
+    conda:
+        ENVIRONMENT
+    params:
+        results=RESULTS,
+        splits=[word for words in SHOWN_SPLITS for word in words],
+        columns=[word for words in SHOWN_COLUMNS for word in words],
+        script=script("front_page"),
+        code=code("front_page"),
+    shell:
+        "python {params.script:q} --results {params.results:q} --scores {input.scores:q}"
+        " --leaks {input.leaks:q} --preflight {input.preflight:q} --weights {input.weights:q}"
+        " --histories {input.histories:q} {params.splits:q} {params.columns:q}"
+        " --output {output:q} --log {log:q}"
 
 
 rule plot:
@@ -89,7 +134,6 @@ rule plot:
             report(
                 f"{RESULTS}/report/{name}",
                 category=category,
-                caption=f"report/{figure}.rst",
                 labels={"figure": label},
             )
             for name, (figure, category, label, _) in FIGURES.items()
@@ -118,9 +162,8 @@ rule contact_sheet:
     output:
         [
             report(
-                f"{RESULTS}/report/sheets/{{split}}_{kind}.png",
+                f"{RESULTS}/report/sheets/{{split}}_{kind}.html",
                 category="4 Pictures",
-                caption="report/sheet.rst",
                 labels={"split": "{split}", "images": kind},
             )
             for kind in SHEET_KINDS
@@ -145,6 +188,39 @@ rule contact_sheet:
         " {params.columns:q} --outputs {output:q} --log {log:q}"
 
 
+# What people look through: every training photograph, and which to exclude or relabel.
+rule gallery:
+    input:
+        index=f"{RESULTS}/data/train.json",
+        saliency=SALIENCY_MANIFESTS,
+        cams=shards("cams"),
+        initial=shards("labels/initial"),
+        refined=shards("labels/refined"),
+        predictions=shards("predictions/initial/train"),
+        logits=shards("predictions/initial/train/logits"),
+        images=f"{RESULTS}/scores/refined_labels.images.csv",
+    output:
+        manifest=f"{RESULTS}/gallery/manifest.json",
+        page=f"{RESULTS}/gallery/index.html",
+        photos=f"{RESULTS}/gallery/photos.js",
+    log:
+        f"{RESULTS}/logs/gallery.log",
+    conda:
+        ENVIRONMENT
+    threads: RUNTIME.inference_threads
+    params:
+        experiment=CONFIG.experiment,
+        script=script("gallery"),
+        code=code("gallery"),
+    shell:
+        "python {params.script:q} --experiment={params.experiment:q} --index {input.index:q}"
+        " --saliency {input.saliency:q} --cams {input.cams:q} --initial {input.initial:q}"
+        " --refined {input.refined:q} --predictions {input.predictions:q}"
+        " --logits {input.logits:q} --images-csv {input.images:q}"
+        " --manifest {output.manifest:q} --page {output.page:q} --photos {output.photos:q}"
+        " --threads {threads} --log {log:q}"
+
+
 rule run_facts:
     input:
         # Every artifact whose provenance the page lists.
@@ -158,7 +234,6 @@ rule run_facts:
         report(
             f"{RESULTS}/report/run.html",
             category="5 The run",
-            caption="report/run.rst",
             labels={"page": "Run times, provenance, configuration"},
         ),
     log:
@@ -179,8 +254,10 @@ rule run_facts:
 
 
 REPORT = [
+    *rules.front_page.output,
     rules.score_table.output.html,
     *rules.plot.output,
     *expand(rules.contact_sheet.output, split=SHEET_RANKING),
+    *(rules.gallery.output if PSEUDO else []),
     *rules.run_facts.output,
 ]

@@ -119,9 +119,13 @@ onsuccess:
         use = f"i2crc segment {shlex.quote(model)} PHOTOGRAPHS --output segmented"
         logger.info(f"Model file: {model}; to use it: {use}")
     if made.keys() >= set(REPORT):
+        # With all options of this run, such as --configfile, but without what is secret in them.
+        given = shlex.join(["snakemake", *sys.argv[1:]])
+        for query in hidden_queries():
+            given = given.replace(query, "...")
         logger.info(
             f"Pictures: {RESULTS}/report/sheets\nNext:\n"
-            f"  snakemake --report {RESULTS}/report.html      all figures in one page\n"
-            f"  i2crc explain {[*WEIGHTS, *SHOWN_SCORES][-1]}   how a file was made\n"
-            "  README.md, Your own data                      the same with your data"
+            f"  all figures in one page: {given} --report {shlex.quote(f'{RESULTS}/report.html')}\n"
+            f"  how a file was made: i2crc explain {shlex.quote([*WEIGHTS, *SHOWN_SCORES][-1])}"
+            + "\n  the same with your photographs: docs/YOUR_PHOTOGRAPHS.md" * IS_DEMO
         )

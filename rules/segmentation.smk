@@ -112,13 +112,18 @@ rule crf:
         " --manifest {output.manifest:q} --jobs {params.jobs} --threads {threads} --log {log:q}"
 
 
-# What `i2crc segment` needs of a run, in one file.
+# What `i2crc segment` needs of a run, in one file, and its model card.
 rule pack_model:
     input:
         weights=f"{RESULTS}/segmentation/final/weights.safetensors",
-        scores=f"{RESULTS}/scores/val_prediction.json" if HAS_VAL else [],
+        scores=expand(f"{RESULTS}/scores/{{stage}}.json", stage=FINAL_SCORES if HAS_VAL else []),
+        indexes=[f"{RESULTS}/data/train.json", *([f"{RESULTS}/data/val.json"] if HAS_VAL else [])],
+        leaks=rules.check_leaks.output,
+        # All manifests name the same network.
+        saliency=SALIENCY_MANIFESTS[:1] if PSEUDO else [],
     output:
         model=f"{RESULTS}/model.safetensors",
+        card=f"{RESULTS}/MODEL_CARD.md",
     log:
         f"{RESULTS}/logs/pack_model.log",
     benchmark:
@@ -126,9 +131,11 @@ rule pack_model:
     conda:
         ENVIRONMENT
     params:
-        max_side=CONFIG.dataset.max_side,
+        dataset=as_json(CONFIG.dataset.model_dump(include={"name", "format", "max_side"})),
+        crf=section("crf"),
         script=script("pack_model"),
         code=code("pack_model"),
     shell:
         "python {params.script:q} --weights {input.weights:q} --scores {input.scores:q}"
-        " --max-side {params.max_side} --output {output.model:q} --log {log:q}"
+        " --indexes {input.indexes:q} --leaks {input.leaks:q} --saliency {input.saliency:q}"
+        " --dataset {params.dataset:q} --crf {params.crf:q} --output {output.model:q} --log {log:q}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.config.schema import Cam, Crf
@@ -20,7 +20,8 @@ from i2crc.labels.cam import attention_maps, class_maps
 from i2crc.labels.dense_crf import dense_crf
 from i2crc.models.upsampling import upsample
 from i2crc.models.weight_files import read_metadata
-from i2crc.report.contact_sheet import draw_sheet, heat_tile, label_tile, photo_tile
+from i2crc.report.overlay import FONT, GAP, LEGEND, LINE, draw_legend
+from i2crc.report.tiles import TILE, heat_tile, label_tile, photo_tile
 
 FOLDER = Path(__file__).parent
 TITLES = ("photograph", "attention", "prediction", "after the CRF")
@@ -49,6 +50,34 @@ def draw_column(results: Path, file: Path, names: list[str]) -> list[Image.Image
         label_tile(upsample(logits, size).argmax(0)),
         photo_tile(np.where(refined[..., None] > 0, overlay, photo).astype(np.uint8)),
     ]
+
+
+def draw_sheet(
+    titles: list[str], rows: list[tuple[str, list[Image.Image]]], labels: list[str]
+) -> Image.Image:
+    """Return the sheet of `rows` under `titles`, with a legend.
+
+    The legend has the colours of `labels` (the background first) and of 255 (ignored).
+    """
+    width = len(titles) * (TILE + GAP)
+    heights = [LINE + GAP + max(tile.height for tile in tiles if tile) for _, tiles in rows]
+    legend = [*zip(labels, voc_palette(), strict=False), ("ignored", voc_palette()[255])]
+    per_line = max(1, width // LEGEND)
+    top = LINE + sum(heights)
+    sheet = Image.new("RGB", (width, top + LINE * -(-len(legend) // per_line)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw_legend(draw, legend, top, per_line)
+    for column, title in enumerate(titles):
+        draw.text((column * (TILE + GAP), 4), title, "black", FONT)
+    top = LINE
+    for (text, tiles), height in zip(rows, heights, strict=True):
+        draw.line((0, top, width, top), "#d0d7de")
+        draw.text((0, top + 4), text, "#57606a", FONT)
+        for column, tile in enumerate(tiles):
+            if tile:
+                sheet.paste(tile, (column * (TILE + GAP), top + LINE))
+        top += height
+    return ImageOps.expand(sheet, GAP, "white")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 
 # They tell how and when the run was made.
 NOT_COMPARED = ("logs", "benchmarks", "run", "cache")
-PAGES = {"run.html", "run.html.provenance", "config.yaml"}
+PAGES = {"run.html", "config.yaml", "MODEL_CARD.md"}
+PAGES |= {f"{name}.provenance" for name in PAGES}
 # Parts of provenance that differ between equal runs: times, and the files of the shards.
 TIMES = ("start", "seconds", "inputs")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from i2crc.config.schema import Segmentation
+from i2crc.config.schema import Crf, Segmentation
 from i2crc.data.images import voc_palette
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.weight_files import save_weights
@@ -45,6 +45,7 @@ def write_model_file(path: Path, **changes) -> Path:
         "settings": settings.model_dump(),
         "preprocessing": {"order": "rgb", "scale": 255.0, "mean": [0.5] * 3, "std": [0.2] * 3},
         "max_side": 64,
+        "crf": Crf().model_dump(),
         "supervision": {"training_images": 4, "trusted_masks": 0},
         "scores": {"val_prediction": 0.5},
         "provenance": {},

@@ -1,5 +1,6 @@
 """From tagged photographs to a model that segments new ones: the three commands of the README."""
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import VOCSegmentation
 
 from helpers.project import Project, run
 from helpers.settings import read_config
@@ -88,7 +90,7 @@ def test_what_is_said_before_a_run(project):
     for stage in ("saliency maps", "train the classifier", "train the final segmentation network"):
         assert re.search(rf"^  {stage} +\d+ (s|min)$", said, re.MULTILINE), said
     assert re.search(r"^  all +\d+ (s|min)$", said, re.MULTILINE)
-    assert re.search(r"^  disk, below results/my_animals +\d+ MB$", said, re.MULTILINE)
+    assert re.search(r"^  disk at the end, results/my_animals +\d+ MB$", said, re.MULTILINE)
     command = said.splitlines()[-1].strip()
     assert command == "snakemake --cores all --configfile 'my animals.yaml'"
     config = read_config(project.folder / "my animals.yaml")
@@ -120,7 +122,7 @@ def test_training_labels_have_the_size_of_their_photographs(project):
 def test_a_run_without_validation_says_so(project):
     table = (project.results / "scores/table.md").read_text()
     assert "**nothing was scored on val" in table
-    assert "refined_labels: 19 images without a mask, not scored." in table
+    assert "No stage is scored: none of the photographs" in table and "|" not in table
 
 
 def test_new_photographs_are_segmented_with_the_model_file_alone(project, tmp_path):
@@ -137,6 +139,22 @@ def test_new_photographs_are_segmented_with_the_model_file_alone(project, tmp_pa
             assert (mask.mode, mask.size) == ("P", size)
             assert set(np.unique(mask)) <= {0, 1, 2}
         assert (tmp_path / "segmented" / f"{name}_overlay.jpg").is_file()
+
+
+def test_training_labels_are_exported_with_their_photographs(project, tmp_path):
+    """As VOC, whose reader pairs photographs and labels by flat names and ignores EXIF data."""
+    done = i2crc(tmp_path, "export", project.results, "--labels", "voc", "--output", "voc")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(tmp_path / "voc/names.csv", newline="") as file:
+        ids = {row["name"]: row["id"] for row in csv.DictReader(file)}
+    found = VOCSegmentation(tmp_path / "voc", image_set="train", download=False)
+    names = [Path(file).stem for file in found.images]
+    assert sorted(ids[name] for name in names) == sorted(entries(project))
+    labels = read_manifests([project.results / "labels/refined/1-of-1.json"])
+    for name, (photo, label) in zip(names, found, strict=True):
+        expected = read_label(labels[f"{ids[name]}.png"][0])
+        assert photo.size == label.size == entries(project)[ids[name]].own_size
+        assert np.array_equal(label, expected)
 
 
 def test_a_label_is_explained_back_to_its_photograph(project):

@@ -23,6 +23,10 @@ def test_how_it_is_run_changes_no_byte(finished, tmp_path, monkeypatch):
     first, second = artifacts(finished.results), artifacts(other.results)
     made_of_all = {name for name in second if name in first}
     assert {"classifier/weights.safetensors", "segmentation/final/history.csv"} <= made_of_all
-    assert {"scores/val_crf.json", "report/sweeps.svg", "report/sheets/val_best.png"} <= made_of_all
+    assert {
+        "scores/val_crf.json",
+        "report/sweeps.html",
+        "report/sheets/val_best.html",
+    } <= made_of_all
     assert set(second) <= set(first)
     assert [name for name in made_of_all if first[name] != second[name]] == []

@@ -1,10 +1,13 @@
 """A data set that is not of the format voc, from Snakemake's point of view."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
-from helpers.project import Project
+from helpers.project import Project, merge
 from i2crc.data.index import read_index
+from i2crc.runtime.atomic import write_json
 
 
 @pytest.fixture
@@ -48,6 +51,24 @@ def test_a_listed_data_set_is_indexed_and_its_changes_are_seen(project):
             assert not project.planned(*INDEXES, settings=settings(**shares))
     table.write_text(table.read_text().replace("000.jpg,cat", "000.jpg,cow"))
     assert "list_data" in project.planned(*INDEXES, settings=settings(val_share=0.25))
+
+
+@pytest.mark.exhaustive
+def test_corrections_draw_no_other_val_and_a_cache_holds_no_photographs(project):
+    def ids(**more) -> list[list[str]]:
+        done = project.snakemake(*INDEXES, settings=merge(settings(images="."), more))
+        assert done.returncode == 0, done.stdout + done.stderr
+        indexes = [read_index(project.folder / name) for name in INDEXES]
+        assert not any("ignored" in text for index in indexes for text in index.warnings)
+        return [[entry.id for entry in index.images] for index in indexes]
+
+    train, val = ids()
+    (project.folder / "data/cache/downloads").mkdir(parents=True)
+    shutil.copy(project.folder / "data/photos/000.jpg", project.folder / "data/cache/downloads")
+    corrections = {"i2crc_corrections": 1, "exclude": train[:1], "relabel": {train[1]: ["dog"]}}
+    write_json(project.folder / "data/corrections.json", corrections)
+    more = {"dataset": {"corrections": "corrections.json"}, "runtime": {"cache": "data/cache"}}
+    assert ids(**more) == [train[1:], val]
 
 
 @pytest.mark.exhaustive

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 import shutil
 import sys
 import zipfile
@@ -112,10 +114,13 @@ def test_a_run_shows_only_the_table_that_belongs_to_its_targets(copied):
 
     sweep = "results/demo/sweeps/cam_background.json"
     assert "Scores" not in shown(sweep, "--forcerun", "sweep")
-    (copied.results / "report/sheets/val_best.png").unlink()
+    (copied.results / "report/sheets/val_best.html").unlink()
     older = shown("report")
     assert "Scores of an earlier run, found up to date: results/demo/scores/table.md" in older
     assert "| val_crf " in older and "Pictures: results/demo/report/sheets" in older
+    (command,) = re.findall("all figures in one page: snakemake (.*)", older)
+    shown(*shlex.split(command))
+    assert (copied.results / "report.html").is_file()
     (copied.results / "scores/table.md").unlink()
     new = shown("scores")
     assert "Scores of this run: results/demo/scores/table.md" in new
@@ -154,8 +159,8 @@ def test_explain_leads_back_to_the_photograph(finished):
 
 
 @pytest.mark.parametrize("path", ["scores/val_crf.json", "classifier/weights.safetensors",
-                                  "report/sweeps.svg", "scores/table.md",
-                                  "model.safetensors"])  # fmt: skip
+                                  "report/sweeps.html", "scores/table.md",
+                                  "model.safetensors", "MODEL_CARD.md"])  # fmt: skip
 def test_explain_knows_every_kind_of_artifact(finished, path):
     done = explain(finished, f"results/demo/{path}")
     assert done.returncode == 0, done.stderr

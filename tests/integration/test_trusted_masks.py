@@ -98,7 +98,7 @@ def test_a_training_on_them_says_so_and_is_no_leak(trusted):
     (sentence,) = warnings(None, [weights], None)
     assert sentence.startswith("4 of 12 training labels are masks drawn by hand")
     model = trusted.folder / "model.safetensors"
-    words = "--weights", weights, "--max-side", "0", "--output", model
+    words = "--weights", weights, "--dataset", '{"max_side": 0}', "--output", model
     assert trusted.script("segmentation/pack_model.py", *words).returncode == 0
     assert read_metadata(model)["supervision"] == metadata["supervision"]
 

@@ -309,7 +309,7 @@ def test_a_second_run_on_the_same_results_is_refused(copied):
 @pytest.mark.exhaustive
 def test_a_run_killed_at_a_figure_continues_to_the_end(copied):
     """What Snakemake forces for a kill must not hide what else is missing."""
-    figure = "results/demo/report/training_initial.svg"
+    figure = "results/demo/report/training_initial.html"
     marker = urlsafe_b64encode(figure.encode()).decode()
     (copied.folder / ".snakemake/incomplete" / marker).write_text("{}")
     (copied.results / "scores/table.md").unlink()

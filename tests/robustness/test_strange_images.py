@@ -30,7 +30,7 @@ def strange(tmp_path_factory) -> Project:
 @pytest.fixture(scope="module")
 def whole(strange) -> Project:
     """The same to the end."""
-    sheets = [f"results/demo/report/sheets/{kind}.png" for kind in ("train_worst", "val_best")]
+    sheets = [f"results/demo/report/sheets/{kind}.html" for kind in ("train_worst", "val_best")]
     done = strange.snakemake("scores", *sheets, settings=SETTINGS)
     assert done.returncode == 0, done.stdout + done.stderr
     return strange

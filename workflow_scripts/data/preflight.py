@@ -109,7 +109,7 @@ def main(arguments: argparse.Namespace) -> None:
     for name, size in found["planned_bytes"].items():
         log.info("planned on disk: %s, %s", name, preflight.gigabytes(size))
     count = counted(len(found["warnings"]), "warning")
-    log.info("no problems, %s; %s of disk planned", count, preflight.gigabytes(planned))
+    log.info("no problems, %s; at most %s of disk", count, preflight.gigabytes(planned))
 
 
 if __name__ == "__main__":

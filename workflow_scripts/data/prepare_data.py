@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Dataset
 from i2crc.data.index import Index, shard_of
-from i2crc.runtime.errors import counted
+from i2crc.runtime.atomic import read_json
+from i2crc.runtime.errors import InputError, counted
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
 
@@ -19,6 +21,10 @@ def main(arguments: argparse.Namespace) -> None:
     names = getattr(dataset, f"{arguments.split}_list"), "classes.txt", "manifest.json"
     inputs = [arguments.root / name for name in names if (arguments.root / name).is_file()]
     inputs = [arguments.listing] if arguments.listing else inputs
+    if dataset.corrections and arguments.split == "train":
+        with suppress(InputError):  # the index records it
+            read_json(arguments.root / dataset.corrections)
+            inputs.append(arguments.root / dataset.corrections)
     origin = Origin(Path(__file__), inputs, dataset)
 
     def make() -> list[dict]:
@@ -38,11 +44,15 @@ def main(arguments: argparse.Namespace) -> None:
         found = f"{counted(images, 'image')}, {counted(classes, 'class', 'classes')}"
         trusted = [(e.trusted_mask, e.trusted_sha256) for e in index.images if e.trusted_mask]
         found += f", {counted(len(trusted), 'trusted mask')}" if trusted else ""
+        found += f"; {index.corrected}" if index.corrected else ""
         log.info("%s: %s", index.split, found)
         if index.problems:
             count = counted(len(index.problems), "problem")
             log.warning("preflight will report %s, such as: %s", count, index.problems[0])
         contents = [asdict(one) for one in (index, *shards)]
+        for content in contents:
+            if not content["corrections"]:
+                del content["corrections"]
         read = [(e.image, e.sha256) for e in index.images]
         read += [(e.mask, e.mask_sha256) for e in index.images if e.mask]
         read += trusted

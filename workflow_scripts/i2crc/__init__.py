@@ -3,4 +3,16 @@
 The library behind the command lines in `workflow_scripts/`. Its packages, from the ground up, are
 runtime, config, artifacts, fetch, data, models, labels, training, inference, evaluation, report and
 cli; each imports only those before it.
+
+`i2crc.load_model(path)` returns the model of a run's file, which is called with a photograph.
 """
+
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Return `load_model`, whose module is imported only now, because torch takes seconds."""
+    if name == "load_model":
+        return import_module("i2crc.inference.model").load_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

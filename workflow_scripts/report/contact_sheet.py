@@ -1,7 +1,6 @@
 """Draw contact sheets: some images of a split, with the output of every stage."""
 
 import argparse
-import io
 from pathlib import Path
 
 from i2crc.artifacts.kept import make_once
@@ -21,16 +20,14 @@ def main(arguments: argparse.Namespace) -> None:
 
     def draw() -> list[bytes]:
         # Imported here, because sheets that are already made must not wait for numpy and PIL.
-        from i2crc.report.contact_sheet import choose, contact_sheet, read_scores
+        from i2crc.report.contact_sheet import choose, read_scores, sheet_page
 
         index, scores = read_index(arguments.index), read_scores(arguments.images_csv)
-        sheets = []
+        pages = []
         for kind in arguments.kinds:
             entries = choose(index.images, scores, kind, arguments.count)
-            buffer = io.BytesIO()
-            contact_sheet(index, entries, scores, columns).save(buffer, format="PNG")
-            sheets.append(buffer.getvalue())
-        return sheets
+            pages.append(sheet_page(kind, index, entries, scores, columns).encode())
+        return pages
 
     make_once(Origin(Path(__file__), inputs, settings), arguments.outputs, draw)
 
@@ -43,11 +40,11 @@ if __name__ == "__main__":
         "--kinds", choices=("best", "median", "worst", "sample"), nargs="+", default=["sample"],
         help="which images to show, a sheet of each; without scores a sample",
     )  # fmt: skip
-    parser.add_argument("--count", type=int, default=4, help="rows of a sheet")
+    parser.add_argument("--count", type=int, default=4, help="images of a sheet")
     parser.add_argument(
         "--column", nargs="+", action="append", default=[], metavar=("NAME", "MANIFEST"),
         help="a column, in display order: saliency (grey maps), cam (attention maps), or any other "
         "title with label images",
     )  # fmt: skip
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="a PNG per kind")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="a page per kind")
     run(main, parser)

@@ -10,23 +10,26 @@ from i2crc.runtime.parser import make_parser, run
 
 
 def main(arguments: argparse.Namespace) -> None:
-    checks = [path for path in (arguments.leaks, arguments.preflight) if path]
+    checks = [path for path in (arguments.index, arguments.leaks, arguments.preflight) if path]
 
     def draw() -> list[bytes]:
         # Imported here, because a table that is already made must not wait for jinja2.
+        from i2crc.data.index import read_index
         from i2crc.report.score_table import score_pages, warnings
 
         results = [read_checked(path, Score) for path in arguments.scores]
         messages = warnings(arguments.leaks, arguments.weights, arguments.preflight)
-        return [text.encode() for text in score_pages(results, messages)]
+        corrected = read_index(arguments.index).corrected if arguments.index else ""
+        return [text.encode() for text in score_pages(results, messages, corrected)]
 
     origin = Origin(Path(__file__), [*arguments.scores, *checks, *arguments.weights])
-    make_once(origin, [arguments.output, arguments.html, arguments.fragment], draw)
+    make_once(origin, [arguments.output, arguments.html], draw)
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="scores as JSON")
+    parser.add_argument("--index", type=Path, help="training index")
     parser.add_argument("--leaks", type=Path, help="findings of check_leaks")
     parser.add_argument("--preflight", type=Path, help="findings of preflight")
     parser.add_argument(
@@ -34,7 +37,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("--output", type=Path, required=True, help="output: table as Markdown")
     parser.add_argument("--html", type=Path, required=True, help="output: the same as a page")
-    parser.add_argument(
-        "--fragment", type=Path, required=True, help="output: warnings and table as HTML, no page"
-    )
     run(main, parser)

@@ -9,7 +9,7 @@ from i2crc.artifacts.manifest import Work, make_shard, read_manifests, shard_par
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Crf
 from i2crc.data.index import Entry, read_index
-from i2crc.labels.crf_memory import workers_that_fit
+from i2crc.labels.crf_memory import largest, workers_that_fit
 from i2crc.runtime.parallel import processes
 from i2crc.runtime.parser import run
 
@@ -23,13 +23,13 @@ def refine(
 
     from i2crc.data.images import read_photo, write_label
     from i2crc.inference.logits import read_logits
-    from i2crc.labels.dense_crf import dense_crf
+    from i2crc.labels.dense_crf import crf_label
 
     torch.set_num_threads(1)  # the images run in parallel
     entry = entries[image_id]
     photo = np.asarray(read_photo(Path(entry.image)))
-    marginals = dense_crf(photo, read_logits(logits[image_id]), settings)
-    write_label(folder / f"{image_id}.png", marginals.argmax(axis=0), entry.own_size)
+    label, _ = crf_label(photo, read_logits(logits[image_id]), settings)
+    write_label(folder / f"{image_id}.png", label, entry.own_size)
     return [f"{image_id}.png"]
 
 
@@ -44,7 +44,8 @@ def main(arguments: argparse.Namespace) -> None:
     def prepare() -> tuple[Work, Executor]:
         paths = {image_id: logits[f"{image_id}.npz"][0] for image_id in entries}
         work = partial(refine, settings, entries, paths, arguments.folder)
-        return work, processes(workers_that_fit(index, arguments.threads, arguments.jobs))
+        count = workers_that_fit(*largest([index]), arguments.threads, arguments.jobs)
+        return work, processes(count)
 
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)
 

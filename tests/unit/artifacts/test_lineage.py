@@ -169,7 +169,7 @@ def test_photographs_are_found_from_anywhere(tree, tmp_path, monkeypatch):
     [(artifact, content)] = indexes_of([find_artifact(index)])
     assert content.classes == CLASSES
     for entry in content.images:
-        assert photo(entry, artifact) == tmp_path / "project" / entry.image
+        assert photo(entry, artifact.path) == tmp_path / "project" / entry.image
 
 
 leaves = st.none() | st.integers() | st.lists(st.integers(), max_size=2)

@@ -13,7 +13,11 @@ from i2crc.runtime.progress import Status, status_path
 COMMAND = Path(sys.executable).with_name("i2crc")
 HEAVY = {"pydantic", "numpy", "torch", "PIL", "snakemake", "yaml", "tqdm"}
 # Sub-command -> what it needs beside its first argument.
-FURTHER = {"new": ("--output", "new.yaml"), "segment": ("photos", "--output", "segmented")}
+FURTHER = {
+    "new": ("--output", "new.yaml"),
+    "segment": ("photos", "--output", "segmented"),
+    "export": ("--labels", "coco", "--output", "exported"),
+}
 # Prints the imported modules at the end, whatever that is.
 MODULES = """
 import atexit, sys
@@ -74,6 +78,7 @@ def test_an_error_of_the_disk_is_explained(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("i2crc explain: /data/a.json: no permission (file system at ")
+    assert done.stderr.endswith("change the owner or the mode (chown, chmod).\n")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -4,8 +4,10 @@ import argparse
 import os
 import subprocess
 import sys
+from http.client import BadStatusLine
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.error import HTTPError
 
 import pytest
 
@@ -40,11 +42,24 @@ def test_without_an_estimate_there_is_a_configuration_and_the_next_command(
     draw_class_folders(tmp_path / "photos", ["cat", "dog"], 6)
     monkeypatch.setattr("i2crc.evaluation.estimate.measure", Mock(side_effect=MemoryError))
     output = tmp_path / "mine.yaml"
-    main(argparse.Namespace(photos=tmp_path / "photos", output=output, force=False))
+    status = main(argparse.Namespace(photos=tmp_path / "photos", output=output, force=False))
     said = capsys.readouterr().out
+    assert status == 0 and "Next:" in said
     assert "No estimate of time and disk (MemoryError)." in said
     assert said.splitlines()[-1].endswith(f"--configfile {output}")
     assert load_config(read_yaml(output), "").dataset.format == "folders"
+
+
+def test_problems_that_stop_a_run_are_the_exit_status(tmp_path, monkeypatch, capsys):
+    draw_class_folders(tmp_path / "photos", ["cat", "dog"], 6)
+    (tmp_path / "photos/cat/broken.jpg").write_text("no photograph")
+    output = tmp_path / "mine.yaml"
+    status = main(argparse.Namespace(photos=tmp_path / "photos", output=output, force=False))
+    said = capsys.readouterr().out
+    assert "Found:" in said and "Measuring" not in said
+    assert status == 1 and load_config(read_yaml(output), "").dataset.format == "folders"
+    assert "A run stops at these, so correct them first:\n" in said and "broken.jpg" in said
+    assert "Next, after you have corrected what a run stops at:" in said
 
 
 @pytest.mark.parametrize(
@@ -52,7 +67,8 @@ def test_without_an_estimate_there_is_a_configuration_and_the_next_command(
     [
         (["nothing", "--output", "a.yaml"], "nothing: no such folder; give the folder"),
         (["my photos", "--output", "a.txt"], "a.txt: no YAML file; give --output a name that"),
-        (["my animals.yaml", "--output", "a.yaml"], "my animals.yaml: no such folder; give"),
+        (["my animals.yaml", "--output", "a.yaml"], "my animals.yaml: is a file; give"),
+        (["nothing", "--output", "b/a.yaml"], "b/a.yaml: no such folder b; make it, or give"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, words, said):
@@ -61,7 +77,7 @@ def test_bad_arguments_are_one_line(tmp_path, words, said):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"i2crc new: {said}")
-    assert not (tmp_path / "a.yaml").exists()
+    assert not (tmp_path / "a.yaml").exists() and not (tmp_path / "b").exists()
 
 
 def test_the_gpus_and_their_memory_are_those_of_the_driver(tmp_path, monkeypatch):
@@ -82,9 +98,14 @@ def test_the_gpus_and_their_memory_are_those_of_the_driver(tmp_path, monkeypatch
 def test_weights_are_at_hand_if_their_file_is_here(tmp_path, monkeypatch):
     weights = Weights(source="torchvision", name="IMAGENET1K_V1")
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    refuse = OSError("no network")
-    monkeypatch.setattr(pretrained, "urlopen", Mock(side_effect=refuse))
-    assert not pretrained.is_at_hand("vgg16", weights)
+    address = "https://example.org/vgg16.pth"
+    for refuse in (
+        OSError("no network"),
+        HTTPError(address, 403, "no", None, None),
+        BadStatusLine(""),
+    ):
+        monkeypatch.setattr(pretrained, "urlopen", Mock(side_effect=refuse))
+        assert not pretrained.is_at_hand("vgg16", weights)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/vgg16-397923af.pth").touch()
     assert pretrained.is_at_hand("vgg16", weights)

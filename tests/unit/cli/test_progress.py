@@ -71,6 +71,20 @@ def test_what_comes_after_the_stages_that_have_begun_is_waiting(results):
     assert results.notes() == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "waiting"),
+    [
+        ("dataset: {root: photos, val_list: ''}", PIPELINE[:8]),
+        ("segmentation: {supervision: full}", PIPELINE[7:]),
+        ("damaged: [", PIPELINE),
+    ],
+)
+def test_a_stage_that_the_settings_do_not_ask_for_does_not_wait(results, settings, waiting):
+    results.job("check_leaks", "done")
+    (results.folder / "config.yaml").write_text(settings)
+    assert results.stages() == ["check_leaks", *waiting]
+
+
 def test_a_finished_stage(results):
     for shard in ("1-of-2", "2-of-2"):
         results.job(f"infer_cam/{shard}", "done", age=9999, done=40, total=40)

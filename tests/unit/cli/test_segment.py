@@ -1,23 +1,25 @@
 """`i2crc segment`: what it writes for which photographs, and what it says."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
+from pycocotools.coco import COCO
 
 from helpers.weights import CLASSES, write_model_file
 from i2crc.cli.main import run
-from i2crc.cli.segment import find_photos, name_photos
+from i2crc.cli.segment import batches
 from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index
-from i2crc.data.images import read_label, read_photo, resize_nearest, voc_palette
+from i2crc.data.given_photographs import find_photos, name_photos
+from i2crc.data.images import read_label, read_photo, resize_nearest
 from i2crc.inference.model_file import read_model
-from i2crc.inference.prediction import predict_label
+from i2crc.inference.prediction import network_label, predict_logits
 from i2crc.models.weight_files import read_state, save_state
-from i2crc.report.contact_sheet import LEGEND
-from i2crc.report.overlay import write_overlay
 
 SIZE = (60, 40)
 
@@ -47,26 +49,44 @@ def files(folder) -> list[str]:
     return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
 
 
-def test_labels_are_those_of_the_stage_predict(finished, tmp_path, capsys):
-    predicted = finished.results / "predictions/final/val/images"
-    names = [file.stem for file in predicted.iterdir()]
+@pytest.mark.parametrize(("stage", "options"), [("predictions", []), ("crf", ["--crf"])])
+def test_labels_are_those_of_the_stages(finished, tmp_path, capsys, stage, options):
+    made = finished.results / stage / "final/val/images"
+    names = [file.stem for file in made.iterdir()]
     images = [finished.results / f"dataset/JPEGImages/{name}.jpg" for name in names]
-    assert segment(finished.results, *images, "--output", tmp_path) == 0
+    assert segment(finished.results, *images, *options, "--output", tmp_path) == 0
     assert len(names) == 6 and "6 photographs segmented" in capsys.readouterr().out
     for name in names:
-        assert (tmp_path / f"{name}.png").read_bytes() == (predicted / f"{name}.png").read_bytes()
+        assert (tmp_path / f"{name}.png").read_bytes() == (made / f"{name}.png").read_bytes()
 
 
 def test_a_folder_keeps_its_sub_folders(model, photos, tmp_path, capsys):
     output = tmp_path / "out"
     assert segment(model, photos, "--output", output) == 0
     names = ["a", "b", "sub/a"]
-    assert files(output) == sorted(f"{n}{end}" for n in names for end in (".png", "_overlay.jpg"))
+    made = [f"{n}{end}" for n in names for end in (".png", "_overlay.jpg")]
+    assert files(output) == sorted([*made, "areas.csv"])
     for name in names:
         assert read_label(output / f"{name}.png").shape == SIZE[::-1]
-    said = capsys.readouterr()
-    assert f"3 photographs segmented: {output}/NAME.png and " in said.out
-    assert any(f"{name} in " in said.out for name in (*CLASSES, "no class"))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"3 photographs segmented; in {output}: NAME.png, NAME_overlay.jpg, areas.csv"
+    assert said[1].split() == ["class", "photographs", "share", "confidence"]
+
+
+def test_areas_are_those_of_the_labels(model, photos, tmp_path):
+    assert segment(model, photos, "--output", tmp_path / "out") == 0
+    with open(tmp_path / "out/areas.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {"a.jpg", "b.PNG", "sub/a.jpg"}
+    for name in ("a", "b", "sub/a"):
+        label = read_label(tmp_path / f"out/{name}.png")
+        own = {row["class"]: row for row in rows if row["file"].startswith(name)}
+        for value in np.unique(label):
+            row = own.pop(["background", *CLASSES][value])
+            assert int(row["pixels"]) == (label == value).sum()
+            assert float(row["share"]) == pytest.approx((label == value).mean(), abs=1e-6)
+            assert 1 / 3 <= float(row["confidence"]) <= 1
+        assert not own
 
 
 def test_a_second_time_the_outputs_are_no_photographs_and_are_overwritten(model, photos):
@@ -107,7 +127,8 @@ def test_a_large_photograph_gets_the_label_that_a_run_gives_it(finished, tmp_pat
     (entry,) = build_index("val", tmp_path, dataset, tmp_path / "made", 1).images
     network, card = read_model(model, torch.device("cpu"))
     small = np.asarray(read_photo(Path(entry.image)))
-    label = resize_nearest(predict_label(network, small, card.preprocessing), entry.own_size)
+    logits = predict_logits(network, small, card.preprocessing).astype(np.float16)
+    label = resize_nearest(network_label(logits, small.shape[:2])[0], entry.own_size)
     assert small.shape == (43, 64, 3) and len(np.unique(label)) > 1
     assert segment(model, tmp_path / "JPEGImages", "--output", tmp_path / "out") == 0
     assert np.array_equal(read_label(tmp_path / "out/a.png"), label)
@@ -120,7 +141,7 @@ def test_broken_photographs_are_named_and_the_others_are_done(model, photos, tmp
     assert "3 photographs segmented" in said.out
     assert said.err.startswith("1 of 4 photographs failed:\n")
     assert "broken.jpg: cannot be decoded" in said.err
-    assert len(files(tmp_path / "out")) == 6
+    assert len(files(tmp_path / "out")) == 7
 
 
 def test_class_names_do_not_control_the_terminal(photos, tmp_path, capsys):
@@ -153,6 +174,7 @@ def test_a_pattern_in_quotes_is_expanded(photos):
         (["MODEL", "*.tif", "--output", "out"], "*.tif: no file has such a name; give"),
         (["none", "photos", "--output", "out"], "none: no such file; give the model file"),
         (["empty", "photos", "--output", "out"], "empty: holds no model.safetensors; give"),
+        (["MODEL", "photos", "--output", "out", "--scales", "9"], "scale 9, expected a number"),
         (["photos/b.PNG", "photos", "--output", "out"], "b.PNG: not a model file; give"),
         (["MODEL", "photos", "--output", "photos"], "photos: holds the photographs, which"),
         (["MODEL", "photos", "--output", "photos/a.jpg"], "a.jpg: a file, no folder; give"),
@@ -182,17 +204,56 @@ def test_cuda_without_a_gpu_is_said(model, photos, tmp_path, monkeypatch, capsys
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     words = ["segment", str(model), str(photos), "--output", str(tmp_path), "--device", "cuda"]
     assert run(words) == 1
-    assert "--device cuda: torch finds no GPU" in capsys.readouterr().err
+    assert "device cuda: torch finds no GPU" in capsys.readouterr().err
 
 
-def test_the_overlay_has_a_legend_of_the_classes_in_it(tmp_path):
-    label = np.zeros((30, 400), np.uint8)
-    label[:, 200:] = 2
-    write_overlay(tmp_path / "o.png", Image.new("RGB", (400, 30), "white"), label, CLASSES)
-    with Image.open(tmp_path / "o.png") as image:
-        pixels = np.asarray(image)
-    color = voc_palette()[2]
-    assert pixels[10, 10].tolist() == [255, 255, 255]
-    assert np.abs(pixels[10, 300].astype(int) - (255 + color.astype(int)) // 2).max() <= 1
-    boxes = pixels[34 + 8, [8, LEGEND + 8]]
-    assert boxes.tolist() == [color.tolist(), [255, 255, 255]]  # dog alone
+def test_batches_hold_photographs_of_one_size():
+    sizes = {"a": (4, 3), "b": (3, 4), "c": (4, 3), "d": (4, 3), "e": (3, 4)}
+    assert list(batches(sizes, 2)) == [["a", "c"], ["b", "e"], ["d"]]
+    assert list(batches(sizes, 1)) == [["a"], ["b"], ["c"], ["d"], ["e"]]
+
+
+def test_a_batch_changes_no_label(model, photos, tmp_path):
+    Image.new("RGB", (9, 70), "red").save(photos / "narrow.png")
+    (photos / "broken.jpg").write_bytes(b"broken")
+    for count in (1, 3):
+        words = ["--output", tmp_path / str(count), "--batch", count, "--scales", 0.5, 1, "--flip"]
+        assert segment(model, photos, *words) == 1
+    alone, together = tmp_path / "1", tmp_path / "3"
+    assert files(alone) == files(together)
+    for file in alone.rglob("*.png"):
+        assert file.read_bytes() == (together / file.relative_to(alone)).read_bytes()
+
+
+def test_annotations_of_coco_and_yolo_hold_the_label(finished, tmp_path):
+    photos = finished.results / "dataset/JPEGImages"
+    words = ["--output", tmp_path, "--format", "coco,yolo,png"]
+    assert segment(finished.results, f"{photos}/demo_val_*.jpg", *words) == 0
+    coco = COCO(tmp_path / "annotations.json")
+    assert len(coco.imgs) == 6
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text())["names"][0] == coco.cats[1]["name"]
+    for number, image in coco.imgs.items():
+        name = Path(image["file_name"]).stem
+        label = read_label(tmp_path / f"{name}.png")
+        drawn = np.zeros_like(label)
+        regions = coco.loadAnns(coco.getAnnIds(number))
+        for region in regions:
+            drawn[coco.annToMask(region) > 0] = region["category_id"]
+        assert np.array_equal(drawn, label)
+        lines = (tmp_path / f"labels/{name}.txt").read_text().splitlines()
+        assert len(lines) == len(regions)
+        assert {int(line.split()[0]) + 1 for line in lines} == {*np.unique(label)} - {0}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "png,voc"], "argument --format: 'voc'; give one or more of png,coco,yolo"),
+        (["--batch", "0"], "argument --batch: '0'; give a number of photographs, at least 1"),
+        (["--scales", "1", "a.jpg"], "'a.jpg' is no number; give the photographs before --scales"),
+    ],
+)
+def test_a_wrong_option_is_said(model, capsys, words, message):
+    with pytest.raises(SystemExit):
+        run(["segment", str(model), "a.jpg", "--output", "out", *words])
+    assert message in capsys.readouterr().err

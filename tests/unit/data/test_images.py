@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -324,6 +325,14 @@ def test_png_with_a_short_chunk_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(data)
     with pytest.raises(InputError, match=r"bad\.png: cannot be decoded"):
         read_photo(tmp_path / "bad.png")
+
+
+def test_a_file_that_may_not_be_read_is_to_be_made_readable(tmp_path, monkeypatch):
+    """Root reads every file, so the answer of the system is made."""
+    (tmp_path / "a.jpg").write_bytes(encoded("JPEG"))
+    monkeypatch.setattr(Image, "open", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(InputError, match=r"decoded \(Permission denied\); make it readable"):
+        read_photo(tmp_path / "a.jpg")
 
 
 def test_missing_file_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """Class names, indexes and shards."""
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -457,6 +458,20 @@ def test_wrong_class_names(tmp_path, names, message):
         class_names(tmp_path, Dataset())
 
 
+def test_classes_are_the_same_name_however_composed(root):
+    """File names of macOS hold letters and accents apart, and so do texts copied from them."""
+    apart, whole = "cafe\u0301", "caf\xe9"
+    (root / "classes.txt").write_text(f"{apart}\ndog\ncow\n")
+    for names in ([apart, "dog", "cow"], []):
+        for word in (apart, whole):
+            (root / "train_cls.txt").write_text(f"a {word}\nb 1\nc 2\n")
+            index = build_index("train", root, Dataset(classes=names), root / "made", 1)
+            assert index.classes[0] == whole and index.images[0].classes == [0]
+    (root / "train_cls.txt").write_text("a 1\nb 1\nc 2\n")
+    index = corrected(root, relabel={"a": [apart]}, classes=[whole, "dog", "cow"])
+    assert index.images[0].classes == [0]
+
+
 def test_254_classes_are_not_too_many(tmp_path):
     (tmp_path / "classes.txt").write_text("\n".join(f"c{n}" for n in range(254)))
     assert len(class_names(tmp_path, Dataset())) == 254
@@ -504,6 +519,20 @@ def test_trusted_masks_are_those_of_training_photographs(root, trusted, masks):
     assert entry.trusted_mask is None
 
 
+def test_trusted_masks_of_no_photograph_are_a_problem(root, trusted):
+    for name in ("photo_a", "zz_1", "zz_2", "zz_3"):
+        shutil.copy(trusted / "b.png", trusted / f"{name}.png")
+    (trusted / "notes.txt").touch()
+    Image.new("RGB", (5, 4)).save(root / "JPEGImages/photo-a.jpg")
+    (problem,) = problems(root, trusted_masks="hand")
+    assert problem == (
+        f"dataset.trusted_masks: {trusted}: photo_a.png, zz_1.png, zz_2.png and 1 more: no "
+        "photograph has a mask of this name; the nearest name is photo-a.png: rename it, or take "
+        "out what is not needed"
+    )
+    assert not problems(root, split="val", trusted_masks="hand")
+
+
 def test_binary_trusted_masks_get_the_class_of_their_photograph(root, trusted):
     (root / "train_cls.txt").write_text("a 0\nb 2\n")
     index = index_of(root, masks="", trusted_masks="hand", binary_masks=True)
@@ -533,3 +562,95 @@ def test_wrong_trusted_masks_are_problems(root, name, mask, message):
         file.write("none _none\n")
     (problem,) = problems(root, trusted_masks="hand")
     assert message.replace("ROOT", str(root)) in problem
+
+
+def corrected(root, exclude=(), relabel=None, **settings) -> Index:
+    """The index of train with corrections from a file."""
+    content = {"i2crc_corrections": 1, "exclude": [*exclude], "relabel": relabel or {}}
+    write_json(root / "corrections.json", content)
+    return index_of(root, **{"corrections": "corrections.json"} | settings)
+
+
+def test_corrections_leave_photographs_out_and_change_classes(root):
+    (root / "train_cls.txt").write_text("a 0\nb 1 2\nc 2\nd 0 1\n")
+    index = corrected(root, ["a"], {"b": ["cow", "cow"], "c": []})
+    assert not index.problems
+    assert [(entry.id, entry.classes) for entry in index.images] == [
+        ("b", [2]), ("c", []), ("d", [0, 1]),
+    ]  # fmt: skip
+    assert index.corrections == {"exclude": ["a"], "relabel": {"b": ["cow", "cow"], "c": []}}
+    assert index_of(root, corrections=str(root / "corrections.json")) == index
+    assert index_of(root, "val", corrections="corrections.json") == index_of(root, "val")
+    assert corrected(root, ["a"], limit=1).images[0].id == "b"
+
+
+def test_a_photograph_that_stops_a_run_can_be_excluded(root):
+    (root / "train_cls.txt").write_text("a 0\nb 1 2\nc 0\nd\n")
+    (root / "JPEGImages/a.jpg").write_text("no photograph")
+    assert len(problems(root)) == 2
+    assert not corrected(root, ["a"], {"d": ["dog"]}).problems
+
+
+def test_masks_are_judged_by_the_corrected_classes(root, trusted):
+    relabel = {"b": ["cat"]}
+    (problem,) = corrected(root, relabel=relabel | {"a": ["dog"]}, trusted_masks="hand").problems
+    assert "holds 0, 2, but its photograph's classes would be 1 (cat)" in problem.problem
+    write_binary(root, "ab")
+    (root / "train_cls.txt").write_text("a 0 1\nb 1 2\n")
+    index = corrected(root, relabel={"a": ["dog"], "b": ["cow"]} | relabel, binary_masks=True)
+    assert "leaves no photograph of cow in train" in index.problems[0].problem
+    (root / "train_cls.txt").write_text("a 0 1\nb 1\n")
+    index = corrected(root, relabel={"a": ["dog"], "b": ["cat"]}, binary_masks=True)
+    assert [entry.mask_values for entry in index.images] == [[0, 2], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "relabel", "message"),
+    [
+        (["photo_1", "x"], {}, "no photograph has the id photo_1, x; the nearest to photo_1 is "
+         "photo1: correct it, or take out what is no id of a photograph"),
+        (["zzz"], {}, "no photograph has the id zzz; take out what is no id of a photograph"),
+        ([], {"d": ["dog"]}, "d: not in train, but in another split or in none; take them out: only"
+         " photographs of train are corrected"),
+        (["a"], {"a": ["dog"]}, "a: excluded and relabelled; take them out of `exclude` or out of "
+         "`relabel`"),
+        ([], {"a": ["dogs"]}, "'dogs', as a is relabelled, is none of the 3 classes (cat, dog, "
+         "cow); the nearest is 'dog'"),
+        ([], {"a": ["_none"]}, "'_none', as a is relabelled, is none of the 3 classes (cat, dog, "
+         "cow); a photograph without any class has []"),
+        (["a", "b", "c", "photo1"], {}, "excludes all 4 photographs of train; take some out of "
+         "`exclude`"),
+        (["a"], {"b": ["cow"]}, "leaves no photograph of cat, dog in train; keep one of each, or "
+         "take the class out of the data set"),
+    ],
+)  # fmt: skip
+def test_wrong_corrections_are_problems(root, exclude, relabel, message):
+    Image.new("RGB", (5, 4)).save(root / "JPEGImages/photo1.jpg")
+    with open(root / "train_cls.txt", "a") as file:
+        file.write("photo1 2\n")
+    (problem,) = corrected(root, exclude, relabel).problems
+    assert str(problem) == f"{root}/corrections.json: {message}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "dataset.corrections: FILE: cannot be read (No such file or directory); correct"),
+        ("{", "FILE: not valid JSON (Expecting property name"),
+        ("[]", "FILE: no file of corrections (: Input should be"),
+        ("{}", "FILE: no file of corrections (i2crc_corrections: Field required); give the file"),
+        ('{"i2crc_corrections": 1, "excluded": []}', "(excluded: Extra inputs are not permitted)"),
+        ('{"i2crc_corrections": 1, "relabel": {"a": "dog"}}', "(relabel.a: Input should be a"),
+    ],
+)
+def test_a_file_that_holds_no_corrections_is_a_problem(root, content, message):
+    file = root / "corrections.json"
+    if content is not None:
+        file.write_text(content)
+    (problem,) = index_of(root, corrections="corrections.json").problems
+    assert message.replace("FILE", str(file)) in str(problem)
+
+
+def test_labels_read_from_masks_are_not_corrected(root):
+    (problem,) = corrected(root, relabel={"a": ["cow"]}, labels_from="masks").problems
+    assert "relabels photographs, but dataset.labels_from is masks" in problem.problem

@@ -267,6 +267,24 @@ def test_boxes_have_no_mask(root):
 
 
 @pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({}, "FOLDER: 4 photographs not in annotations.json left out (BackGround/b.jpg, "),
+        ({}, "FOLDER: unused: no class, because no photograph shows it or classes.txt does not "),
+        ({"annotations": [{"image_id": 1, "category_id": 7}]},
+         "FOLDER/annotations.json: 1 annotation without a segmentation: photographs with such "),
+        ({"categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "Dog"}]},
+         "the classes Dog, dog differ in capitals alone: write them alike if they are one"),
+    ],
+)  # fmt: skip
+def test_what_is_odd_in_a_coco_file_is_a_warning(root, changes, warning):
+    listing = listed(coco(root, **changes), "coco")
+    assert not listing.problems
+    begin = warning.replace("FOLDER", str(root))
+    assert sum(text.startswith(begin) for text in listing.warnings) == 1
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"categories": {}}, "annotations.json: has no list `categories`; give a COCO annotation"),

@@ -91,14 +91,17 @@ def test_plan_of_a_run():
     assert plan == {
         "images of train": round(3 * preflight.image_bytes(entry([0]), train, 32)),
         "images of val": round(3 * preflight.image_bytes(entry([0]), val, 32)),
-        # The weights, and two checkpoints of weights and moments.
-        "training of classifier": 4 * 5 * (1 + 2 * 3),
-        "training of segmentation": 2 * 4 * 7 * (1 + 2 * 2),
+        # In the folder of a run, published, and those of the final network in the model file.
+        "weights of classifier": 4 * 5 * 2,
+        "weights of segmentation": 4 * 7 * (2 * 2 + 1),
+        # Two of weights and moments; those of the classifier are larger.
+        "checkpoints, until a training ends": 2 * 4 * 5 * 3,
     }
     full = {"segmentation": Segmentation(**LITE, supervision="full")}
     assert list(preflight.planned_bytes([train, val], full, {"segmentation": 7})) == [
         "images of val",
-        "training of segmentation",
+        "weights of segmentation",
+        "checkpoints, until a training ends",
     ]
 
 

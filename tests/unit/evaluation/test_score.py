@@ -22,6 +22,7 @@ from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import write_label
 from i2crc.evaluation.bootstrap import read_counts
 from i2crc.evaluation.metrics import boundary_counts, boundary_iou, confusion
+from i2crc.evaluation.object_sizes import object_counts, object_scores
 from i2crc.evaluation.scoring import summarize
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.parallel import map_in_order
@@ -154,6 +155,19 @@ def test_boundary_iou_sums_the_images(folder):
     assert scored(folder)["boundary_iou"] != found["boundary_iou"]
 
 
+def test_objects_of_all_images_are_counted_by_their_size(folder):
+    found = scored(folder)
+    total = 0
+    for number in (0, 1, 2, 3, 5):
+        pair = [
+            np.asarray(Image.open(folder / f"{kind}/{number}.png")) for kind in ("masks", "labels")
+        ]
+        total = total + object_counts(*pair)
+    assert found["by_object_size"] == object_scores(total)
+    assert found["by_object_size"]["small"] == {"objects": 0, "recall": None, "found": None}
+    assert scored(folder, "--threads", "1")["by_object_size"] == found["by_object_size"]
+
+
 def test_rows_of_images(folder):
     found = scored(folder)
     table = rows(folder)
@@ -232,6 +246,8 @@ def test_without_any_mask_every_score_is_null(folder):
     assert {name: found[name] for name in names} == dict.fromkeys(names)
     for name in ("iou", "iou_255_as_background", "precision", "recall"):
         assert found[name] == dict.fromkeys(NAMES)
+    nothing = {"objects": 0, "recall": None, "found": None}
+    assert found["by_object_size"] == dict.fromkeys(("small", "medium", "large"), nothing)
     assert (found["images"], rows(folder)) == (0, {})
 
 
@@ -282,7 +298,12 @@ PIXELS = arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 1, 2, 3, 255]))
 @given(st.lists(st.tuples(PIXELS, PIXELS), min_size=1, max_size=4))
 def test_counts_of_the_rows_sum_to_the_confusion_matrix(pairs):
     counted = [
-        (f"{n}", confusion(*pair, 4), boundary_counts(*pair, 4, 0.02))
+        (
+            f"{n}",
+            confusion(*pair, 4),
+            boundary_counts(*pair, 4, 0.02),
+            object_counts(*pair),
+        )
         for n, pair in enumerate(pairs)
     ]
     result, table = summarize(counted, NAMES, 5)

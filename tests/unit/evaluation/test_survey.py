@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.drawn import SIZE, draw_class_folders, draw_mask, draw_photo
+from i2crc.data.images import write_label
 from i2crc.data.recognise import recognise
 from i2crc.evaluation.survey import Survey, describe, survey
 from i2crc.runtime.errors import InputError
@@ -128,7 +129,7 @@ def test_masks_whose_names_are_not_those_of_photographs(root):
     )
 
 
-@pytest.mark.parametrize("name", ["New folder", "misc", "unsorted (2)"])
+@pytest.mark.parametrize("name", ["New folder", "misc", "unsorted (2)", "Screenshots"])
 def test_a_folder_of_stray_files_as_a_class(root, name):
     for number in range(5):
         draw_photo(root / name / f"{number}.png", 90 + number)
@@ -291,3 +292,76 @@ def test_maps_in_the_folder_of_the_photographs_are_no_photographs(root):
     found = survey(recognise(root), 2)
     assert settings(found)["saliency.location"] == str(root / "saliency_maps")
     assert (found.listed.classes, len(found.rows)) == (["cat", "dog"], 12)
+
+
+def segment(root: Path, output: Path, name: str, value: int) -> None:
+    """Write what `i2crc segment` makes of a photograph."""
+    size = Image.open(root / f"{name}.png").size
+    write_label(output / f"{name}.png", np.full(size[::-1], value, np.uint8))
+    draw_photo(output / f"{name}_overlay.jpg", 7, (SIZE[0], 2 * SIZE[1]))
+
+
+def test_own_predictions_are_neither_masks_nor_photographs(root):
+    for name, value in (("cat", 1), ("dog", 2)):
+        for number in range(6):
+            segment(root, root / "predicted", f"{name}/IMG {number}", value)
+    said = "outputs of I2CRC (predicted/cat/IMG 0.png, predicted/cat/IMG 0_overlay.jpg"
+    for folder in ("predicted", "segmented"):  # by its name, this one may hold masks
+        found = survey(recognise(root), 2)
+        assert (found.wrong, found.problems, found.masks) == ([], [], 0)
+        assert found.listed.classes == ["cat", "dog"] and len(found.rows) == 12
+        assert any(said in line and line.endswith("are ignored") for line in describe(found))
+        if folder == "predicted":
+            (root / "predicted").rename(root / "segmented")
+            said = said.replace("predicted", "segmented")
+
+
+def test_own_predictions_in_the_folder_of_a_class_are_no_photographs(root):
+    for number in range(6):
+        (root / "cat" / f"IMG {number}.png").rename(root / "cat" / f"IMG {number}.jpg")
+        write_label(root / "cat" / f"IMG {number}.png", np.zeros(SIZE[::-1], np.uint8))
+        draw_photo(root / "cat" / f"IMG {number}_overlay.jpg", number)
+    found = survey(recognise(root), 2)
+    assert (found.counts().classes, found.wrong) == ([6, 6], [])
+
+
+@pytest.mark.parametrize("name", ["masks/IMG {}.png", "IMG {}_mask.png", "mask_IMG {}.png"])
+def test_masks_in_the_folder_of_a_class_are_no_photographs(root, name):
+    for number in range(6):
+        draw_mask(root / "cat" / name.format(number), 255)
+    (root / "cat" / "IMG 5.png").write_bytes(b"broken")  # its mask is not known to be one
+    draw_photo(root / "dog" / "IMG 1_mask.png", 55)  # a photograph of somebody with a mask
+    (text,) = (text for text in survey(recognise(root), 2).wrong if "left out" in text)
+    assert "5 files in class folders left out, because each is grey or has few colours" in text
+    assert "as masks/CLASS/NAME.png, to score with them" in text
+    found = survey(recognise(root), 2)
+    assert found.counts().classes == [7, 7] and len(found.problems) == 1
+
+
+def test_results_of_a_run_that_were_copied_are_no_photographs(root):
+    draw_photo(root / "results_s1" / "cams" / "IMG 0.png", 70)
+    (root / "results_s1" / "logs").mkdir()
+    for name in ("config.yaml", ".lock"):
+        (root / "results_s1" / name).touch()
+    found = survey(recognise(root), 2)
+    assert found.listed.classes == ["cat", "dog"] and found.wrong == []
+    assert any("outputs of I2CRC (results_s1) are no" in line for line in describe(found))
+
+
+@pytest.mark.parametrize("folder", ["cat", "masks", ""])
+def test_a_folder_that_cannot_be_read_is_named(root, folder, monkeypatch):
+    """Root reads every folder, so the answer of the system is made."""
+    draw_mask(root / "masks" / "cat" / "IMG 0.png", 1)
+    closed = root / folder
+    monkeypatch.setattr("i2crc.data.photographs.os.access", lambda path, mode: path != closed)
+    with pytest.raises(InputError) as caught:
+        survey(recognise(root), 2)
+    assert f"{closed}: no permission to read this folder; make it readable" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["None", "negative", "__background__"])
+def test_a_folder_that_is_called_none_holds_negatives(root, name):
+    draw_photo(root / name / "wall.png", 77)
+    found = survey(recognise(root), 2)
+    assert found.listed.classes == ["cat", "dog"] and found.wrong == []
+    assert "1 show none of the classes" in "\n".join(describe(found))

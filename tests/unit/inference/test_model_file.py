@@ -28,10 +28,12 @@ def test_the_run_packs_its_final_network(finished):
     assert same(load_file(file), load_file(weights))
     card, trained = read_metadata(file), read_metadata(weights)
     assert {key: card[key] for key in trained} == trained
-    score = json.loads((finished.results / "scores/val_prediction.json").read_text())
-    assert card["scores"] == {"val_prediction": score["miou"]}
+    stages = ("val_prediction", "val_crf")
+    found = [json.loads((finished.results / f"scores/{s}.json").read_text()) for s in stages]
+    assert card["scores"] == {score["stage"]: score["miou"] for score in found}
     assert card["supervision"] == {"training_images": 12, "trusted_masks": 0}
     assert card["max_side"] == 1024
+    assert card["crf"]["bilateral_xy"] == 20  # of config/config.yaml
     assert file.stat().st_mode & 0o044 == 0o044  # others may read it
 
 
@@ -54,6 +56,8 @@ def test_a_card_that_could_not_be_read_is_not_written(tmp_path):
         ({"colors": [[0, 0, 0]]}, "1 colors for 2 classes"),
         ({"max_side": -1}, r"\(max_side: "),
         ({"max_side": "64"}, r"\(max_side: "),
+        ({"crf": {"iterations": 0}}, r"\(crf.iterations: "),
+        ({"colors": [[0, 0, 0], [1, 2, 3], [4, 5, 256]]}, r"\(colors.2.2: "),
         ({"settings": {"backbone": "resnet18", "unknown": 1}}, r"\(settings.unknown: "),
         ({"settings": {"backbone": "none"}}, "'none': not a timm model"),
         ({"settings": {"backbone": "hf-hub:some/model"}}, "not a timm model"),

@@ -1,14 +1,20 @@
 """Saliency maps from ONNX networks: U2-Net-p, others, and files that are none."""
 
+import sys
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from helpers.onnx_file import write_mean
+from helpers.project import ROOT, run
 from i2crc.config.schema import SaliencyModel
+from i2crc.data.index import Entry, Index
 from i2crc.inference.saliency import load_saliency, saliency_map
 from i2crc.models import weight_files
 from i2crc.models.weight_files import U2NETP, saliency_network
+from i2crc.runtime.atomic import write_json
 from i2crc.runtime.errors import FileError, InputError
 
 PLAIN = {"input_size": 64, "divide_by": 255, "mean": [0, 0, 0], "std": [1, 1, 1]}
@@ -50,6 +56,31 @@ def test_any_network_with_its_size_and_normalisation(tmp_path):
         grey = ((pixels - model.mean) / model.std).mean(axis=2)
         expected = (grey - grey.min()) / (grey.max() - grey.min()) * 255
         assert np.abs(found - expected).max() < 1.01
+
+
+def test_a_network_counts_by_its_content_whatever_its_name(tmp_path):
+    """A user's file that was renamed computes no map again; another content does."""
+    drawn(200).save(tmp_path / "a.png")
+    entry = Entry("a", str(tmp_path / "a.png"), None, [0], 320, 320, "0" * 64)
+    write_json(tmp_path / "index.json", asdict(Index("train", ["cat"], [entry])))
+
+    def log(name: str) -> str:
+        model = SaliencyModel(path=str(tmp_path / name), **PLAIN)
+        command = [
+            sys.executable, ROOT / "workflow_scripts/data/compute_saliency.py",
+            "--settings", model.model_dump_json(), "--index", tmp_path / "index.json",
+            "--folder", tmp_path / "maps", "--manifest", tmp_path / "1-of-1.json",
+        ]  # fmt: skip
+        done = run(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    write_mean(tmp_path / "mean.onnx")
+    assert "mean.onnx (licence unknown)" in log("mean.onnx")
+    (tmp_path / "mean.onnx").rename(tmp_path / "renamed.onnx")
+    assert "1 of 1 images were already made" in log("renamed.onnx")
+    write_mean(tmp_path / "renamed.onnx", size="64")
+    assert "renamed.onnx (licence unknown)" in log("renamed.onnx")
 
 
 @pytest.mark.parametrize("color", ["black", "white"])

@@ -46,7 +46,7 @@ def test_the_estimate_is_a_little_more_than_what_the_crf_takes(labels):
     )
     worker, taken = map(int, done.stdout.split())
     assert worker < 1.4 * crf_memory.WORKER
-    estimate = crf_memory.worker_bytes(entry("a", SIDE, SIDE), labels) - crf_memory.WORKER
+    estimate = crf_memory.worker_bytes((SIDE, SIDE), labels) - crf_memory.WORKER
     assert 1 < estimate / taken < 1.6
 
 
@@ -62,14 +62,15 @@ def index() -> Index:
 def test_workers_are_as_many_as_fit(index, monkeypatch, caplog, gigabytes, jobs, workers):
     monkeypatch.setattr(crf_memory, "free_memory", lambda: gigabytes * 10**9)
     with caplog.at_level(logging.INFO, logger="i2crc"):
-        assert crf_memory.workers_that_fit(index, 4, jobs) == workers
+        assert crf_memory.workers_that_fit(*crf_memory.largest([index]), 4, jobs) == workers
     photograph = "b.jpg (4000x3000 pixels, 81 labels)"
     words = f"{workers} workers instead of 4: {photograph} takes 62.3 GB in each"
     assert (words in caplog.text) == (workers < 4)
 
 
 def test_a_shard_without_images_takes_nothing():
-    assert crf_memory.workers_that_fit(Index("val", ["c"], []), 4, 1) == 4
+    nothing = crf_memory.largest([Index("val", ["c"], [])])
+    assert crf_memory.workers_that_fit(*nothing, 4) == 4
 
 
 def test_preflight_names_the_photograph_that_does_not_fit(index, monkeypatch):

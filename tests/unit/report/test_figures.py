@@ -15,11 +15,12 @@ from hypothesis.extra.numpy import arrays
 
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
+from i2crc.config.schema import Evaluation, PseudoLabels, Sweeps
 from i2crc.evaluation.metrics import scores
 from i2crc.report.curves import running_mean, sweep_figure, sweep_page, training_figure
 from i2crc.report.figures import bar_chart, headline, inline_svg, message_figure, svg
 from i2crc.report.quality_page import quality_page
-from i2crc.report.score_figures import class_figure, confusion_figure, row_percent
+from i2crc.report.score_figures import class_figure, confusion_figure, row_percent, size_figure
 
 SCRIPTS = Path(__file__).parents[3] / "workflow_scripts"
 HEAVY = ("matplotlib", "numpy", "PIL", "jinja2", "torch")
@@ -49,6 +50,11 @@ def score(stage: str, names: list[str], scored: bool = True) -> dict:
         "miou_255_as_background_interval": [0.25, 0.5] if scored else None,
         **dict.fromkeys(OTHERS, value), "images_without_mask": [], "confusion": counts.tolist(),
         "iou": dict.fromkeys(names, value), "iou_255_as_background": dict.fromkeys(names, 0.375),
+        "by_object_size": {
+            "small": {"objects": 7 * scored, "recall": value, "found": value},
+            "medium": {"objects": 1234 * scored, "recall": value, "found": 0.75 * scored or None},
+            "large": {"objects": 0, "recall": None, "found": None},
+        },
     }  # fmt: skip
 
 
@@ -158,6 +164,46 @@ def test_class_figure_names_stages_classes_and_means():
     assert not any(text.startswith("cam") for text in found)
 
 
+def test_bars_of_few_labels_have_their_values():
+    for count, shown in ((20, 20), (80, 0)):
+        names = [f"class {number}" for number in range(count)]
+        scores = [score(stage, names) for stage in ("val_prediction", "val_crf")]
+        assert texts(class_figure(scores)).count("0.375") == 2 * shown
+
+
+def test_size_figure_has_the_number_of_objects():
+    names = ["background", "cat"]
+    scores = [score("cam", names), score("val_crf", names), score("x", names, scored=False)]
+    found = texts(size_figure(scores))
+    assert {"Errors by object size", "small", "under 1 %", "cam (val)"} <= set(found)
+    assert "x (val)" not in found
+    # Each stage has its bar in both panels.
+    assert (found.count("0.62 of 7"), found.count("no object")) == (4, 4)
+    assert (found.count("0.62 of 1234"), found.count("0.75 of 1234")) == (2, 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_any_script_and_length_are_labels():
+    names = ["background", "猫と犬", "قطة", '<b>"cat" & dog</b>', "x" * 300]
+    for draw in (lambda one: class_figure([one]), confusion_figure):
+        found = texts(draw(score("val_crf", names)))
+        assert {*names[:4], "x" * 27 + "…"} <= set(found)
+
+
+@pytest.mark.parametrize("count", [2, 20, 80])
+def test_letters_of_the_confusion_are_readable_and_apart(count):
+    figure = confusion_figure(score("val_crf", [f"class {number}" for number in range(count)]))
+    svg(figure)
+    axes = figure.axes[0]
+    size = axes.get_yticklabels()[0].get_fontsize()
+    assert size >= 7
+    row = axes.get_window_extent().height / figure.dpi * 72 / count
+    column = axes.get_window_extent().width / figure.dpi * 72 / (count + 1)
+    assert min(row, column) > size
+    # Where the page is narrow, it scrolls before its letters are below 7.7 pixels.
+    assert f"min-width: {80 * figure.get_figwidth():.0f}px" in inline_svg(figure)
+
+
 def test_confusion_has_percents_and_a_column_of_ignored():
     found = texts(confusion_figure(score("val_crf", ["background", "cat"])))
     assert found.count("background") == found.count("cat") == 2
@@ -187,7 +233,8 @@ def test_rows_of_the_confusion_are_percents(counts):
 
 def test_without_masks_every_figure_says_so():
     null = score("val_crf", ["background", "cat"], scored=False)
-    for figure in (class_figure([null]), confusion_figure(null), sweep_figure([sweep("a", False)])):
+    nothing = class_figure([null]), size_figure([null]), confusion_figure(null)
+    for figure in (*nothing, sweep_figure([sweep("a", False)])):
         assert "not scored: no ground-truth masks" in texts(figure)
     assert "not scored: no ground-truth masks (a)" in sweep_page([sweep("a", False)])
     unlabelled = {"mean_average_precision": None, "average_precision": {}, "positives": {}}
@@ -203,6 +250,11 @@ def test_sweep_figure_marks_the_configured_and_the_best_value():
     found = texts(figure)
     assert {*names, "configured", "oracle (uses ground truth)", "coverage"} <= set(found)
     assert found.index("255 as background") < found.index("255 left out")
+    assert found.count("configured: 0.2") == 3
+    explained = " ".join(found)
+    for section, name in ((Evaluation, names[0]), (PseudoLabels, names[1])):
+        for fields in (section.model_fields, Sweeps.model_fields):
+            assert fields[name].description.split("; ")[0] in explained
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines["configured"].get_xdata()) == [0.2, 0.2]
     assert list(lines["oracle (uses ground truth)"].get_xdata()) == [0.3]
@@ -210,7 +262,10 @@ def test_sweep_figure_marks_the_configured_and_the_best_value():
 
 def test_sweep_page_has_the_gain_of_the_oracle():
     text = sweep_page([sweep("cam_background"), sweep("salient_value", scored=False)])
-    assert text.count("<td>cam_background</td>") == 3
+    assert "<h2>cam_background</h2>" in text
+    assert "<p>background score that the CAM of a class must exceed<br>higher: " in text
+    assert "you must not choose a value by it" in text
+    assert text.count("<tr><td>") == 3
     assert "Oracle value (uses ground truth)" in text
     assert text.count('<td class="number">0.125</td>') == 3
     assert "not scored: no ground-truth masks (salient_value)" in text
@@ -230,8 +285,9 @@ def test_plots_are_written_with_their_provenance(tmp_path):
     sources = {
         "training": ["history.csv"],
         "classes": ["score.json"],
+        "sizes": ["score.json"],
         "confusion": ["score.json"],
-        "sweeps": ["sweep.json"],
+        "sweep_curves": ["sweep.json"],
         "sweep_table": ["sweep.json"],
         "quality": ["saliency.json", "classifier.json"],
     }
@@ -267,7 +323,7 @@ def test_no_script_of_the_report_imports_heavy_packages_at_its_start():
         [sys.executable, "-c", program, *map(str, scripts)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    assert len(scripts) == 4
+    assert len(scripts) == 6
     assert not set(HEAVY) & set(done.stdout.split())
 
 

@@ -1,4 +1,4 @@
-"""score_table.py: the table as Markdown, page and fragment; warnings above it, notes below."""
+"""score_table.py: the table as Markdown and as a page; warnings above it, notes below."""
 
 import json
 import re
@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from torch import nn
 
 from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
+from i2crc.data.index import Index
 from i2crc.models.weight_files import save_weights
-from i2crc.report.score_table import CEILING, COLUMNS, score_pages
+from i2crc.report.score_table import CEILING, COLUMNS, UNSCORED, score_pages
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["score_table"].script
 RESULT = {
@@ -51,19 +53,19 @@ def scores(tmp_path):
 
 def table(
     scores: list[Path], leaks: Path | None = None, weights=(), preflight: Path | None = None
-) -> tuple[str, str, str]:
-    """The Markdown, the page and the fragment."""
+) -> tuple[str, str]:
+    """The Markdown and the page."""
     folder = scores[0].parent / "table"
-    paths = [folder / name for name in ("table.md", "table.html", "fragment.html")]
+    paths = [folder / name for name in ("table.md", "table.html")]
     runpy.run_path(str(SCRIPT))["main"](
         Namespace(
             scores=scores,
+            index=None,
             leaks=leaks,
             preflight=preflight,
             weights=list(weights),
             output=paths[0],
             html=paths[1],
-            fragment=paths[2],
         )
     )
     assert set(read_provenance(paths[1])["inputs"]) >= {"../0.json", "../1.json"}
@@ -76,7 +78,7 @@ def cells(html: str) -> list[list[str]]:
 
 
 def test_every_form_has_the_same_cells(scores):
-    markdown, html, fragment = table(scores)
+    markdown, html = table(scores)
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert rows[0] == list(COLUMNS.values())
@@ -84,19 +86,25 @@ def test_every_form_has_the_same_cells(scores):
     assert rows[0][3:7] == leading
     assert rows[2] == ["cam", *CELLS]
     assert rows[3] == ["a<b", "val", "0", *["-"] * 7]
-    assert cells(html) == cells(fragment)
     assert cells(html)[1] == rows[2]
     assert cells(html)[2] == ["a&lt;b", *rows[3][1:]]
-    assert "<html" in html and "<html" not in fragment
-    assert "banner" not in fragment and "**" not in markdown
+    assert 'class="banner"' not in html and "**" not in markdown
 
 
 def test_notes_stand_below_the_table(scores):
-    markdown, html, fragment = table(scores)
+    markdown, html = table(scores)
     note = "a&lt;b: 2 images without a mask, not scored."
     assert html.index("</table>") < html.index(note)
     assert markdown.rindex("|") < markdown.index("a<b: 2 images without a mask, not scored.")
-    assert "cam: " not in markdown and note not in fragment
+    assert "cam: " not in markdown
+
+
+def test_a_note_counts_the_corrected_photographs():
+    index = Index("train", ["cat"], [], corrections={"exclude": ["a", "b"], "relabel": {"c": []}})
+    note = "Training data: 2 photographs excluded and 1 photograph relabelled by "
+    for text in score_pages([RESULT | {"stage": "cam"}], [], index.corrected):
+        assert text.rindex(f"{note}dataset.corrections.") > text.index("0.580 to 0.630")
+    assert "Training data" not in score_pages([], [], replace(index, corrections={}).corrected)[0]
 
 
 def weights(folder: Path, name: str, leaks: list[str], supervision: str) -> Path:
@@ -115,20 +123,21 @@ def test_warnings_stand_above_the_table_each_once(scores, tmp_path):
         weights(tmp_path, "initial.safetensors", ["labels equal masks"], "full"),
         weights(tmp_path, "final.safetensors", [], "full"),
     ]
-    markdown, html, fragment = table(scores, leaks, files, preflight)
+    markdown, html = table(scores, leaks, files, preflight)
     expected = ["5 images < shared", "labels equal masks", CEILING]
     expected.append("train has no photograph of cat")
     assert re.findall(r"\*\*(.*)\*\*", markdown) == expected
     assert markdown.startswith("**") and markdown.rindex("**") < markdown.index("|")
-    for text in (html, fragment):
-        found = re.findall('class="banner">(.*?)</p>', text)
-        assert found == [message.replace("<", "&lt;") for message in expected]
-        assert text.rindex("banner") < text.index("<table>")
+    found = re.findall('class="banner">(.*?)</p>', html)
+    assert found == [message.replace("<", "&lt;") for message in expected]
+    assert html.rindex('class="banner"') < html.index("<table>")
 
 
-def test_a_run_without_scores_has_a_table_with_its_warnings():
-    for text in score_pages([], ["nothing was scored on val"]):
-        assert "nothing was scored on val" in text and "255 as background" in text
+@pytest.mark.parametrize("results", [[], [{**RESULT, **UNKNOWN, "stage": "cam", "images": 0}]])
+def test_a_run_without_scores_has_a_sentence_and_its_warnings(results):
+    for text in score_pages(results, ["nothing was scored on val"]):
+        assert "nothing was scored on val" in text and UNSCORED in text
+        assert "255 as background" not in text and "<table>" not in text
 
 
 def test_weak_supervision_needs_no_warning(scores, tmp_path):
@@ -138,7 +147,7 @@ def test_weak_supervision_needs_no_warning(scores, tmp_path):
 
 def test_command_line_names_a_missing_file(scores, tmp_path):
     command = [sys.executable, str(SCRIPT), "--scores", *map(str, scores), "none.json"]
-    command += ["--output", "t.md", "--html", "t.html", "--fragment", "f.html"]
+    command += ["--output", "t.md", "--html", "t.html"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "none.json: missing" in done.stderr

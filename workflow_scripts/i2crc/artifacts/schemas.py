@@ -1,10 +1,11 @@
 """The schemas of all JSON artifacts. They are checked when a file is read, which may be damaged."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from i2crc.config.schema import composed
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import InputError
 
@@ -61,6 +62,14 @@ class ProvenanceRecord(Schema):
     seconds: float
 
 
+class ObjectScore(Schema):
+    """The scores of the objects of one size, in 0..1; null where there were none."""
+
+    objects: int
+    recall: Share | None
+    found: Share | None
+
+
 class Score(Schema):
     """The scores of a stage, in 0..1; null where there were no masks."""
 
@@ -77,6 +86,7 @@ class Score(Schema):
     pixel_accuracy: Share | None
     iou: dict[str, Share | None]
     iou_255_as_background: dict[str, Share | None]
+    by_object_size: dict[str, ObjectScore] = {}  # scores of older versions have none
     images_without_mask: list[str]
 
 
@@ -90,6 +100,16 @@ class Warnings(Schema):
     """What preflight says of the data that stops no run."""
 
     warnings: list[str]
+
+
+class Corrections(Schema):
+    """What was corrected in the gallery: ids to leave out, and id -> names of its classes."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    i2crc_corrections: Literal[1]
+    exclude: list[str] = []
+    relabel: dict[str, list[Annotated[str, AfterValidator(composed)]]] = {}
 
 
 class Sweep(Schema):

@@ -66,7 +66,7 @@ def find_photographs(file: Path, artifacts: list[Artifact]) -> tuple[str, list[R
     photographs: dict[Recorded, None] = {}  # a set that keeps their order
     for artifact, index in indexes_of(artifacts):
         for entry in index.images:
-            path = photo(entry, artifact)
+            path = photo(entry, artifact.path)
             names = {entry.id: ""}
             if script == "infer_cam":
                 names = {f"{entry.id}_{n}": f" of class {c}" for n, c in enumerate(index.classes)}

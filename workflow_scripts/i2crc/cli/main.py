@@ -5,13 +5,14 @@ import signal
 import sys
 from importlib import import_module
 
-from i2crc.runtime.errors import InputError, explain
+from i2crc.runtime.errors import CONTINUES, InputError, explain
 
 # Sub-command, which is the name of its module -> what it does.
 COMMANDS = {
     "new": "look at photographs, write a configuration for them, and say how long a run takes",
     "explain": "explain how a file was made, from its photograph on, and what changed since",
     "segment": "segment photographs with the model file that a run made",
+    "export": "write the network or the labels of a run in formats of other programs",
     "progress": "show how far a run is, while it runs or after it ended",
     "verify": "hash the files of an experiment and name those that are missing or changed",
 }
@@ -48,6 +49,7 @@ def run(words: list[str]) -> int | None:
         message = str(error) if isinstance(error, InputError) else explain(error)
         if message is None:
             raise
+    message = message.removesuffix(f" {CONTINUES}")  # which a stage does
     print(f"i2crc {arguments.command}: {message}", file=sys.stderr)
     return 1
 

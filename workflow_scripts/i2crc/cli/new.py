@@ -56,20 +56,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite FILE.yaml")
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main(arguments: argparse.Namespace) -> int:
     """Write the configuration, and print what is wrong, the plan, and the next command.
 
-    Raise FileError if the output exists, or nothing says what the photographs show.
+    Return 1 if a run would stop at a problem of the data, else 0. Raise FileError if the output
+    exists, or nothing says what the photographs show.
     """
     output: Path = arguments.output
     if output.suffix not in (".yaml", ".yml"):
         raise FileError(output, "no YAML file", "give --output a name that ends in .yaml")
+    if not output.parent.is_dir():
+        raise FileError(output, f"no such folder {output.parent}", "make it, or give another name")
     if output.exists() and not arguments.force:
         raise FileError(output, "exists", "give --output another name, or --force to overwrite it")
     # Other programs may use the cores; a thread that waits must not keep them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from i2crc.data.recognise import recognise
-    from i2crc.evaluation.survey import survey
+    from i2crc.evaluation.survey import describe, survey
 
     recognised = recognise(arguments.photos)
     count = counted(recognised.photographs, "photograph")
@@ -86,12 +89,16 @@ def main(arguments: argparse.Namespace) -> None:
     config = load_config(nested(choices), str(output))
     heading = [line.format(photos=arguments.photos) for line in HEADING]
     write_bytes(output, write_yaml(choices, heading).encode())
+    print("\nFound:", *describe(found), sep="\n  ")
     try:
-        print_plan(found, config, machine)
+        if not found.problems:  # what is measured on would change
+            print_plan(found, config, machine)
     except UNMEASURED as error:
         print(f"\nNo estimate of time and disk ({str(error) or type(error).__name__}).")
-    print(f"\n{output} is written, with a reason for each setting. Next:")
+    first = ", after you have corrected what a run stops at" if found.problems else ""
+    print(f"\n{output} is written, with a reason for each setting. Next{first}:")
     print(f"  snakemake --cores all --configfile {shlex.quote(str(output))}")
+    return 1 if found.problems else 0
 
 
 def experiment_of(output: Path) -> str:
@@ -138,11 +145,8 @@ def print_wrong(found: "Survey") -> None:
 
 
 def print_plan(found: "Survey", config: Config, machine: Machine) -> None:
-    """Print what was found, and the estimated time and disk of each stage of a run."""
-    from i2crc.evaluation.survey import describe
-
+    """Print the estimated time and disk of each stage of a run."""
     busy = os.getloadavg()[0]
-    print("\nFound:", *describe(found), sep="\n  ")
     print("\nMeasuring some steps on this machine ...", flush=True)
     begin = time.perf_counter()
     from i2crc.evaluation.estimate import disk_bytes, measure, stage_seconds
@@ -165,7 +169,7 @@ def print_plan(found: "Survey", config: Config, machine: Machine) -> None:
         print(f"  {part:<38} {duration(seconds):>12}")
     print(f"  {'all':<38} {duration(sum(parts.values())):>12}")
     megabytes = f"{round(disk_bytes(config, amount, steps) / 1e6)} MB"
-    print(f"  {f'disk, below {results}':<38} {megabytes:>12}")
+    print(f"  {f'disk at the end, {results}':<38} {megabytes:>12}")
 
 
 def duration(seconds: float) -> str:

@@ -6,11 +6,13 @@ import platform
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from i2crc.artifacts.stages import PIPELINE, STAGES
-from i2crc.runtime.errors import FileError
+from i2crc.config.load import load_config, read_yaml
+from i2crc.runtime.errors import FileError, InputError
 from i2crc.runtime.progress import Status, clock, printable, read_status
 
 # Rules before the pipeline, the stages of the pipeline, and the other rules.
@@ -60,13 +62,27 @@ def report(folder: Path, patience: float) -> str:
             "no run wrote anything here",
             "give the folder RESULTS/EXPERIMENT of a run that has begun, as results/demo",
         )
-    begun = max((n for n, name in enumerate(PIPELINE, 1) if name in stages), default=0)
-    shown = {*stages, *PIPELINE[begun:]}
+    pipeline = planned(folder)
+    begun = max((n for n, name in enumerate(pipeline, 1) if name in stages), default=0)
+    shown = {*stages, *pipeline[begun:]}
     names = [name for name in dict.fromkeys([*ORDER, *sorted(stages)]) if name in shown]
     rows = [row(name, stages[name]) for name in names]
     jobs = [job for name in names for job in stages[name].items()]
     notes = [note(log, job) for log, job in jobs if job.state not in ("done", "running")]
     return printable("\n".join([HEADER, *rows, *notes]))
+
+
+def planned(folder: Path) -> list[str]:
+    """Return the stages of the pipeline that the saved settings of a run ask for."""
+    pipeline = [*PIPELINE]
+    with suppress(InputError):  # no settings that this version knows
+        file = folder / "config.yaml"
+        config = load_config(read_yaml(file), str(file))
+        if config.segmentation.supervision == "full":
+            pipeline = pipeline[pipeline.index("train_segmentation/final") :]
+        if "val" not in config.dataset.splits:
+            pipeline = [name for name in pipeline if not name.endswith("/val")]
+    return pipeline
 
 
 def read_stages(logs: Path, patience: float) -> dict[str, Jobs]:

@@ -1,28 +1,53 @@
-"""Segment photographs with the model file of a run: a label image and an overlay of each."""
+"""Segment photographs with the model file of a run: label images, overlays, areas, annotations."""
 
 import argparse
-import glob
-import io
+import csv
+import math
 import os
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
-from i2crc.data.photographs import find_photographs, ids_of
+from i2crc.data.given_photographs import GivenPhoto, find_photos, name_photos
+from i2crc.data.photographs import OVERLAY
+from i2crc.runtime.atomic import atomic_path, write_bytes
 from i2crc.runtime.errors import FileError, InputError, counted
 from i2crc.runtime.progress import printable
 
-GIVE = "give photographs, or folders of photographs"
-# Photographs that are worked on at the same time; each takes memory.
+if TYPE_CHECKING:
+    from i2crc.inference.model import Model, Prediction, WorkingPhoto
+
+# Format -> the files that it makes.
+FORMATS = {
+    "png": ("NAME.png", f"NAME{OVERLAY}"),
+    "coco": ("annotations.json",),
+    "yolo": ("labels/NAME.txt", "data.yaml"),
+}
+AREAS = "areas.csv"
+# Batches that are worked on at the same time; each takes memory.
 AT_A_TIME = 4
-OVERLAY = "_overlay.jpg"
-MODEL = (
-    "give the model file that a run makes after its last training, RESULTS/EXPERIMENT/"
-    "model.safetensors, or the folder RESULTS/EXPERIMENT"
-)
+
+
+class Found(NamedTuple):
+    """A row of the table of areas: a class in a photograph."""
+
+    name: str
+    pixels: int
+    share: float
+    confidence: float
+
+
+class Segmented(NamedTuple):
+    """What is kept of a prediction: its rows, size (width, height) and annotations of COCO."""
+
+    rows: list[Found]
+    size: tuple[int, int]
+    objects: list[dict[str, Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,95 +66,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="for each photograph NAME.png (its classes, as a palette image of its size as "
-        "displayed) and NAME_overlay.jpg; files of these names are overwritten",
+        help=f"folder for {AREAS} and the files of --format; those of the same names are "
+        "overwritten",
+    )
+    parser.add_argument(
+        "--format",
+        type=formats,
+        default=["png"],
+        metavar=",".join(FORMATS),
+        help="png: NAME.png (the classes as a palette image of the photograph's size as displayed) "
+        f"and NAME{OVERLAY}; coco: annotations.json; yolo: labels/NAME.txt; default: png",
+    )
+    parser.add_argument("--crf", action="store_true", help="refine the labels with a dense CRF")
+    parser.add_argument(
+        "--scales",
+        type=scale,
+        nargs="+",
+        metavar="SCALE",
+        help="average over these multiples of the size, such as 0.75 1 1.5",
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored photograph")
+    parser.add_argument(
+        "--batch",
+        type=batch_size,
+        default=1,
+        metavar="N",
+        help="photographs of the same size that the network takes together; default: 1",
     )
     parser.add_argument(
         "--device", choices=["cpu", "cuda"], help="default: the GPU where there is one"
     )
 
 
+def formats(text: str) -> list[str]:
+    """Return the formats of an option."""
+    chosen = text.split(",")
+    if unknown := [name for name in chosen if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r}; give one or more of {','.join(FORMATS)}")
+    return chosen
+
+
+def scale(text: str) -> float:
+    """Return a scale of an option."""
+    try:
+        return float(text)
+    except ValueError:
+        problem = f"{text!r} is no number; give the photographs before --scales"
+        raise argparse.ArgumentTypeError(problem) from None
+
+
+def batch_size(text: str) -> int:
+    """Return the number of photographs of an option."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; give a number of photographs, at least 1")
+    return int(text)
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Segment the photographs; return 1 if some of them failed, else 0."""
-    given, output = arguments.model, arguments.output
-    model = given / "model.safetensors" if given.is_dir() else given
-    if not model.is_file():
-        problem = f"holds no {model.name}" if given.is_dir() else "no such file"
-        raise FileError(given, problem, MODEL)
+    output, chosen = arguments.output, arguments.format
     photos = name_photos(find_photos(arguments.photos, output))
+    # Imported here, because the photographs are looked for first.
+    from i2crc.data.coco_labels import coco_file
+    from i2crc.data.yolo_labels import yolo_data
+    from i2crc.inference.model import load_model
+    from i2crc.training import distributed
+
+    cores = os.cpu_count() or 1
+    at_a_time = min(cores, len(photos), AT_A_TIME)
+    distributed.start(int(arguments.device != "cpu"), cores // at_a_time)
+    model = load_model(arguments.model, arguments.device)
     check_output(output, photos)
-    found: Counter[str] = Counter()
+    found: dict[str, Segmented] = {}
     broken: list[InputError] = []
-    results = segment(model, photos, output, arguments.device)
-    for result in tqdm(results, "segmented", len(photos), leave=False, disable=None):
-        if isinstance(result, InputError):
-            broken.append(result)
-        else:
-            found.update(result or ["no class"])
-    done = counted(len(photos) - len(broken), "photograph")
-    print(f"{done} segmented: {output}/NAME.png and {output}/NAME_overlay.jpg")
-    if found:
-        counts = ", ".join(f"{name} in {count}" for name, count in found.most_common())
-        print(printable(f"Found: {counts}"))  # the names may be a stranger's
+    with ExitStack() as stack:
+        if "coco" in chosen:
+            add = stack.enter_context(coco_file(output / "annotations.json", model.classes))
+        results = segment(model, photos, arguments, at_a_time)
+        for name, result in tqdm(results, "segmented", len(photos), leave=False, disable=None):
+            if isinstance(result, InputError):
+                broken.append(result)
+                continue
+            if "coco" in chosen:
+                add(photos[name].name, result.size, result.objects)
+            found[name] = result._replace(objects=[])
+    if "yolo" in chosen:
+        write_bytes(output / "data.yaml", yolo_data(model.classes, "images").encode())
+    write_areas(output / AREAS, {p.name: found[n].rows for n, p in photos.items() if n in found})
+    files = ", ".join([*(file for name in chosen for file in FORMATS[name]), AREAS])
+    print(f"{counted(len(found), 'photograph')} segmented; in {output}: {files}")
+    print(printable(summary([one.rows for one in found.values()])))  # class names of a stranger
     if broken:
         failed = f"{len(broken)} of {counted(len(photos), 'photograph')} failed:"
         print(printable("\n  ".join([failed, *map(str, broken)])), file=sys.stderr)
     return 1 if broken else 0
 
 
-def find_photos(given: Sequence[str], output: Path) -> list[tuple[Path, str]]:
-    """Return the photographs of the command line, each with its path below what was given.
-
-    A folder stands for all photographs below it, without those in `output`. Raise FileError for
-    what is not there.
-    """
-    photos: dict[Path, str] = {}
-    for word in given:
-        paths = [Path(word)]
-        if glob.has_magic(word) and not paths[0].exists():
-            paths = [Path(match) for match in sorted(glob.glob(word, recursive=True))]
-        found = [one for path in paths for one in _photos_at(path.absolute(), output)]
-        if not found:
-            what = "no photograph in this folder" if paths else "no file has such a name"
-            raise FileError(word, what, GIVE)
-        photos |= {file: name for file, name in found if file not in photos}
-    return list(photos.items())
-
-
-def _photos_at(path: Path, output: Path) -> list[tuple[Path, str]]:
-    """Return a photograph with its name, or those of a folder with their paths below it."""
-    if not path.is_dir():
-        if not path.is_file():
-            raise FileError(path, "no such file", GIVE)
-        return [(path, path.name)]
-    if path.resolve() == output.resolve():
-        problem = "holds the photographs, which would be mixed with their labels"
-        raise FileError(path, problem, "give another folder with --output")
-    names = find_photographs(path, [output]).names
-    return [(path / name, name) for name in names if name not in _made_here(names)]
-
-
-def _made_here(names: Collection[str]) -> set[str]:
-    """Return the names of earlier outputs: an overlay with its label image."""
-    stems = (name.removesuffix(OVERLAY) for name in names if name.endswith(OVERLAY))
-    return {f"{stem}{end}" for stem in stems if f"{stem}.png" in names for end in (".png", OVERLAY)}
-
-
-def name_photos(photos: Sequence[tuple[Path, str]]) -> dict[str, Path]:
-    """Return photographs by the names of their outputs, which are their paths without suffix.
-
-    Photographs that would share a name keep their suffix, and if need be their folders.
-    """
-    counts = Counter(name for _, name in photos)
-    folder = os.path.commonpath([file.parent for file, _ in photos])
-    whole = {
-        name if counts[name] == 1 else os.path.relpath(file, folder): file for file, name in photos
-    }
-    ids = ids_of(whole)
-    return {ids[name]: file for name, file in whole.items()}
-
-
-def check_output(output: Path, photos: dict[str, Path]) -> None:
+def check_output(output: Path, photos: Mapping[str, GivenPhoto]) -> None:
     """Make the folder of the outputs; raise InputError if it cannot be written to.
 
     No output may replace a photograph.
@@ -139,7 +172,7 @@ def check_output(output: Path, photos: dict[str, Path]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK | os.X_OK):
         raise FileError(output, "cannot be written to", "give another folder with --output")
-    originals = {file.resolve() for file in photos.values()}
+    originals = {photo.file.resolve() for photo in photos.values()}
     for name in photos:
         for file in output_files(output, name):
             if file.resolve() in originals:
@@ -153,41 +186,110 @@ def output_files(output: Path, name: str) -> tuple[Path, Path]:
 
 
 def segment(
-    model_file: Path, photos: dict[str, Path], output: Path, wanted: str | None
-) -> Iterator[set[str] | InputError]:
-    """Segment photographs; yield the classes found in each, or why it could not be read."""
-    import numpy as np
-    import torch
-    from PIL import Image
+    model: "Model",
+    photos: Mapping[str, GivenPhoto],
+    arguments: argparse.Namespace,
+    at_a_time: int,
+) -> Iterator[tuple[str, Segmented | InputError]]:
+    """Segment photographs; yield the name of each with its result, or why it could not be read."""
+    from i2crc.labels.crf_memory import worker_bytes, workers_that_fit
+    from i2crc.runtime.parallel import map_in_order, processes
 
-    from i2crc.data.images import photo_size, read_photo, working_copy, write_label
-    from i2crc.inference.model_file import read_model
-    from i2crc.inference.prediction import predict_label
+    options = arguments.crf, arguments.scales, arguments.flip
+    sizes = {name: working_size(photo, model) for name, photo in photos.items()}
+    with ExitStack() as stack:
+        pool = None
+        if arguments.crf and len(photos) > 1:
+            largest = max(sizes, key=lambda name: math.prod(sizes[name]))
+            needed = worker_bytes(sizes[largest], len(model.classes) + 1)
+            pool = stack.enter_context(processes(workers_that_fit(largest, needed, at_a_time)))
+
+        def work(names: list[str]) -> list[tuple[str, Segmented | InputError]]:
+            opened: dict[str, WorkingPhoto] = {}
+            done: list[tuple[str, Segmented | InputError]] = []
+            for name in names:
+                try:
+                    opened[name] = model.open(photos[name].file)
+                except InputError as error:
+                    done.append((name, error))
+            predictions = model.segment([*opened.values()], *options, pool)
+            for (name, photo), prediction in zip(opened.items(), predictions, strict=True):
+                done.append((name, write_files(arguments, name, photo, prediction)))
+            return done
+
+        for results in map_in_order(work, batches(sizes, arguments.batch), at_a_time):
+            yield from results
+
+
+def working_size(photo: GivenPhoto, model: "Model") -> tuple[int, int]:
+    """Return (width, height) of a photograph at the working size; (0, 0) if it is broken."""
+    from i2crc.data.images import photo_size
+
+    try:
+        width, height = photo_size(photo.file)
+    except InputError:
+        return 0, 0
+    shrink = min(1, model.max_side / max(width, height))
+    return round(width * shrink), round(height * shrink)
+
+
+def batches(sizes: Mapping[str, tuple[int, int]], count: int) -> Iterator[list[str]]:
+    """Yield the names of `count` photographs of the same size, and at last of the rest."""
+    waiting: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, size in sizes.items():
+        waiting[size].append(name)
+        if len(waiting[size]) == count:
+            yield waiting.pop(size)
+    yield from waiting.values()
+
+
+def write_files(
+    arguments: argparse.Namespace, name: str, photo: "WorkingPhoto", prediction: "Prediction"
+) -> Segmented:
+    """Write the files of a photograph; return what the files of all photographs need."""
+    from i2crc.data.coco_labels import coco_objects
+    from i2crc.data.images import write_label
+    from i2crc.data.yolo_labels import yolo_lines
     from i2crc.report.overlay import write_overlay
-    from i2crc.runtime.parallel import map_in_order
-    from i2crc.training import distributed
 
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no GPU here; leave --device out")
-    cores = os.cpu_count() or 1
-    at_a_time = min(cores, len(photos), AT_A_TIME)
-    device = distributed.start(int(wanted != "cpu"), cores // at_a_time)
-    model, card = read_model(model_file, device)
-
-    def work(name: str) -> set[str] | InputError:
-        try:
-            size = photo_size(photos[name])
-            if card.max_side and max(size) > card.max_side:
-                copy = io.BytesIO(working_copy(photos[name], card.max_side))
-                photo = Image.open(copy).convert("RGB")
-            else:
-                photo = read_photo(photos[name])
-        except InputError as error:
-            return error
-        label = predict_label(model, np.asarray(photo), card.preprocessing)
+    output, chosen, label = arguments.output, arguments.format, prediction.label
+    if "png" in chosen:
         mask, overlay = output_files(output, name)
-        write_label(mask, label, size)
-        write_overlay(overlay, photo, label, card.classes)
-        return {card.classes[value - 1] for value in np.unique(label) if value}
+        write_label(mask, label, colors=prediction.colors)
+        write_overlay(overlay, photo.pixels, prediction)
+    if "yolo" in chosen:
+        write_bytes(output / "labels" / f"{name}.txt", yolo_lines(label).encode())
+    objects = coco_objects(label) if "coco" in chosen else []
+    confidence = prediction.confidence
+    rows = [Found(one, *area, confidence[one]) for one, area in prediction.areas.items()]
+    return Segmented(rows, photo.own_size, objects)
 
-    yield from map_in_order(work, photos, at_a_time)
+
+def write_areas(path: Path, found: Mapping[str, list[Found]]) -> None:
+    """Write the table of areas: a row for each class in a photograph, and for its background."""
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["file", "class", "pixels", "share", "confidence"])
+        for photo, rows in found.items():
+            for one in rows:
+                shares = f"{one.share:.6f}", f"{one.confidence:.4f}"
+                writer.writerow([photo, one.name, one.pixels, *shares])
+
+
+def summary(photos: list[list[Found]]) -> str:
+    """Return a table of the classes in all photographs."""
+    found = defaultdict(list)
+    for rows in photos:
+        for one in rows:
+            found[one.name].append(one)
+    pixels = sum(one.pixels for rows in photos for one in rows)
+    table = [("class", "photographs", "share", "confidence")]
+    for name, rows in sorted(found.items(), key=lambda item: -len(item[1])):
+        own = sum(one.pixels for one in rows)
+        confidence = sum(one.confidence * one.pixels for one in rows) / own
+        table.append((name, str(len(rows)), f"{own / pixels:.1%}", f"{confidence:.2f}"))
+    width = max(len(row[0]) for row in table)
+    return "\n".join(f"{a:{width}}  {b:>11}  {c:>6}  {d:>10}" for a, b, c, d in table)

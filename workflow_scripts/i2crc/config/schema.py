@@ -1,6 +1,7 @@
 """The one typed description of all settings: types, defaults, limits, documentation."""
 
 import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -65,6 +66,11 @@ def _without_secrets(source: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def composed(name: str) -> str:
+    """Return the name of a class in Unicode's form NFC; names of files on macOS are in NFD."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _number_from_text(value: Any) -> Any:
     # Snakemake passes the numbers of a nested --config as text, which Literal would refuse.
     return int(value) if isinstance(value, str) and value.isdecimal() else value
@@ -84,7 +90,7 @@ OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
 LastStage = Annotated[int | None, Field(ge=0)]
 Folder = Annotated[str, Field(pattern=PATH)]
 Source = Annotated[str, AfterValidator(_without_secrets), Field(pattern=PATH)]
-ClassName = Annotated[str, Field(pattern=CLASS_NAME)]
+ClassName = Annotated[str, AfterValidator(composed), Field(pattern=CLASS_NAME)]
 Sha256 = Annotated[str, Field(pattern=DIGEST)]
 
 
@@ -170,6 +176,11 @@ class Dataset(Section):
         "",
         "folder with masks, drawn by hand, of some training photographs, below root (or its whole "
         "path): they replace the pseudo labels of these; empty: none",
+    )
+    corrections: Folder = setting(
+        "",
+        "file of corrections that the gallery saved, below root (or its whole path): training "
+        "photographs to leave out, and the classes of others; empty: none",
     )
     classes: list[ClassName] = setting([], "foreground, in label order; empty: root's classes.txt")
     train_list: str = setting(
@@ -352,7 +363,9 @@ class PseudoLabels(Section):
     attention_threshold: Fraction = setting(
         0.3, "scores of attention and background below this become 0"
     )
-    conflict_threshold: Fraction = setting(0.9, "more than one channel above this: ignore")
+    conflict_threshold: Fraction = setting(
+        0.9, "where more than one of background and classes scores above this: ignore"
+    )
     object_threshold: Fraction = setting(
         0.5, "background where a class has more attention than this: ignore"
     )
@@ -411,14 +424,33 @@ class Crf(Section):
 class Sweeps(Section):
     """Values that the threshold sweeps try on the training images, besides the configured one.
 
-    `cam_background` is that of evaluation, the others are those of pseudo_labels.
+    `cam_background` is that of evaluation, the others are those of pseudo_labels. The descriptions
+    say what a value that is higher or lower than the configured one does to the labels.
     """
 
-    cam_background: list[Fraction] = [round(0.05 * n, 2) for n in range(1, 17)]
-    attention_threshold: list[Fraction] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
-    conflict_threshold: list[Fraction] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0]
-    object_threshold: list[Fraction] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    salient_value: list[Grey] = [8, 16, 32, 64, 96, 128, 192, 255]
+    cam_background: list[Fraction] = setting(
+        [round(0.05 * n, 2) for n in range(1, 17)],
+        "higher: objects shrink to where the attention is strongest; lower: they grow into the "
+        "background",
+    )
+    attention_threshold: list[Fraction] = setting(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+        "higher: objects shrink, and salient pixels with weak attention are ignored; lower: "
+        "objects grow into them",
+    )
+    conflict_threshold: list[Fraction] = setting(
+        [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0],
+        "higher: the strongest class wins where two compete; lower: more such pixels are ignored",
+    )
+    object_threshold: list[Fraction] = setting(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        "higher: more pixels with attention stay background; lower: more of them are ignored",
+    )
+    salient_value: list[Grey] = setting(
+        [8, 16, 32, 64, 96, 128, 192, 255],
+        "higher: more salient pixels without a class stay background; lower: more of them are "
+        "ignored",
+    )
 
 
 class Evaluation(Section):

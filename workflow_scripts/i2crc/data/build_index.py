@@ -1,13 +1,16 @@
 """Build the index of a split: read its list, decode photographs and masks, collect all problems."""
 
+import difflib
 import posixpath
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
 from i2crc.config.schema import Dataset
+from i2crc.data.corrections import correct, read_corrections
 from i2crc.data.images import (
     IGNORE,
     photo_size,
@@ -74,6 +77,13 @@ def build_index(
         names = [path.name for path in photographs.iterdir()]
         ids = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
         similar = {plain_name(Path(name).stem): name for name in names}
+    corrections: dict[str, Any] = {}
+    if dataset.corrections and split == "train":
+        with collecting(problems):
+            path = root / dataset.corrections
+            corrections = read_corrections(path)
+            rows, wrong = correct(rows, corrections, path, classes, ids, dataset)
+            problems += wrong
     # Batches are drawn by number, so the order of the lines must not matter.
     rows = sorted(rows[: dataset.limit], key=lambda row: row.id)
     if dataset.masks and (root / dataset.masks).is_dir():
@@ -107,7 +117,7 @@ def build_index(
         place = str(root / dataset.train_list)
         problem = f"none of the {len(images)} training images has a class, so nothing can be learnt"
         problems.append(Problem(place, problem, "give the classes of some"))
-    return Index(split, classes or [], images, left_out, problems, warnings)
+    return Index(split, classes or [], images, left_out, problems, warnings, corrections)
 
 
 def _read_list(
@@ -132,7 +142,7 @@ def _check_mask_names(
     """Return a warning if files in the folder of a setting seem to be masks under other names.
 
     `ids` are those of all photographs, `listed` those of a split. Raise FileError if there is no
-    folder, or no file has the name of a photograph's mask.
+    folder, or no file has the name of a photograph's mask, or if a mask to train on has not.
     """
     folder = root / getattr(dataset, setting.removeprefix("dataset."))
     if not folder.is_dir():
@@ -151,6 +161,13 @@ def _check_mask_names(
         meant = f"set dataset.mask_pattern: {meant}, or " if near else ""
         remedy = f'{meant}rename the masks; to run without them, set {setting}: ""'
         raise FileError(f"{setting}: {folder}", problem, remedy)
+    form = PurePath(pattern.replace("{id}", "*")).name
+    strays = [name for name in others if PurePath(name).match(form)]
+    if strays and setting == "dataset.trusted_masks":
+        nearest = difflib.get_close_matches(strays[0], fitting, n=1, cutoff=0.5)
+        remedy = f"the nearest name is {nearest[0]}: rename it, or " if nearest else ""
+        problem = f"{listing(strays, 3)}: no photograph has a mask of this name"
+        raise FileError(f"{setting}: {folder}", problem, f"{remedy}take out what is not needed")
     if not near:
         return []
     return [
@@ -215,8 +232,8 @@ def _read_entry(
         size = own_size = photo_size(image, dataset.max_pixels)
         if dataset.max_side and max(size) > dataset.max_side:
             original = Original(str(image), *size, digest_file(image))
+            copy = working_copy(read_photo(image, dataset.max_pixels, dataset.max_side))
             image = folder / "working" / f"{row.id}.jpg"
-            copy = working_copy(Path(original.image), dataset.max_side, dataset.max_pixels)
             if not image.is_file() or image.read_bytes() != copy:
                 write_bytes(image, copy)
         size = read_photo(image).size

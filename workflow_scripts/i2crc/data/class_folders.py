@@ -3,14 +3,16 @@
 import os
 import posixpath
 import re
-import unicodedata
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
+from i2crc.config.schema import composed
+from i2crc.data.images import mask_size, photo_size
 from i2crc.data.labelled import Labelled, Labels, means_none
 from i2crc.data.photographs import Photographs, without_suffix
 from i2crc.runtime.atomic import digest_file
-from i2crc.runtime.errors import Problem, counted, listing
+from i2crc.runtime.errors import FileError, Problem, counted, listing
 
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test")
 MASK_WORDS = re.compile(r"mask|segm|truth|(^|[_-])gt($|[_-])|labels?$|annot", re.IGNORECASE)
@@ -19,6 +21,8 @@ SALIENCY_WORDS = re.compile(r"salien|(^|[_-])sal($|[_-])", re.IGNORECASE)
 
 def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> Labels:
     """Return the photographs below a folder; those below a folder `_none` have no class.
+
+    Masks beside their photographs are left out.
 
     A photograph that is in the folders of several classes has all of them.
     """
@@ -30,11 +34,13 @@ def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> L
     outside: list[str] = []
     below = folder.relative_to(photographs.folder).as_posix()
     beginning = "" if below == "." else f"{below}/"
-    for name in photographs.names:
-        if name.startswith(beginning):
+    names = [name for name in photographs.names if name.startswith(beginning)]
+    masks = _masks_among(photographs.folder, names, beginning)
+    for name in names:
+        if name not in masks:
             first, _, rest = name.removeprefix(beginning).partition("/")
             if rest:
-                label = unicodedata.normalize("NFC", first.strip())
+                label = composed(first.strip())
                 place = str(photographs.folder / name)
                 labels.photographs[name] = Labelled({label}, place)
             else:
@@ -54,9 +60,17 @@ def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> L
             f"{folder}: {counted(len(outside), 'photograph')} in the folder of no class "
             f"({listing(outside)}) left out; negatives belong into a folder _none"
         )
+    if masks:
+        labels.warnings.append(
+            f"{folder}: {counted(len(masks), 'file')} in class folders left out, because each is "
+            "grey or has few colours, and has the name and the size of a photograph "
+            f"({listing(sorted(masks), 3)}): if they are masks, move them into a folder beside the "
+            "class folders, as masks/CLASS/NAME.png, to score with them, else delete them"
+        )
     empty = [f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
-    empty = [name for name in empty if unicodedata.normalize("NFC", name.strip()) not in found]
-    in_use = {os.path.abspath(path) for path in photographs.outside}
+    empty = [name for name in empty if composed(name.strip()) not in found]
+    made = [folder / name.removeprefix(beginning).partition("/")[0] for name in photographs.made]
+    in_use = {os.path.abspath(path) for path in (*photographs.outside, *made)}
     empty = sorted(name for name in empty if os.path.abspath(folder / name) not in in_use)
     if empty:
         labels.warnings.append(f"{folder}: no photograph in {listing(empty)}: no class")
@@ -70,6 +84,31 @@ def hint(name: str) -> str:
     if SALIENCY_WORDS.search(name):
         return "saliency"
     return "masks" if MASK_WORDS.search(name) else ""
+
+
+def _masks_among(folder: Path, names: list[str], beginning: str) -> set[str]:
+    """Return the files that are masks of photographs in the same class folder.
+
+    They have the form of a mask, and the size and name of a photograph. A word such as `mask`, in
+    the name or as the name of a folder, does not count.
+    """
+    same = defaultdict(list)
+    for name in names:
+        *folders, base = name.removeprefix(beginning).split("/")
+        words = re.split("[ ._-]+", without_suffix(base))
+        words = [word for word in words if not hint(word)] or words
+        inner = [part for part in folders[1:] if not hint(part)]
+        same[*folders[:1], *inner, *words].append(name)
+    masks = set()
+    for alike in same.values():
+        if len(alike) > 1:
+            sizes = {name: mask_size(folder / name) for name in alike}
+            photographs = set()
+            for name in alike:
+                with suppress(FileError):  # prepare_data reports it
+                    photographs |= set() if sizes[name] else {photo_size(folder / name)}
+            masks |= {name for name, size in sizes.items() if size in photographs}
+    return masks
 
 
 def _no_photographs(labels: Labels, folder: Path) -> list[str]:

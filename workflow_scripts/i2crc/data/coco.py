@@ -2,10 +2,10 @@
 
 import json
 import math
-import unicodedata
 from pathlib import Path
 from typing import Any
 
+from i2crc.config.schema import composed
 from i2crc.data.index import collecting
 from i2crc.data.label_lists import read_text
 from i2crc.data.labelled import Labelled, Labels, means_none
@@ -24,8 +24,8 @@ def read_coco(file: Path, photographs: Photographs, _known: list[str]) -> Labels
     """Return the photographs of an annotation file, with the shapes of their objects."""
     labels = Labels()
     with collecting(labels.problems):
-        content = _content(file)
-        names = {one["id"]: _plain(one["name"]) for one in content["categories"]}
+        content = read_content(file)
+        names = {one["id"]: composed(str(one["name"]).strip()) for one in content["categories"]}
         images: dict[Any, Labelled] = {}
         for one in content["images"]:
             place = f"{file}: image {one['id']}"
@@ -53,10 +53,9 @@ def _add_objects(
     listed = {one["id"] for one in content["images"]}
     annotations = content["annotations"]
     without_image = [one["image_id"] for one in annotations if one["image_id"] not in listed]
-    foreign = sorted({str(a["category_id"]) for a in annotations if a["category_id"] not in names})
-    if foreign:
-        problem = f"category_id {listing(foreign)} is none of its categories"
-        labels.problems.append(Problem(str(file), problem, "add them to `categories`"))
+    for number, foreign in _foreign(content, names).items():
+        problem = f"category_id {number} of {listing(foreign)} is none of its categories"
+        labels.problems.append(Problem(str(file), problem, "add it to `categories`"))
     if without_image:
         examples = listing([*dict.fromkeys(map(str, without_image))])
         problem = f"{counted(len(without_image), 'annotation')} of images that it does not list"
@@ -66,6 +65,13 @@ def _add_objects(
     for one in images.values() if not have_shapes else ():
         one.shapes = None
     boxes = 0
+    unknown = {
+        images[a["image_id"]].place
+        for a in annotations
+        if a["category_id"] not in names and a["image_id"] in images
+    }
+    for name in [name for name, one in labels.photographs.items() if one.place in unknown]:
+        del labels.photographs[name]  # it is no negative
     for annotation in annotations:
         image, label = images.get(annotation["image_id"]), names.get(annotation["category_id"])
         if image is None or label is None or means_none(label):
@@ -84,8 +90,15 @@ def _add_objects(
         )
 
 
-def _plain(name: int | str) -> str:
-    return unicodedata.normalize("NFC", str(name).strip())
+def _foreign(content: dict[str, Any], names: dict[Any, str]) -> dict[Any, list[str]]:
+    """Return category_id -> names of the images of its objects, if it is none of the categories."""
+    files = {one["id"]: str(one["file_name"]) for one in content["images"]}
+    found: dict[Any, dict[str, None]] = {}
+    for one in content["annotations"]:
+        if one["category_id"] not in names:
+            place = files.get(one["image_id"], f"image {one['image_id']}")
+            found.setdefault(one["category_id"], {})[place] = None
+    return {number: [*places] for number, places in found.items()}
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
@@ -98,7 +111,7 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _content(file: Path) -> dict[str, Any]:
+def read_content(file: Path) -> dict[str, Any]:
     """Return an annotation file's content; raise FileError unless it has what is read of it."""
     remedy = "give a COCO annotation file with images, annotations and categories"
     try:

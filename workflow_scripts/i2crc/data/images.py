@@ -53,6 +53,26 @@ def photo_size(path: Path, max_pixels: int = MOST_PIXELS) -> tuple[int, int]:
         return image.size[::-1] if turned else image.size
 
 
+def mask_size(path: Path) -> tuple[int, int] | None:
+    """Return the (width, height) of an image that has the form of a mask; None for others.
+
+    It has a palette, is grey, or has no more colours than there are classes.
+    """
+    try:
+        with _opened(path, MOST_PIXELS) as image:
+            is_mask = image.mode in ("1", "P", "L") or image.getcolors(IGNORE + 1)
+            return image.size if is_mask else None
+    except FileError:
+        return None
+
+
+def image_format(path: Path) -> str:
+    """Return the format of an image file, JPEG for example; "" if its EXIF data turn the image."""
+    with _opened(path, MOST_PIXELS) as image:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+        return "" if is_turned else image.format or ""
+
+
 def read_photo(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> Image.Image:
     """Return a photograph as RGB, upright (EXIF orientation applied).
 
@@ -60,25 +80,29 @@ def read_photo(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> 
     is missing, damaged, or larger than `max_pixels`; so do all readers here.
     """
     with _decoded(path, max_pixels, max_side) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in ("I", "F"):
-            problem = f"mode {image.mode}, whose values have no fixed range"
-            raise FileError(path, problem, "save it with 8 bits")
-        if image.mode.startswith("I;16"):
-            # Pillow reads 16-bit colour like this, but clips 16-bit grey at 255.
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("RGB")
-        _shrink(image, max_side)
-        return image
+        photo = upright_rgb(image, path)
+    shrink(photo, max_side)
+    return photo
 
 
-def working_copy(path: Path, max_side: int, max_pixels: int = MOST_PIXELS) -> bytes:
-    """Return a photograph as a JPEG whose longer side is `max_side`."""
+def upright_rgb(image: Image.Image, path: Path | str) -> Image.Image:
+    """Return a copy of an image as RGB, upright (EXIF orientation applied); errors name `path`."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F"):
+        problem = f"mode {image.mode}, whose values have no fixed range"
+        raise FileError(path, problem, "save it with 8 bits")
+    if image.mode.startswith("I;16"):
+        # Pillow reads 16-bit colour like this, but clips 16-bit grey at 255.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def working_copy(photo: Image.Image) -> bytes:
+    """Return a photograph that `read_photo` has made smaller as a JPEG, which the stages read."""
     content = io.BytesIO()
-    photo = read_photo(path, max_pixels, max_side)
     photo.save(content, "JPEG", quality=95, subsampling="4:4:4", comment="")
     return content.getvalue()
 
@@ -129,14 +153,23 @@ def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
 
 
-def write_label(path: Path, label: np.ndarray, size: tuple[int, int] | None = None) -> None:
+def write_label(
+    path: Path,
+    label: np.ndarray,
+    size: tuple[int, int] | None = None,
+    colors: np.ndarray | None = None,
+) -> None:
     """Write (H, W) class indices 0..255 as a palette PNG in the VOC colours, by atomic rename.
 
-    The file has the (width, height) `size`, if that is given; the nearest pixel is taken.
+    The file has the (width, height) `size`, if that is given; the nearest pixel is taken. The rows
+    of `colors`, (N, 3) uint8, replace the colours of the indices below N.
     """
+    palette = voc_palette()
+    if colors is not None:
+        palette[: len(colors)] = colors
     image = Image.fromarray(label.astype(np.uint8))
     image = image.resize(size, Image.Resampling.NEAREST) if size else image
-    image.putpalette(voc_palette().tobytes())  # changes mode L to P
+    image.putpalette(palette.tobytes())  # changes mode L to P
     with atomic_path(path) as temporary:
         image.save(temporary, "PNG")
 
@@ -154,7 +187,7 @@ def voc_palette() -> np.ndarray:
     return np.sum(bits, 0).astype(np.uint8)
 
 
-def _shrink(image: Image.Image, max_side: int) -> None:
+def shrink(image: Image.Image, max_side: int) -> None:
     """Make the longer side of an image `max_side`, if it is longer (0: never).
 
     A JPEG that is not decoded yet is decoded at a fraction of its size, at least twice `max_side`.
@@ -171,7 +204,7 @@ def _decoded(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> It
     """
     with _opened(path, max_pixels) as image:
         if image.mode in SMOOTH:
-            _shrink(image, max_side)
+            shrink(image, max_side)
         image.load()
         yield image
 
@@ -190,7 +223,9 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
             yield image
     except UNREADABLE as error:
         reason, remedy = getattr(error, "strerror", None) or str(error), "replace the file"
-        if path.stat().st_size == 0:
+        if isinstance(error, PermissionError):
+            remedy = "make it readable (chmod, chown)"
+        elif path.stat().st_size == 0:
             reason = "it is empty"
         elif isinstance(error, UnidentifiedImageError):
             reason = f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"

@@ -1,7 +1,8 @@
 """The index of a split: its images with their classes, masks, sizes and digests.
 
 An index is a JSON file ``{"split", "classes", "images": [entry, ...], "left_out": [id, ...],
-"problems": [{"file", "problem", "remedy"}, ...], "warnings": [sentence, ...]}``; an entry is
+"problems": [{"file", "problem", "remedy"}, ...], "warnings": [sentence, ...], "corrections" (if
+there are any)}``; an entry is
 ``{"id", "image", "mask" (or null), "classes" (0-based, or null), "width", "height", "sha256",
 "mask_sha256" (or null), "mask_values" (or null), "original" (or null), "trusted_mask" (or null),
 "trusted_sha256" (or null)}``. Images with problems are left out; the stage preflight then stops the
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import PositiveInt, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -21,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from i2crc.artifacts.lineage import Artifact
 from i2crc.artifacts.schemas import RelativeName, damaged
 from i2crc.runtime.atomic import digest_value, read_json
-from i2crc.runtime.errors import FileError, Problem
+from i2crc.runtime.errors import FileError, Problem, counted
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Entry:
 class Index:
     """The images of a split or of one shard of it; `classes` are the foreground class names.
 
-    `left_out` are the ids of listed images that have problems of their own.
+    `left_out` are the ids of listed images that have problems of their own. `corrections` are those
+    of the file `dataset.corrections`, as `read_corrections` returns them.
     """
 
     split: str
@@ -91,6 +93,15 @@ class Index:
     left_out: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    corrections: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def corrected(self) -> str:
+        """How many photographs were corrected, in words; "" if none was."""
+        words = {"exclude": "excluded", "relabel": "relabelled"}
+        named = {word: self.corrections.get(key) for key, word in words.items()}
+        counts = [f"{counted(len(ids), 'photograph')} {word}" for word, ids in named.items() if ids]
+        return f"{' and '.join(counts)} by dataset.corrections" if counts else ""
 
     @model_validator(mode="after")
     def _classes_exist(self) -> Self:
@@ -135,13 +146,13 @@ def indexes_of(artifacts: list[Artifact]) -> list[tuple[Artifact, Index]]:
     return [(one, read_index(one.path)) for one in artifacts if one.script == "prepare_data"]
 
 
-def photo(entry: Entry, index: Artifact) -> Path:
+def photo(entry: Entry, index: Path) -> Path:
     """Return the path of an entry's photograph.
 
     Its name is relative to the folder where the pipeline ran. That is the working directory, or a
     folder above the index.
     """
     name = entry.photograph.image
-    places = (Path.cwd(), *index.path.parents)
+    places = (Path.cwd(), *index.absolute().parents)
     found = (place / name for place in places if (place / name).is_file())
     return next(found, Path.cwd() / name)

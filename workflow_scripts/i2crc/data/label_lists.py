@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from i2crc.config.schema import Dataset, problem_of_classes
+from i2crc.config.schema import Dataset, composed, problem_of_classes
 from i2crc.data.index import collecting
 from i2crc.data.labelled import NEGATIVE
 from i2crc.runtime.errors import FileError, Problem, listing
@@ -56,7 +56,7 @@ def class_names(root: Path, dataset: Dataset) -> list[str]:
     file = root / "classes.txt"
     if not file.is_file():
         raise FileError(file, "missing", "write it, a class a line, or set dataset.classes")
-    names = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    names = [composed(line.strip()) for line in read_text(file).splitlines() if line.strip()]
     if not names:
         raise FileError(file, "has no class", "write one a line")
     if problem := problem_of_classes(names):
@@ -128,7 +128,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, **form)
     try:
         for name, *fields in filter(any, reader):
-            yield reader.line_num, name, [field.strip() for field in fields]
+            yield reader.line_num, name, [composed(field.strip()) for field in fields]
     except csv.Error as error:
         place = f"{path}:{reader.line_num}"
         raise FileError(place, f"no line of CSV ({error})", "correct its quotes") from error

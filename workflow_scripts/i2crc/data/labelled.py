@@ -7,6 +7,8 @@ from i2crc.runtime.errors import Problem
 
 # The word for: none of the classes.
 NEGATIVE = "_none"
+# Words that folders and tables use for it, with or without underscores around them.
+NONE_WORDS = ("none", "negative", "negatives", "background", "backgrounds")
 
 
 @dataclass
@@ -38,4 +40,4 @@ class Labels:
 
 def means_none(label: str) -> bool:
     """Return whether a label says that its photograph shows none of the classes."""
-    return label.casefold() in (NEGATIVE, "background")
+    return label.casefold().strip("_") in NONE_WORDS

@@ -94,7 +94,8 @@ def _list_photographs(
         remedy = "correct dataset.root or dataset.images"
         raise FileError(folder, "no photograph in it or below it", remedy)
     lists = [root / getattr(dataset, f"{split}_list") for split in dataset.splits]
-    listed.warnings.extend(photographs.ignored([*lists, root / "classes.txt"]))
+    read_too = [root / "classes.txt", root / dataset.corrections]
+    listed.warnings.extend(photographs.ignored([*lists, *read_too]))
     found: dict[str, Labels] = {}
     read = READERS[dataset.format]
     known: list[str] = []
@@ -116,7 +117,10 @@ def _list_photographs(
     listed.warnings.extend(_alike(names))
     others = {name for labels in labelled for name in labels.classes} - {*names}
     if others and not dataset.classes:
-        listed.warnings.append(f"{root}: not among the classes: {listing(sorted(others))}")
+        listed.warnings.append(
+            f"{root}: {listing(sorted(others))}: no class, because no photograph shows it or "
+            "classes.txt does not name it"
+        )
     if dataset.format in CHOOSES:
         listed.problems.extend(_absent(labelled, dataset.classes))
     used = dict.fromkeys(name for labels in found.values() for name in labels.photographs)

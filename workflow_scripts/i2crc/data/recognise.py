@@ -4,7 +4,7 @@ import os
 import posixpath
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,13 @@ from i2crc.config.choices import Choice
 from i2crc.config.schema import MOST_CLASSES, Config
 from i2crc.data.build_index import likely_patterns, mask_name
 from i2crc.data.class_folders import SPLIT_NAMES, hint
+from i2crc.data.coco import KEYS, read_content
 from i2crc.data.images import IGNORE, read_label, read_saliency
 from i2crc.data.label_lists import read_text
 from i2crc.data.label_tables import read_table
 from i2crc.data.labelled import NEGATIVE
-from i2crc.data.photographs import SUFFIXES, Photographs, find_photographs, ids_of
-from i2crc.runtime.atomic import read_json
-from i2crc.runtime.errors import FileError, InputError, counted, listing
+from i2crc.data.photographs import Photographs, check_readable, find_photographs, ids_of
+from i2crc.runtime.errors import FileError, Problem, counted, listing
 
 # Share of the files of a folder that have the name of a photograph, if they belong to these.
 PAIRED = 0.5
@@ -43,6 +43,7 @@ class Recognised:
     photographs: int = 0
     choices: list[Choice] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    unused: list[Problem] = field(default_factory=list)  # of files that seem to hold labels
 
     def add(self, key: str, value: object, reason: str) -> None:
         """Add a setting."""
@@ -56,7 +57,9 @@ class Recognised:
 def recognise(root: Path) -> Recognised:
     """Return what a folder is; raise InputError if nothing in it says what photographs show."""
     if not root.is_dir():
-        raise FileError(root, "no such folder", "give the folder that your photographs are in")
+        what = "is a file" if root.exists() else "no such folder"
+        raise FileError(root, what, "give the folder that your photographs are in")
+    check_readable(root)
     found = Recognised(root)
     found.add("dataset.root", _portable(root), "as given to i2crc new")
     hinted = [path for path in _folders(root) if hint(path.name)]
@@ -66,13 +69,19 @@ def recognise(root: Path) -> Recognised:
     if not photographs.names:
         raise FileError(root, "no photograph in it or below it", "give the folder of photographs")
     found.photographs = len(photographs.names)
-    if not any(read(found, root, photographs) for read in (_voc, _xml, _coco, _table, _classes)):
+    is_known = any(read(found, root, photographs) for read in (_voc, _xml, _coco, _table, _classes))
+    unused = [*map(str, found.unused)]
+    if not is_known and unused:
+        problem = f"{counted(found.photographs, 'photograph')}, but their labels cannot be used"
+        raise FileError(root, problem, "correct them:\n  " + "\n  ".join(unused))
+    if not is_known:
         raise FileError(
             root,
-            f"{counted(len(photographs.names), 'photograph')}, but nothing says what they show",
+            f"{counted(found.photographs, 'photograph')}, but nothing says what they show",
             "put those of each class into a folder of its name, or write a table labels.csv with "
             "the columns file and labels",
         )
+    found.wrong += unused
     _maps(found, root)
     return found
 
@@ -144,42 +153,78 @@ def _xml(found: Recognised, root: Path, photographs: Photographs) -> bool:
 
 def _coco(found: Recognised, root: Path, photographs: Photographs) -> bool:
     """Recognise a JSON file of annotations as COCO has them."""
-    files = [*root.glob("*.json"), *root.glob("annotations/*.json")]
+    below = _below(root, photographs)
+    places = dict.fromkeys([root, root / "annotations", below.folder])
+    files = [path for place in places for path in place.glob("*.json")]
     lists: dict[str, Path] = {}
     for path in sorted(files, key=lambda path: (not path.name.startswith("instances"), path)):
         try:
-            content = read_json(path)
-        except InputError:
+            read_content(path)
+        except FileError as error:
+            if _speaks_of_objects(path):
+                _leave_out(found, [error.problem])
             continue
-        if isinstance(content, dict) and {"images", "annotations", "categories"} <= {*content}:
-            lists.setdefault(_split_of(path.stem), path)
+        lists.setdefault(_split_of(path.stem), path)
     if "train" not in lists:
         return False
     found.add("dataset.format", "coco", f"{lists['train'].name} has images and annotations")
-    found.add("dataset.images", _common(photographs), "the photographs are below it")
-    for split in ("train", "val"):
-        if split in lists:
-            name = lists[split].relative_to(root).as_posix()
-            found.add(f"dataset.{split}_list", name, "annotations of COCO's form")
+    _add_lists(found, photographs, lists, "annotations of COCO's form")
     return True
+
+
+def _speaks_of_objects(file: Path) -> bool:
+    """Return whether a JSON file, whole or damaged, has a list of COCO's form."""
+    with suppress(OSError):
+        content = file.read_bytes()
+        return any(f'"{key}"'.encode() in content for key in KEYS)
+    return True
+
+
+def _leave_out(found: Recognised, problems: list[Problem]) -> None:
+    """Take down why a file is not used, by the first of its problems."""
+    first = problems[0]
+    more = f" (and {counted(len(problems) - 1, 'more problem')})" if len(problems) > 1 else ""
+    found.unused.append(replace(first, problem=f"not used: {first.problem}{more}"))
+
+
+def _below(root: Path, photographs: Photographs) -> Photographs:
+    """Return the photographs with their names below the folder that all of them are in."""
+    return find_photographs(root / _common(photographs), photographs.outside)
 
 
 def _table(found: Recognised, root: Path, photographs: Photographs) -> bool:
     """Recognise a table of photographs and their labels."""
+    below = _below(root, photographs)
+    files = [path for place in dict.fromkeys([root, below.folder]) for path in place.iterdir()]
     lists: dict[str, Path] = {}
-    for path in sorted(root.iterdir(), key=lambda path: (path.stem != "labels", path)):
+    for path in sorted(files, key=lambda path: (path.stem != "labels", path)):
         if path.suffix.lower() in TABLES and path.is_file():
-            labels = read_table(path, photographs, [])
-            if len(labels.photographs) > len(labels.problems):
-                lists.setdefault(_split_of(path.stem), path)
+            labels = read_table(path, below, [])
+            split = _split_of(path.stem)
+            if len(labels.photographs) <= len(labels.problems):
+                _leave_out(found, labels.problems)
+            elif split in lists:
+                problem = f"{lists[split].name} is used, too, as the table of {split}"
+                remedy = "put all rows into one table, or delete the other"
+                _leave_out(found, [Problem(str(path), problem, remedy)])
+            else:
+                lists[split] = path
     if "train" not in lists:
         return False
     found.add("dataset.format", "csv", f"{lists['train'].name} names the photographs")
+    _add_lists(found, photographs, lists, "it names the photographs")
+    return True
+
+
+def _add_lists(
+    found: Recognised, photographs: Photographs, lists: dict[str, Path], reason: str
+) -> None:
+    """Add the folder of the photographs, and the file of each split that says what they show."""
     found.add("dataset.images", _common(photographs), "the photographs are below it")
     for split in ("train", "val"):
         if split in lists:
-            found.add(f"dataset.{split}_list", lists[split].name, "it names the photographs")
-    return True
+            name = lists[split].relative_to(found.root).as_posix()
+            found.add(f"dataset.{split}_list", name, reason)
 
 
 def _classes(found: Recognised, root: Path, photographs: Photographs) -> bool:
@@ -242,8 +287,7 @@ def _maps(found: Recognised, root: Path) -> None:
 
 def _kind(folder: Path, ids: list[str]) -> tuple[str, str, int]:
     """Return what a folder holds ("" if nothing for the photographs), its pattern, how many."""
-    files = [path for path in sorted(folder.rglob("[!.]*")) if path.suffix.lower() in SUFFIXES]
-    names = {path.relative_to(folder).as_posix() for path in files}
+    names = {*find_photographs(folder).names}
     bases = [posixpath.basename(name) for name in sorted(names)]
     pattern = "{id}.png"
     if not any(mask_name(pattern, name) in names for name in ids):
@@ -274,8 +318,8 @@ def _kind_of_content(files: list[Path]) -> str:
 def _warn_of_names(found: Recognised, folder: Path, ids: list[str]) -> None:
     """Say that a folder seems to hold masks or maps, but not of these photographs."""
     kind = "saliency maps" if hint(folder.name) == "saliency" else "masks"
-    pictures = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    files = sorted(path.relative_to(folder).as_posix() for path in pictures)
+    files = find_photographs(folder).names
+    pictures = [folder / name for name in files]
     if files and ids and _kind_of_content(pictures[:: max(1, len(pictures) // LOOKED_AT)]):
         found.wrong.append(
             f"{folder}: seems to hold {kind}, but its files ({listing(files[:3])}) do not have the "

@@ -1,10 +1,10 @@
 """The format `voc-xml`: an XML file for each photograph, as VOC and LabelImg write them."""
 
 import posixpath
-import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
 
+from i2crc.config.schema import composed
 from i2crc.data.index import collecting
 from i2crc.data.label_lists import read_text
 from i2crc.data.labelled import Labelled, Labels, means_none
@@ -39,8 +39,7 @@ def read_annotations(source: Path, photographs: Photographs, _known: list[str]) 
                 texts = [one.findtext("name", "").strip() for one in root.iterfind("object")]
                 if "" in texts:
                     raise FileError(file, "has an object without a name", "write its class there")
-                found = {unicodedata.normalize("NFC", text) for text in texts}
-                labels.photographs[name] = Labelled(found, str(file))
+                labels.photographs[name] = Labelled({*map(composed, texts)}, str(file))
     found = {label for one in labels.photographs.values() for label in one.labels}
     labels.classes = sorted(label for label in found if not means_none(label))
     return labels

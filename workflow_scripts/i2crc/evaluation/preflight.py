@@ -21,9 +21,11 @@ LABEL_PNG = 0.05
 LOGIT_BYTES = 2  # float16; compression saves less than a fifth more
 # Bytes of a file beside its pixels: its palette and the rest of its last block.
 FILE = 4096
-# Bytes per parameter: float32 weights, and two checkpoints (the next is written before the last is
-# removed) of weights and one momentum (SGD) or two moments (AdamW).
-TRAINING = {"sgd": 4 * (1 + 2 * 2), "adamw": 4 * (1 + 2 * 3)}
+# Bytes per parameter of float32 weights, in the folder of their run and published.
+WEIGHTS = 2 * 4
+# The same of two checkpoints (the next is written before the last is removed) of weights and one
+# momentum (SGD) or two moments (AdamW).
+CHECKPOINTS = {"sgd": 2 * 4 * 2, "adamw": 2 * 4 * 3}
 # The folders of an experiment that hold what is planned here.
 FOLDERS = (
     *("saliency/maps", "saliency/computed", "cams", "labels", "predictions", "crf"),
@@ -51,7 +53,7 @@ def planned_bytes(
     networks: Mapping[str, Classifier | Segmentation],
     parameters: Mapping[str, int],
 ) -> dict[str, int]:
-    """Return the bytes that a run will write, by what takes them.
+    """Return the most bytes that a run takes at a time, by what takes them.
 
     `networks` are the settings of the networks; a classifier among them means that the training is
     on pseudo labels. `parameters` are the numbers of parameters of those that are trained.
@@ -62,9 +64,14 @@ def planned_bytes(
         if is_pseudo or index.split != "train":
             sizes = (image_bytes(e, index, stride) for e in index.images)
             planned[f"images of {index.split}"] = round(sum(sizes))
+    checkpoints = [0]
     for name, count in parameters.items():
         rounds = 2 if is_pseudo and name == "segmentation" else 1
-        planned[f"training of {name}"] = rounds * count * TRAINING[networks[name].optimizer.name]
+        in_model_file = 4 * count if name == "segmentation" else 0
+        planned[f"weights of {name}"] = rounds * count * WEIGHTS + in_model_file
+        checkpoints.append(count * CHECKPOINTS[networks[name].optimizer.name])
+    if parameters:
+        planned["checkpoints, until a training ends"] = max(checkpoints)  # one trains at a time
     return planned
 
 

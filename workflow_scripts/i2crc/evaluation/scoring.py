@@ -15,11 +15,12 @@ from i2crc.data.index import Entry, Index
 from i2crc.evaluation.bootstrap import Bootstrap, counts_text, image_counts, interval
 from i2crc.evaluation.ground_truth import compare_with_masks, masked_images
 from i2crc.evaluation.metrics import boundary_counts, boundary_iou, confusion, scores
+from i2crc.evaluation.object_sizes import SIZES, object_counts, object_scores
 from i2crc.labels.pseudo_labels import label_from_attention
 
 COLUMNS = ("id", "miou_255_as_background", "coverage", "miou", "pixel_accuracy", "counts")
-# The id of an image, its `confusion` and its `boundary_counts`.
-Counted = tuple[str, np.ndarray, np.ndarray]
+# The id of an image, its `confusion`, its `boundary_counts` and its `object_counts`.
+Counted = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
 
 def score_stage(
@@ -44,7 +45,7 @@ def score_stage(
             label = read_label(files[f"{entry.id}.png"][0])
         counts = confusion(truth, label, len(labels))
         bands = boundary_counts(truth, label, len(labels), settings.boundary_width)
-        return entry.id, counts, bands
+        return entry.id, counts, bands, object_counts(truth, label)
 
     counted = compare_with_masks(count, masked, threads)
     result, table = summarize(counted, labels, settings.bootstrap)
@@ -63,13 +64,15 @@ def summarize(
     """
     total = np.zeros((len(labels), len(labels) + 1), np.int64)
     bands = np.zeros((3, len(labels)), np.int64)
+    objects = np.zeros((4, len(SIZES)), np.int64)
     bootstrap = Bootstrap(len(labels), replicates)
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(COLUMNS)
-    for image_id, counts, boundary in counted:
+    for image_id, counts, boundary, own_objects in counted:
         total += counts
         bands += boundary
+        objects += own_objects
         by_label = image_counts(counts)
         bootstrap.add(image_id, by_label)
         own = scores(counts, labels)
@@ -80,6 +83,7 @@ def summarize(
         "miou_interval": interval(bootstrap.mious(as_background=False)),
         "miou_255_as_background_interval": interval(bootstrap.mious(as_background=True)),
         "boundary_iou": boundary_iou(bands),
+        "by_object_size": object_scores(objects),
         "confusion": total.tolist(),
     }
     return result, table.getvalue().encode()

@@ -34,7 +34,8 @@ MASKS_READ = 50
 # Names of folders that hold what was left over.
 LEFT_OVER = re.compile(
     r"(new folder|untitled|misc|unsorted|others?|rest|te?mp|trash|backup|old|duplicates?|thumb\w*|"
-    r"various|sonstiges|neuer ordner|divers|cache|__macosx|@eadir)( ?\(?\d+\)?)?",
+    r"various|sonstiges|neuer ordner|divers|cache|screen ?shots?|downloads?|__macosx|@eadir)"
+    r"( ?\(?\d+\)?)?",
     re.IGNORECASE,
 )
 # A class with so few photographs, and less than this share of the median class, looks left over.

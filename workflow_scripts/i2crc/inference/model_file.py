@@ -5,14 +5,14 @@ come from a stranger, so nothing in it is run, and all of it is checked before i
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field, ValidationError, model_validator
 
-from i2crc.artifacts.schemas import Schema, Share
-from i2crc.config.schema import Segmentation, problem_of_classes
+from i2crc.artifacts.schemas import Interval, Schema, Share
+from i2crc.config.schema import Crf, Grey, Segmentation, problem_of_classes
 from i2crc.data.images import voc_palette
 from i2crc.data.transforms import Preprocessing
 from i2crc.inference.prediction import load_segmentation, predict_logits
@@ -21,6 +21,7 @@ from i2crc.models.weight_files import file_metadata, read_state, refusing, save_
 from i2crc.runtime.errors import FileError
 
 TRIED = (64, 64, 3)  # height, width and channels of a photograph that each model has to predict
+Color = Annotated[list[Grey], Field(min_length=3, max_length=3)]
 GIVE = "give RESULTS/EXPERIMENT/model.safetensors, which a run makes after its last training"
 
 
@@ -31,21 +32,63 @@ class Supervision(Schema):
     trusted_masks: int = Field(ge=0)
 
 
+class ModelScore(Schema):
+    """The mIoU on a split, its 95 % interval, and the IoU of each class; null: not in its masks."""
+
+    split: str
+    images: int
+    miou: Share
+    miou_interval: Interval | None
+    iou: dict[str, Share | None]
+
+
+class Licence(Schema):
+    """Where something that a network was made from comes from, and its licence, or "unknown"."""
+
+    source: str
+    licence: str
+
+
+class ModelFacts(Schema):
+    """What MODEL_CARD.md says beside the metadata that a use of the network needs.
+
+    `dataset` is its name, or empty. `photographs` are counted by split, `of_class` are those of
+    train by class. `corrected` photographs were excluded or relabelled. `scores` are by the stages
+    of SCORED. `warnings` are what is known to make the network worse, or its scores say little.
+    `fingerprint` is that of the training.
+    """
+
+    experiment: str
+    dataset: str
+    format: str
+    photographs: dict[str, int]
+    of_class: dict[str, int]
+    corrected: int
+    scores: dict[str, ModelScore]
+    backbone: Licence
+    saliency: Licence | None
+    warnings: list[str]
+    fingerprint: str
+
+
 class ModelCard(Schema):
     """The metadata of a model file.
 
     `colors` are the RGB values of the background and of each class. `max_side` is the working size
     in pixels, 0 means that photographs keep their own. `scores` are mIoU by the stages of SCORED.
+    Earlier versions wrote no `crf` and no `facts`.
     """
 
     model_file: Literal[1]
     classes: list[str] = Field(min_length=1)
-    colors: list[list[int]]
+    colors: list[Color]
     settings: Segmentation
     preprocessing: Preprocessing
     max_side: int = Field(ge=0)
+    crf: Crf | None = None
     supervision: Supervision
     scores: dict[str, Share]
+    facts: ModelFacts | None = None
     provenance: dict[str, Any]
 
     @model_validator(mode="after")
@@ -57,13 +100,17 @@ class ModelCard(Schema):
         return self
 
 
-def write_model(path: Path, weights: Path, facts: dict[str, Any]) -> None:
-    """Write the model file of trained weights; `facts` are what their metadata lacks of a card."""
+def write_model(path: Path, weights: Path, facts: dict[str, Any]) -> ModelCard:
+    """Write the model file of trained weights, and return its card.
+
+    `facts` are what the metadata of the weights lack of a card.
+    """
     state, metadata = read_state(weights)
     colors = voc_palette()[: len(metadata["classes"]) + 1].tolist()
     card = {**metadata, "model_file": 1, "colors": colors, **facts}
     ModelCard.model_validate(card)
     save_state(path, state, card)
+    return ModelCard.model_validate(file_metadata(path))
 
 
 def read_model(path: Path, device: torch.device) -> tuple[MultiScale, ModelCard]:

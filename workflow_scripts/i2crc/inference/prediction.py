@@ -1,9 +1,12 @@
 """Load trained networks, and predict with a segmentation network (METHOD 23)."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation
@@ -16,6 +19,7 @@ from i2crc.runtime.errors import FileError
 
 # The head's bias has one value for each class and one for the background.
 HEAD_BIAS = "base.classifier.conv2d_list.0.bias"
+SMALLEST = 1e-7  # of the averaged probabilities, whose logarithms must be finite
 
 
 def load_classifier(path: Path, device: torch.device) -> tuple[CamNet, Classifier, Preprocessing]:
@@ -60,7 +64,6 @@ def load_published(path: Path, settings: Segmentation, classes: int) -> MultiSca
     return model
 
 
-@torch.inference_mode()
 def predict_logits(
     model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing
 ) -> np.ndarray:
@@ -68,14 +71,51 @@ def predict_logits(
 
     `photo` is (H, W, 3) uint8 RGB; `preprocessing` is what the network was trained with.
     """
-    image = preprocessing(photo)[None].to(next(model.parameters()).device)
-    return model(image)[0].float().cpu().numpy()
+    return predict_batch(model, [photo], preprocessing)[0]
 
 
-def predict_label(model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Return the (H, W) uint8 label of a photograph, as the stage predict writes it.
+@torch.inference_mode()
+def predict_batch(
+    model: MultiScale,
+    photos: Sequence[np.ndarray],
+    preprocessing: Preprocessing,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> np.ndarray:
+    """Return the (N, K+1, h, w) float32 logits of N photographs of the same size.
 
-    That is the label of logits in half precision, as they are stored for the CRF.
+    With several `scales` or with `flip`, these are the logarithms of the probabilities, averaged
+    over the scales and mirrored photographs, at the stride of the largest scale.
     """
-    logits = predict_logits(model, photo, preprocessing).astype(np.float16)
-    return upsample(logits, photo.shape[:2]).argmax(axis=0).astype(np.uint8)
+    device = next(model.parameters()).device
+    images = torch.stack([preprocessing(photo) for photo in photos]).to(device)
+    outputs = []
+    for scale in scales:
+        scaled = _resized(images, scale)
+        outputs.append(model(scaled))
+        if flip:
+            outputs.append(model(scaled.flip(3)).flip(3))
+    if len(outputs) == 1:
+        return outputs[0].float().cpu().numpy()
+    largest = max((output.shape[2:] for output in outputs), key=math.prod)
+    probabilities = [
+        F.interpolate(output.float(), size=largest, mode="bilinear", align_corners=False).softmax(1)
+        for output in outputs
+    ]
+    return torch.stack(probabilities).mean(0).clamp(min=SMALLEST).log().cpu().numpy()
+
+
+def _resized(images: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return (N, 3, H, W) images at a multiple of their size."""
+    if scale == 1:
+        return images
+    size = [max(1, round(side * scale)) for side in images.shape[2:]]
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def network_label(logits: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the uint8 label and its probability, both of `size` (H, W), of (K+1, h, w) logits."""
+    scores = upsample(logits, size)
+    label = scores.argmax(axis=0).astype(np.uint8)
+    scores -= scores.max(axis=0)
+    return label, 1 / np.exp(scores, out=scores).sum(axis=0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from i2crc.data.index import Entry, Index
+from i2crc.data.index import Index
 from i2crc.runtime.log import log
 from i2crc.runtime.memory import free_memory
 
@@ -15,7 +15,7 @@ WORKER, PIXEL, LABEL = 550_000_000, 450, 58
 def largest(indexes: Iterable[Index]) -> tuple[str, int]:
     """Return the photograph that takes most memory in the CRF, in words, and the bytes it takes."""
     sizes = [
-        (worker_bytes(entry, labels), labels, entry)
+        (worker_bytes(entry.size, labels), labels, entry)
         for index in indexes
         for labels in [len(index.classes) + 1]
         for entry in index.images
@@ -27,17 +27,17 @@ def largest(indexes: Iterable[Index]) -> tuple[str, int]:
     return photograph, needed
 
 
-def worker_bytes(entry: Entry, labels: int) -> int:
+def worker_bytes(size: tuple[int, int], labels: int) -> int:
     """Return the bytes of a worker process while it refines one photograph with some labels."""
-    return WORKER + entry.width * entry.height * (PIXEL + LABEL * labels)
+    return WORKER + size[0] * size[1] * (PIXEL + LABEL * labels)
 
 
-def workers_that_fit(index: Index, threads: int, jobs: int) -> int:
+def workers_that_fit(photograph: str, needed: int, threads: int, jobs: int = 1) -> int:
     """Return how many workers a job may start, one at least; log it if they are fewer than threads.
 
-    `jobs` such jobs may run on this machine at a time, and share its free memory.
+    `photograph` takes most memory, `needed` bytes. `jobs` such jobs may run on this machine at a
+    time, and share its free memory.
     """
-    photograph, needed = largest([index])
     free = free_memory()
     count = max(1, min(threads, free // max(jobs, 1) // max(needed, 1)))
     if count < threads:

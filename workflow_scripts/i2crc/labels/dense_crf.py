@@ -29,6 +29,17 @@ def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarra
     return np.asarray(marginals, dtype=np.float32).reshape(-1, height, width)
 
 
+def crf_label(
+    photo: np.ndarray, logits: np.ndarray, settings: Crf
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (H, W) uint8 label after the CRF, and the (H, W) float32 marginal of each label.
+
+    `photo` and `logits` are those of `dense_crf`.
+    """
+    marginals = dense_crf(photo, logits, settings)
+    return marginals.argmax(axis=0).astype(np.uint8), marginals.max(axis=0)
+
+
 def legacy_image(photo: np.ndarray) -> np.ndarray:
     """Return the image of the published CRF (METHOD 25).
 

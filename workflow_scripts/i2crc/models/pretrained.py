@@ -105,6 +105,18 @@ def _file(weights: Weights) -> Pretrained:
     return Pretrained(state, f"{weights.source} {path.name}", digest_file(path), preprocessing)
 
 
+def licence_of(source: str) -> str:
+    """Return the licence of pretrained weights as timm states it, else "unknown".
+
+    `source` is that of `Pretrained`.
+    """
+    kind, _, name = source.partition(" ")
+    if kind == "random":
+        return "none needed"
+    settings = timm.get_pretrained_cfg(name) if kind == "timm" else None
+    return (settings and settings.license) or "unknown"
+
+
 def insert(features: nn.Module, pretrained: Pretrained) -> None:
     """Load pretrained weights into a feature extractor.
 

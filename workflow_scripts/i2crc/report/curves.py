@@ -1,5 +1,6 @@
 """Curves of a training; curves and a page of the scores over the values of thresholds."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from i2crc.config.schema import Evaluation, PseudoLabels, Sweeps
 from i2crc.report.figures import COLORS, NOT_SCORED, WIDTH, headline, message_figure
 from i2crc.report.pages import render
 
@@ -66,9 +68,9 @@ def sweep_figure(sweeps: Sequence[dict[str, Any]]) -> Figure:
     scored = [sweep for sweep in sweeps if sweep["fixed"]]
     if not scored:
         return message_figure(title, NOT_SCORED)
-    figure = Figure(figsize=(WIDTH, 5.5), layout="constrained")
-    panels = figure.subplots(2, len(scored), squeeze=False, sharex="col", height_ratios=(3, 1))
-    for sweep, (scores, coverage) in zip(scored, panels.T, strict=True):
+    figure = Figure(figsize=(WIDTH, 0.9 + 2.4 * len(scored)), layout="constrained")
+    panels = figure.subplots(len(scored), 3, squeeze=False, width_ratios=(3, 2, 2.4))
+    for sweep, (scores, coverage, side) in zip(scored, panels, strict=True):
         values = [point["value"] for point in sweep["points"]]
         for (measure, name), color, style in zip(MEASURES.items(), COLORS, STYLES, strict=False):
             curve = [point[measure] for point in sweep["points"]]
@@ -78,16 +80,32 @@ def sweep_figure(sweeps: Sequence[dict[str, Any]]) -> Figure:
             scores.plot(best["value"], best[measure], "*", color=color, markersize=13, label=label)
         coverage.plot(values, [point["coverage"] for point in sweep["points"]], ".-k")
         coverage.set_ylim(-0.05, 1.05)
-        scores.set_title(sweep["parameter"], fontsize=9)
-        for axes in (scores, coverage):
+        for axes, unit in ((scores, "mIoU (0 to 1)"), (coverage, "coverage")):
             axes.axvline(sweep["fixed"]["value"], color="black", ls="-.", lw=1, label="configured")
             axes.grid()
-    panels[0, 0].set_ylabel("mIoU (0 to 1)")
-    panels[1, 0].set_ylabel("coverage")
+            axes.set(xlabel=sweep["parameter"], ylabel=unit)
+        side.set_axis_off()
+        about, *others = explanation(sweep["parameter"])
+        configured = f"configured: {sweep['fixed']['value']:g}"
+        lines = [f"{sweep['parameter']}: {about}", configured, *others]
+        side.text(0, 1, "\n\n".join(textwrap.fill(line, 38) for line in lines), va="top")
     headline(figure, title, panels[0, 0], columns=3)
     return figure
 
 
+def explanation(parameter: str) -> list[str]:
+    """Return what a swept parameter is, and what higher and lower values do, line by line."""
+    section = Evaluation if parameter in Evaluation.model_fields else PseudoLabels
+    values = str(Sweeps.model_fields[parameter].description)
+    return [str(section.model_fields[parameter].description), *values.split("; ")]
+
+
 def sweep_page(sweeps: Sequence[dict[str, Any]]) -> Markup:
     """Return an HTML page with the configured and the oracle value per parameter and measure."""
-    return render("sweeps.html", sweeps=sweeps, measures=MEASURES, not_scored=NOT_SCORED)
+    return render(
+        "sweeps.html",
+        sweeps=sweeps,
+        explanation=explanation,
+        measures=MEASURES,
+        not_scored=NOT_SCORED,
+    )

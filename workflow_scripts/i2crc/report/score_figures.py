@@ -1,4 +1,4 @@
-"""Figures of scores: the IoU of every class, and the confusion matrix of a stage."""
+"""Figures of scores: IoU of every class, errors by object size, confusion matrix of a stage."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -7,9 +7,23 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from i2crc.report.figures import COLORS, NOT_SCORED, WIDTH, bar_chart, headline, message_figure
+from i2crc.report.figures import (
+    COLORS,
+    NOT_SCORED,
+    WIDTH,
+    bar_chart,
+    draw_bars,
+    headline,
+    message_figure,
+    shortened,
+)
 
 NUMBERS_UP_TO = 21  # labels of a confusion matrix with numbers in its cells
+SIZES = {
+    "small": "small\nunder 1 %",
+    "medium": "medium\n1 to 10 %",
+    "large": "large\nover 10 %",
+}
 
 
 def class_figure(scores: Sequence[dict[str, Any]]) -> Figure:
@@ -29,6 +43,32 @@ def class_figure(scores: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def size_figure(scores: Sequence[dict[str, Any]]) -> Figure:
+    """Return bars of recall, and of the objects found, per object size, a colour per stage."""
+    title = "Errors by object size"
+    scored = [score for score in scores if score["miou"] is not None]
+    if not scored:
+        return message_figure(title, NOT_SCORED)
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.9 * len(scored)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    units = {"recall": "pixels with the right class", "found": "objects found"}
+    for axes, (key, unit) in zip(panels, units.items(), strict=True):
+        series, texts = {}, []
+        for score in scored:
+            found = [score["by_object_size"][size] for size in SIZES]
+            series[f"{score['stage']} ({score['split']})"] = [one[key] for one in found]
+            texts.append([share_text(one[key], one["objects"]) for one in found])
+        draw_bars(axes, list(SIZES.values()), series, texts)
+        axes.set(xlim=(0, 1.3), xticks=np.linspace(0, 1, 6), xlabel=f"share of {unit} (0 to 1)")
+    headline(figure, title, panels[0], columns=3)
+    return figure
+
+
+def share_text(share: float | None, objects: int) -> str:
+    """Return the text beside a bar of `size_figure`."""
+    return "no object" if share is None else f"{share:.2f} of {objects}"
+
+
 def summary(score: dict[str, Any]) -> str:
     """Return a stage's name, split, mIoU (255 as background), its interval, and the coverage."""
     limits = score["miou_255_as_background_interval"]
@@ -46,20 +86,24 @@ def confusion_figure(score: dict[str, Any]) -> Figure:
     shares = row_percent(np.array(score["confusion"]))
     columns = [*names, "ignored"][: shares.shape[1]]
     few = len(names) <= NUMBERS_UP_TO
-    cell = max(0.11, min(0.55, 7 / len(columns)))
-    figure = Figure(figsize=(WIDTH, len(names) * cell + 2.2), layout="constrained")
+    cell = max(0.13, min(0.8, 7 / len(columns)))
+    width = max(WIDTH, len(columns) * cell + 2.5)
+    figure = Figure(figsize=(width, len(names) * cell + 2.8), layout="constrained")
     headline(figure, title)
     axes = figure.add_subplot(xlabel="predicted label", ylabel="true label", facecolor="#d0d7de")
     picture = axes.imshow(shares, "Blues", vmin=0, vmax=100, interpolation="none", aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8 if few else 6)
-    axes.set_yticks(range(len(names)), names, fontsize=8 if few else 6)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.6, aspect=30, pad=0.01)
+    shown = [shortened(name) for name in columns]
+    axes.set_xticks(range(len(columns)), shown, rotation=90, fontsize=9 if few else 7)
+    axes.set_yticks(range(len(names)), shown[: len(names)], fontsize=9 if few else 7)
+    bar = figure.colorbar(
+        picture, ax=axes, location="bottom", shrink=0.6, aspect=40, pad=0.02, anchor=(0, 1)
+    )
     bar.set_label("% of the true label's pixels (grey row: no such pixel)")
     for (row, column), value in np.ndenumerate(shares):
         if few and value >= 0.5:
             color = "white" if value > 55 else "black"
             axes.text(
-                column, row, f"{value:.0f}", color=color, fontsize=8, ha="center", va="center"
+                column, row, f"{value:.0f}", color=color, fontsize=9, ha="center", va="center"
             )
     return figure
 

@@ -36,6 +36,10 @@ READING = (
     "Boundary IoU compares only narrow bands along the contours of the objects."
 )
 
+UNSCORED = (
+    "No stage is scored: none of the photographs that it worked on has a mask (dataset.masks)."
+)
+
 
 def row(result: dict[str, Any]) -> list[Cell]:
     """Return the cells of one stage."""
@@ -62,25 +66,38 @@ def warnings(leaks: Path | None, weights: Sequence[Path], preflight: Path | None
     return list(dict.fromkeys(found))
 
 
-def notes(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Return how to read the table, and how many images of a stage were not scored."""
+def notes(results: Sequence[dict[str, Any]], corrected: str = "") -> list[str]:
+    """Return how to read the table, how many images were not scored, and how many `corrected`."""
+    training = [f"Training data: {corrected}."] if corrected else []
+    if not any(one["images"] for one in results):
+        return [UNSCORED, *training]
     left_out = [
         f"{one['stage']}: {counted(len(one['images_without_mask']), 'image')} without a mask, "
         "not scored."
         for one in results
         if one["images_without_mask"]
     ]
-    return [READING, *left_out]
+    return [READING, *left_out, *training]
 
 
-def score_pages(results: Sequence[dict[str, Any]], messages: Sequence[str]) -> list[str]:
-    """Return the table as Markdown, as an HTML page, and as an HTML fragment without notes.
+def score_pages(
+    results: Sequence[dict[str, Any]], messages: Sequence[str], corrected: str = ""
+) -> list[str]:
+    """Return the table as Markdown and as an HTML page; if nothing is scored, a sentence.
 
     results: contents of score files, in the order of the rows. messages: warnings above the table.
+    corrected: how many training photographs were.
     """
-    header, rows = list(COLUMNS.values()), [row(result) for result in results]
+    header, is_scored = list(COLUMNS.values()), any(result["images"] for result in results)
+    rows = [row(result) for result in results] if is_scored else []
     bold = [f"**{message}**" for message in messages]
-    markdown = [*bold, markdown_table(header, rows).rstrip(), *notes(results)]
-    fragment = render("score_table.html", header=header, rows=rows, warnings=messages)
-    page = render("scores.html", table_of_scores=fragment, notes=notes(results))
-    return ["\n\n".join(markdown) + "\n", page, fragment]
+    table = [markdown_table(header, rows).rstrip()] if rows else []
+    markdown = [*bold, *table, *notes(results, corrected)]
+    page = render(
+        "scores.html",
+        header=header,
+        rows=rows,
+        warnings=messages,
+        notes=notes(results, corrected),
+    )
+    return ["\n\n".join(markdown) + "\n", page]

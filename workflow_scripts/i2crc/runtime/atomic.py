@@ -99,7 +99,8 @@ def visible_files(
 ) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walk a folder as os.walk does, in a fixed order, and into linked folders, each once.
 
-    Hidden folders and those `outside` are left out; hidden files are not.
+    Hidden folders and those `outside` are left out; hidden files are not. A folder that the caller
+    takes out of the list of folders is not walked into.
     """
     visited = {os.path.realpath(path) for path in (folder, *outside)}
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -111,7 +112,7 @@ def visible_files(
                 kept.append(name)
                 visited.add(real)  # links may lead in a circle
         folders[:] = kept
-        yield place, kept, sorted(files)
+        yield place, folders, sorted(files)
 
 
 def files_digest(path: str | Path, outside: Iterable[str | Path] = ()) -> str:

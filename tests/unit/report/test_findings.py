@@ -1,0 +1,150 @@
+"""What the front page says of a run: its headline, and what got worse, and nothing else."""
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from i2crc.report.findings import MIOU, PAGES, STEPS, WORDS, findings, headline, still_falls
+
+NAMES = ["background", "cat", "dog"]
+
+
+def score(stage: str, values: list[float], split: str = "train") -> dict:
+    """A score whose classes have these IoU; every class is predicted somewhere."""
+    miou = sum(values) / len(values)
+    return {
+        "stage": stage, "split": split, "images": 12, MIOU: miou,
+        f"{MIOU}_interval": [miou - 0.01, miou + 0.01], "coverage": 0.9,
+        "iou_255_as_background": dict(zip(NAMES, values, strict=True)),
+        "confusion": [[9, 1, 1, 0]] * 3,
+    }  # fmt: skip
+
+
+def rising() -> dict:
+    """Scores of all stages; each is above the one before it."""
+    stages = [*WORDS]
+    return {
+        stage: score(stage, [0.3 + n / 20] * 3, "val" if n > 4 else "train")
+        for n, stage in enumerate(stages)
+    }
+
+
+def told(scores: dict, histories: dict | None = None) -> list[tuple[str, str]]:
+    found = findings(scores, histories or {})
+    assert {finding.page for finding in found} <= set(PAGES)
+    return [(finding.text, finding.page) for finding in found]
+
+
+def test_the_headline_is_the_score_on_val_with_crf():
+    scores = rising()
+    scores["val_crf"] |= {MIOU: 0.61249, f"{MIOU}_interval": [0.5, 0.7], "images": 80}
+    scores["val_prediction"] |= {MIOU: 0.59}
+    sentence, meaning = headline(scores)
+    assert sentence == (
+        "On 80 photographs of val, the final network with the dense CRF reaches a mean IoU of "
+        "0.612 (95 % interval 0.500 to 0.700); without the CRF it is 0.590."
+    )
+    assert "3 classes, background included" in meaning
+
+
+def test_without_val_the_headline_says_that_labels_were_scored():
+    scores = {stage: one for stage, one in rising().items() if one["split"] == "train"}
+    first, second, _ = headline(scores)
+    assert "not scored" in first
+    assert "0.500" in second and "refined labels" in second and "not of the network" in second
+
+
+def test_without_any_mask_nothing_is_claimed():
+    scores = {stage: one | {MIOU: None, "coverage": None} for stage, one in rising().items()}
+    assert headline(scores) == headline({})
+    assert "no photograph has a ground-truth mask" in headline(scores)[0]
+    assert told(scores) == []
+
+
+@given(st.lists(st.floats(0.01, 0.99), min_size=7, max_size=7).map(sorted), st.data())
+def test_nothing_is_told_if_all_rises(values, data):
+    weights = data.draw(st.lists(st.floats(0.5, 1), min_size=3, max_size=3))
+    scores = {
+        stage: score(stage, [value * weight for weight in weights], "val")
+        for stage, value in zip(WORDS, values, strict=True)
+    }
+    assert told(scores, {"final": np.geomspace(8, 0.01, 100)}) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_stage_below_its_predecessor_is_told(step):
+    before, after = step
+    scores = rising()
+    high = max(one[MIOU] for one in scores.values()) + 0.01
+    scores[before] |= {MIOU: high}
+    expected = f"The mIoU falls from {high:.3f} ({WORDS[before]}) to {scores[after][MIOU]:.3f}"
+    page = f"report/sheets/{scores[after]['split']}_worst.html"
+    assert any(text.startswith(expected) and where == page for text, where in told(scores))
+
+
+def test_a_difference_that_the_table_does_not_show_is_none():
+    scores = rising()
+    scores["val_crf"] |= {MIOU: 0.4501}
+    scores["val_prediction"] |= {MIOU: 0.4504}
+    assert told(scores) == []
+
+
+def test_missed_classes_are_told_apart():
+    scores = rising()
+    scores["val_crf"] = score("val_crf", [0.9, 0.0, 0.0], "val") | {MIOU: 0.9}
+    scores["val_crf"]["confusion"] = [[9, 0, 1, 0]] * 3
+    texts = dict(told(scores))
+    assert texts["The final predictions with CRF never show: cat."] == "report/confusion.html"
+    assert "The final predictions with CRF show in wrong places only: dog." in texts
+
+
+def test_the_class_that_falls_most_is_told():
+    scores = rising()
+    scores["refined_labels"]["iou_255_as_background"] |= {"cat": 0.1, "dog": 0.3}
+    ((text, page),) = told(scores)
+    assert text == (
+        "The IoU of cat falls most: from 0.450 (predictions of round one with CRF) to 0.100 "
+        "(refined labels)."
+    )
+    assert page == "report/sheets/train_worst.html"
+
+
+def test_a_class_without_ground_truth_is_no_finding():
+    scores = rising()
+    scores["val_crf"]["iou_255_as_background"]["cat"] = None
+    assert told(scores) == []
+
+
+def test_low_coverage_is_told():
+    scores = rising()
+    scores["initial_labels"]["coverage"] = 0.31
+    ((text, _),) = told(scores)
+    assert text.startswith("Only 31% of the pixels of the initial labels have a class")
+
+
+@pytest.mark.parametrize(
+    ("losses", "falls"),
+    [
+        (np.linspace(2, 1, 100), True),
+        (np.geomspace(8, 0.01, 100), False),
+        (np.ones(100), False),
+        (np.linspace(1, 2, 100), False),
+        (np.linspace(2, 1, 20), False),
+        (np.full(100, np.nan), False),
+    ],
+)
+def test_a_loss_that_still_falls_is_told(losses, falls):
+    assert still_falls(losses) is falls
+    found = told(copy.deepcopy(rising()), {"initial": losses})
+    assert [page for _, page in found] == ["report/training_initial.html"] * falls
+
+
+@given(arrays(np.float64, st.integers(1, 90), elements=st.floats(-1e3, 1e3) | st.just(np.nan)))
+def test_any_history_is_judged(losses):
+    assert still_falls(losses) in (True, False)
+    if still_falls(losses):
+        assert not still_falls(-losses)
