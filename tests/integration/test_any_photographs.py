@@ -122,7 +122,7 @@ def test_training_labels_have_the_size_of_their_photographs(project):
 def test_a_run_without_validation_says_so(project):
     table = (project.results / "scores/table.md").read_text()
     assert "**nothing was scored on val" in table
-    assert "No stage is scored: none of the photographs" in table and "|" not in table
+    assert "No stage is scored: none of its photographs" in table and "|" not in table
 
 
 def test_new_photographs_are_segmented_with_the_model_file_alone(project, tmp_path):

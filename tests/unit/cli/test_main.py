@@ -15,7 +15,7 @@ HEAVY = {"pydantic", "numpy", "torch", "PIL", "snakemake", "yaml", "tqdm"}
 # Sub-command -> what it needs beside its first argument.
 FURTHER = {
     "new": ("--output", "new.yaml"),
-    "segment": ("photos", "--output", "segmented"),
+    "segment": ("nothing", "--output", "segmented"),
     "export": ("--labels", "coco", "--output", "exported"),
 }
 # Prints the imported modules at the end, whatever that is.

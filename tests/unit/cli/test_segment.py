@@ -195,7 +195,7 @@ def test_a_wrong_command_line_is_one_line(
 def test_an_output_that_cannot_be_written_is_said_before_anything(
     model, photos, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path / "out")
     assert segment(model, photos, "--output", tmp_path / "out") == 1
     assert f"{tmp_path}/out: cannot be written to; give another folder" in capsys.readouterr().err
 

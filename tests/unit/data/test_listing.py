@@ -160,6 +160,20 @@ def test_a_table_of_any_form(root, text):
     assert "4 photographs not in labels.csv left out" in listing.warnings[-1]
 
 
+def test_a_folder_in_the_folder_of_photographs_may_have_its_name(tmp_path):
+    for name in ("1.png", "photos/1.png", "2.png"):
+        photograph(tmp_path / "photos" / name)
+    lines = ["1.png,a", "photos/1,b", "./photos/2.png,c"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    listing = listed(tmp_path, "csv", images="photos")
+    assert (listing.problems, found(listing)) == ([], {"1": ["a"], "photos/1": ["b"], "2": ["c"]})
+
+
+def test_numbers_are_classes_if_their_column_is_called_so(root):
+    (root / "labels.csv").write_text("file,labels\ndog/007.png,1\ndog/7.tif,0\n")
+    assert found(listed(root, "csv")) == {"dog/007": ["1"], "dog/7": ["0"]}
+
+
 def test_a_class_with_a_comma_is_named_in_the_settings(root):
     (root / "labels.csv").write_text('dog/007.png,"tench, Tinca tinca"\n')
     classes = ["tench, Tinca tinca"]
@@ -189,6 +203,9 @@ def test_numbered_columns_of_labels(root):
         ("dog/007.png,dog\n007,dog\n", "labels.csv:2: several photographs have the name '007'"),
         ("Bild,Art\ndog/007.png,dog\n", "if the line is a heading, call its columns file and"),
         ("file,colour,weather\ndog/007.png,a,b\n", "its heading has no column `labels` (file, c"),
+        ("id,width,Klasse\ndog/007.png,9,dog\n", "no column `labels` (id, width, Klasse); name"),
+        ("dog/007.png,500,dog\n7.tif,333,cat\n", "column 2 holds numbers alone (500, 333); call"),
+        ("file,width\ndog/007.png,500\n", "labels.csv: column 2 holds numbers alone (500); call"),
         ('file,labels\ndog/007.png,"dog\n', "no line of CSV (unexpected end of data)"),
         ("file,labels\ndog/007.png,\n", "no photograph has a class"),
         ("file,labels\ndog/007.png,dog;_none\n", "labels.csv:2: says _none (no class) and names"),
@@ -297,6 +314,16 @@ def test_what_is_odd_in_a_coco_file_is_a_warning(root, changes, warning):
 )
 def test_wrong_coco_files(root, changes, message):
     assert any(message in problem for problem in problems(coco(root, **changes), "coco"))
+
+
+def test_an_object_of_no_category_leaves_its_photograph_out(root):
+    """It is no negative: nobody knows what it shows."""
+    listing = listed(
+        coco(root, annotations=[{"image_id": 2, "category_id": 8}, *COCO["annotations"]]), "coco"
+    )
+    (problem,) = map(str, listing.problems)
+    assert "category_id 8 is none of its categories (objects of 7.tif); add it to" in problem
+    assert found(listing) == {"dog/007": [ODD, "dog"], "_none/a": []}
 
 
 def test_a_coco_file_that_is_no_json(root):

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from helpers.drawn import SIZE, draw_class_folders, draw_mask, draw_photo
+from i2crc.config.choices import Machine, choose, nested
+from i2crc.config.load import load_config
 from i2crc.data.images import write_label
 from i2crc.data.recognise import recognise
 from i2crc.evaluation.survey import Survey, describe, survey
@@ -107,6 +109,9 @@ def test_no_photographs(tmp_path):
         survey(recognise(tmp_path), 1)
     with pytest.raises(InputError, match="no such folder; give the folder"):
         survey(recognise(tmp_path / "nothing"), 1)
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(InputError, match=r"labels\.csv: is a file; give the folder that your"):
+        recognise(tmp_path / "labels.csv")
 
 
 def test_masks_of_0_and_255(root):
@@ -365,3 +370,79 @@ def test_a_folder_that_is_called_none_holds_negatives(root, name):
     found = survey(recognise(root), 2)
     assert found.listed.classes == ["cat", "dog"] and found.wrong == []
     assert "1 show none of the classes" in "\n".join(describe(found))
+
+
+@pytest.mark.parametrize(
+    ("place", "begin"),
+    [
+        ("labels.csv", "photos/"), ("labels.csv", ""), ("labels.csv", "./data/photos/"),
+        ("labels.csv", "C:\\me\\photos\\"), ("photos/labels.csv", ""),
+        ("photos/labels.csv", "../photos/"),
+    ],
+)  # fmt: skip
+def test_names_in_a_table_begin_anywhere(tmp_path, place, begin):
+    """Relative to the table, to the photographs' folder, to another folder; in sub-folders."""
+    names = [f"{folder}/{n}.png" for folder in ("trip 1", "trip 2") for n in range(5)]
+    for number, name in enumerate(names):
+        draw_photo(tmp_path / "photos" / name, number)
+    lines = [f"{begin}{name};{'cat' if n % 2 else 'dog'}" for n, name in enumerate(names)]
+    (tmp_path / place).write_text("\n".join(["file;labels", *lines]))
+    found = survey(recognise(tmp_path), 2)
+    assert (found.wrong, found.problems) == ([], [])
+    assert (found.listed.classes, len(found.rows)) == (["cat", "dog"], 10)
+    said = settings(found)
+    assert (said["dataset.images"], said["dataset.train_list"]) == ("photos", place)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("labels.csv", b"file;labels\n1;cat\n2;dog\n", "none of its rows names a photograph"),
+        ("labels.csv", b"file;labels\n1;cat\n2;dog\n", "('2'); '002.png' is there: correct"),
+        ("labels.csv", "file;labels\n001;K\xe4fer\n".encode("latin-1"), "not UTF-8"),
+        ("labels.csv", b"file,cat,dog\n001.png,1,0\n", "its heading has no column `labels`"),
+        ("labels.csv", b'"file";"labels"\n"x.png";"cat"\n', "names a photograph below"),
+        ("a.json", b'{"images": [', "not valid JSON"),
+        ("a.json", b'{"images": []}', "has no list `categories`"),
+    ],
+)  # fmt: skip
+def test_why_labels_are_not_used_is_said(root, name, text, said):
+    for number in range(3):
+        draw_photo(root.parent / "flat" / f"00{number}.png", number)
+    (root.parent / "flat" / name).write_bytes(text)
+    with pytest.raises(InputError) as error:
+        recognise(root.parent / "flat")
+    assert "3 photographs, but their labels cannot be used; correct them:\n" in str(error.value)
+    assert f"{name}:" in str(error.value) and ": not used: " in str(error.value)
+    assert said in str(error.value)
+    (root / name).write_bytes(text)
+    assert f"{root / name}: not used: " in wrong(root)
+
+
+def test_another_table_is_named(root):
+    for name in ("labels.csv", "more.csv"):
+        (root / name).write_text("file,labels\ncat/IMG 1.png,cat\n")
+    (text,) = recognise(root).wrong
+    assert "more.csv: not used: labels.csv is used, too, as the table of train; put all" in text
+
+
+@pytest.mark.parametrize(("count", "share"), [(10, 0.2), (8, 0)])
+def test_masks_of_val_are_scored_if_a_fifth_can_be_spared(tmp_path, count, share):
+    box = [[1, 1, 20, 1, 20, 20, 1, 20]]
+    for number in range(count):
+        draw_photo(tmp_path / "images" / f"{number}.png", number)
+    content = {
+        "images": [{"id": n, "file_name": f"images/{n}.png"} for n in range(count)],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {"image_id": n, "category_id": 1 + n % 2, "segmentation": box, "area": 361}
+            for n in range(count)
+        ],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    found = survey(recognise(tmp_path), 2)
+    choices = choose(found.counts(), Machine(2, 8 * 10**9), found.can_draw)
+    found.config = load_config(nested([*found.choices, *choices]), "test")
+    assert found.config.dataset.val_share == share
+    text = "those of val are scored" if share else "nothing is scored: they could score val alone"
+    assert any(f"masks: {count}, " in line and text in line for line in describe(found))

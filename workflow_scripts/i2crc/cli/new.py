@@ -86,7 +86,7 @@ def main(arguments: argparse.Namespace) -> int:
         *choose(found.counts(), machine, found.can_draw),
     ]
     print_wrong(found)
-    config = load_config(nested(choices), str(output))
+    found.config = config = load_config(nested(choices), str(output))
     heading = [line.format(photos=arguments.photos) for line in HEADING]
     write_bytes(output, write_yaml(choices, heading).encode())
     print("\nFound:", *describe(found), sep="\n  ")

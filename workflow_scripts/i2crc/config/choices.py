@@ -41,6 +41,9 @@ PUBLISHED_GPU = 10e9
 TINY = 192
 # Photographs of a class from which a share of them is enough to validate with.
 ENOUGH_FOR_VAL = 20
+# The same, if the masks can score nothing but val: then one photograph of each class is better
+# than no score.
+ENOUGH_FOR_A_SCORE = 5
 # Photographs of a job.
 IMAGES_A_SHARD = 75
 
@@ -69,12 +72,14 @@ class Machine:
 class Counts:
     """Numbers of photographs to train with: of all, and of each class.
 
-    `sides` are the longer sides of the photographs in pixels.
+    `sides` are the longer sides of the photographs in pixels. `masks_of_val` means that there are
+    masks, but that those of val alone are scored.
     """
 
     train: int
     classes: list[int]
     sides: list[int] = field(repr=False)
+    masks_of_val: bool = False
 
 
 def choose(counts: Counts, machine: Machine, can_draw: bool) -> list[Choice]:
@@ -93,9 +98,12 @@ def choose(counts: Counts, machine: Machine, can_draw: bool) -> list[Choice]:
     train = counts.train
     if can_draw:
         fewest = min(counts.classes, default=0)
-        share = 0.2 if fewest >= ENOUGH_FOR_VAL else 0
+        enough = ENOUGH_FOR_A_SCORE if counts.masks_of_val else ENOUGH_FOR_VAL
+        share = 0.2 if fewest >= enough else 0
         why = f"the rarest class has {counted(fewest, 'photograph')}: "
         why += "a fifth of each can be spared" if share else "each is needed to learn from"
+        if counts.masks_of_val:
+            why += ", and the masks of this share are scored" if share else "; above 0 to score"
         add("dataset.val_share", share, why)
         train -= round(train * share)
     longest = max(counts.sides)

@@ -53,9 +53,19 @@ def _add_objects(
     listed = {one["id"] for one in content["images"]}
     annotations = content["annotations"]
     without_image = [one["image_id"] for one in annotations if one["image_id"] not in listed]
-    for number, foreign in _foreign(content, names).items():
-        problem = f"category_id {number} of {listing(foreign)} is none of its categories"
+    files = {one["id"]: str(one["file_name"]) for one in content["images"]}
+    unknown: dict[Any, dict[Any, None]] = {}  # category -> its images, a set in their order
+    for one in annotations:
+        if one["category_id"] not in names and one["image_id"] in files:
+            unknown.setdefault(one["category_id"], {})[one["image_id"]] = None
+    for number, ids in unknown.items():
+        problem = f"category_id {number} is none of its categories"
+        problem += f" (objects of {listing([files[i] for i in ids])})"
         labels.problems.append(Problem(str(file), problem, "add it to `categories`"))
+        places = {images[i].place for i in ids if i in images}
+        for name in [*labels.photographs]:
+            if labels.photographs[name].place in places:
+                del labels.photographs[name]  # nobody knows what it shows
     if without_image:
         examples = listing([*dict.fromkeys(map(str, without_image))])
         problem = f"{counted(len(without_image), 'annotation')} of images that it does not list"
@@ -65,13 +75,6 @@ def _add_objects(
     for one in images.values() if not have_shapes else ():
         one.shapes = None
     boxes = 0
-    unknown = {
-        images[a["image_id"]].place
-        for a in annotations
-        if a["category_id"] not in names and a["image_id"] in images
-    }
-    for name in [name for name, one in labels.photographs.items() if one.place in unknown]:
-        del labels.photographs[name]  # it is no negative
     for annotation in annotations:
         image, label = images.get(annotation["image_id"]), names.get(annotation["category_id"])
         if image is None or label is None or means_none(label):
@@ -88,17 +91,6 @@ def _add_objects(
             f"{file}: {counted(boxes, 'annotation')} without a segmentation: photographs with such "
             "objects have no mask to score with"
         )
-
-
-def _foreign(content: dict[str, Any], names: dict[Any, str]) -> dict[Any, list[str]]:
-    """Return category_id -> names of the images of its objects, if it is none of the categories."""
-    files = {one["id"]: str(one["file_name"]) for one in content["images"]}
-    found: dict[Any, dict[str, None]] = {}
-    for one in content["annotations"]:
-        if one["category_id"] not in names:
-            place = files.get(one["image_id"], f"image {one['image_id']}")
-            found.setdefault(one["category_id"], {})[place] = None
-    return {number: [*places] for number, places in found.items()}
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:

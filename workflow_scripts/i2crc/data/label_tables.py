@@ -37,13 +37,12 @@ def read_table(file: Path, photographs: Photographs, known: list[str]) -> Labels
         for separator in SEPARATORS:
             with collecting(wrong):
                 tried.append(_rows(file, text, separator))
-        rows = max(
-            tried or [[]],
-            key=lambda rows: (max(_hits(rows, photographs), default=0), _columns_of_all(rows)),
-        )
-        if wrong and _columns_of_all(rows) < 2 and not any(_hits(rows, photographs)):
+        by_hits = [(max(_hits(rows, photographs), default=0), _width(rows)) for rows in tried]
+        hits, width = max(by_hits, default=(0, 0))
+        if wrong and not hits and width < 2:
             labels.problems.append(wrong[0])
             return labels
+        rows = tried[by_hits.index((hits, width))]
         if not rows:
             raise FileError(file, "has no row", "write a row for each photograph: file,labels")
         with collecting(labels.problems):
@@ -75,7 +74,7 @@ def _rows(file: Path, text: str, separator: str) -> list[Row]:
         raise FileError(place, f"no line of CSV ({error})", "correct its quotes") from error
 
 
-def _columns_of_all(rows: list[Row]) -> int:
+def _width(rows: list[Row]) -> int:
     """Return the number of columns that all of the first rows have."""
     return min((len(row) for _, row in rows[:TRIED]), default=0)
 
@@ -111,43 +110,40 @@ def _columns(
     of_files = [n for n, name in enumerate(heading) if FILE_COLUMN.fullmatch(name)]
     column = max(of_files or range(len(hits)), key=lambda n: hits[n])
     if not hits[column]:
-        name = rows[-1][1][column][:200] if column < len(rows[-1][1]) else ""
-        near = photographs.near(name)
-        problem = f"none of its rows names a photograph below {photographs.folder} ({name!r})"
+        last = rows[-1][1][column][:200] if column < len(rows[-1][1]) else ""
+        problem = f"none of its rows names a photograph below {photographs.folder} ({last!r})"
+        near = photographs.near(last)
         remedy = f"{near!r} is there: " if near else ""
-        remedy += "correct the names, or set dataset.images to their folder"
+        remedy += "correct the names, or in a configuration, dataset.images"
         raise FileError(file, problem, remedy)
-    first = rows[0][1][column] if column < len(rows[0][1]) else ""
+    width = max(len(row) for _, row in rows)
+    others = {*range(width)} - {column}
+    first = rows[0][1][column] if column < len(heading) else ""
     is_name = photographs.get(first) != "" or without_suffix(first) != first
-    others = {*range(max(len(row) for _, row in rows))} - {column}
-    has_heading = bool(named or of_files) or (not is_name and len(others) > 1)
-    if has_heading:
+    if named or of_files or (len(others) > 1 and not is_name):
         others &= {*range(len(heading))}
-    cells = [row for _, row in rows[has_heading:]]
-    numeric = [n for n in sorted(others - named) if _are_numbers(cells, n, known)]
-    if not named and numeric and (not has_heading or len(numeric) == len(others)):
-        which = listing([rows[0][1][n] if has_heading else str(n + 1) for n in numeric])
-        examples = listing(
-            [*dict.fromkeys(row[n] for row in cells for n in numeric if n < len(row))], 3
-        )
-        problem = f"what may be its labels are numbers (column {which}: {examples})"
-        remedy = "write the names of the classes into one column with the heading labels"
-        raise FileError(file, problem, f"{remedy}, or the numbers if classes are called so")
-    if not has_heading:
-        return column, others, rows
-    if not named and len(others) != 1:
-        problem = f"its heading has no column `labels` ({listing(rows[0][1])})"
-        raise FileError(f"{file}:{rows[0][0]}", problem, "name the column of the labels so")
+        if not named and len(others) != 1:
+            problem = f"its heading has no column `labels` ({listing(rows[0][1])})"
+            remedy = "name the column of the labels so, and write the names of classes into it"
+            raise FileError(f"{file}:{rows[0][0]}", problem, remedy)
+        rows = rows[1:]
+    if not named:
+        _refuse_numbers(file, rows, others, known)
     of_labels = (named or others) - {column}
     if len(heading) - 1 in of_labels:
-        of_labels |= {*range(len(heading), max(len(row) for _, row in rows))}
-    return column, of_labels, rows[1:]
+        of_labels |= {*range(len(heading), width)}
+    return column, of_labels, rows
 
 
-def _are_numbers(rows: list[list[str]], column: int, known: list[str]) -> bool:
-    """Return whether a column holds numbers alone that are none of the known classes."""
-    cells = {row[column] for row in rows if column < len(row) and row[column]} - {*known}
-    return bool(cells) and all(NUMBER.fullmatch(cell) for cell in cells)
+def _refuse_numbers(file: Path, rows: list[Row], columns: set[int], known: list[str]) -> None:
+    """Raise FileError if a column that nothing calls labels holds numbers alone, none a class."""
+    for column in sorted(columns):
+        cells = dict.fromkeys(row[column] for _, row in rows if column < len(row))
+        values = [cell for cell in cells if cell and cell not in known]
+        if values and all(map(NUMBER.fullmatch, values)):
+            problem = f"column {column + 1} holds numbers alone ({listing(values, 3)})"
+            remedy = "call the column of the labels `labels` and that of the photographs `file`"
+            raise FileError(file, problem, f"{remedy} in a first line")
 
 
 def _labels_in(cell: str, known: list[str]) -> list[str]:

@@ -40,25 +40,26 @@ class Photographs:
         """Ways to name a photograph in short -> its name; None if several have it."""
         short: dict[str, str | None] = {}
         for name in self.names:
-            parts = [self._base, *name.split("/")]
+            parts = name.split("/")
             ends = ["/".join(parts[start:]) for start in range(len(parts))]
             for way in dict.fromkeys([*ends, *map(without_suffix, ends)]):
                 short[way] = None if way in short else name
-        return short | {name: name for name in self.names}
+        short |= {name: name for name in self.names}
+        ways = [way for name in self.names for way in (name, without_suffix(name))]
+        return {f"{self._base}/{way}": short[way] for way in ways} | short
 
     @cached_property
     def _base(self) -> str:
         """The name of the folder, with which the names in a data set may begin."""
-        return self.folder.absolute().name
+        return posixpath.basename(os.path.abspath(self.folder))
 
     @cached_property
     def _similar(self) -> dict[str, str]:
         """The plain form of each name, and of it without suffix and leading zeros -> the name."""
         plain = {plain_name(without_suffix(name)): name for name in self.names}
         # Spreadsheets turn 007 into 7.
-        return {key.lstrip("0"): name for key, name in plain.items()} | (
-            plain | {plain_name(name): name for name in self.names}
-        )
+        without_zeros = {key.lstrip("0") or key: name for key, name in plain.items()}
+        return without_zeros | plain | {plain_name(name): name for name in self.names}
 
     def get(self, name: str) -> str | None:
         """Return the photograph that a data set names; "" if there is none, None if several.

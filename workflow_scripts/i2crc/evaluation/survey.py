@@ -78,6 +78,11 @@ class Survey:
         return sum(entry.mask is not None for entry in self.entries)
 
     @property
+    def masks_of_val(self) -> bool:
+        """Whether masks are drawn from annotated objects, which score val alone."""
+        return bool(self.masks) and not self.config.dataset.masks
+
+    @property
     def can_draw(self) -> bool:
         """Whether photographs of val are to be drawn, because none are given."""
         dataset = self.config.dataset
@@ -120,7 +125,7 @@ class Survey:
         numbers = Counter(c for row in train for c in row.classes or ())
         sides = [max(entry.own_size) for entry in self.entries]
         classes = [numbers[c] for c in range(len(self.listed.classes))]
-        return Counts(len(train), classes, sides)
+        return Counts(len(train), classes, sides, self.masks_of_val)
 
 
 def survey(found: Recognised, threads: int) -> Survey:
@@ -311,15 +316,18 @@ def describe(found: Survey) -> list[str]:
     sizes = ["{}x{}".format(*sides[n].own_size) for n in (0, len(sides) // 2, -1)]
     negatives = sum(row.classes == [] for row in rows)
     splits = [f"{len(some)} {split}" for split, some in found.listed.splits.items()]
-    has_folder = bool(found.config.dataset.masks)
-    may_learn = " (dataset.trusted_masks: to learn from, too)" if has_folder else ""
+    use = "to score (dataset.trusted_masks: to learn from, too)"
+    if found.masks_of_val and "val" in found.config.dataset.splits:
+        use = "in the annotations; those of val are scored"
+    elif found.masks_of_val:
+        use = "but nothing is scored: they could score val alone, and dataset.val_share is 0"
     lines = [
         f"{counted(len(rows), 'photograph')} ({', '.join(splits)})",
         f"{counted(len(names), 'class', 'classes')}: {each}",
         f"{negatives} show none of the classes" if negatives else "",
         f"endings: {', '.join(f'{count} {name}' for name, count in files.most_common())}",
         f"pixels: smallest {sizes[0]}, median {sizes[1]}, largest {sizes[2]}",
-        f"masks: {found.masks}, to score{may_learn}" if found.masks else "masks: none",
+        f"masks: {found.masks}, {use}" if found.masks else "masks: none",
         f"saliency maps: {found.maps}" if found.maps else "saliency maps: none, they are computed",
     ]
     lines += [text for text in found.listed.warnings if text.endswith("ignored")]

@@ -36,9 +36,7 @@ READING = (
     "Boundary IoU compares only narrow bands along the contours of the objects."
 )
 
-UNSCORED = (
-    "No stage is scored: none of the photographs that it worked on has a mask (dataset.masks)."
-)
+UNSCORED = "No stage is scored: none of its photographs has a mask (dataset.masks)."
 
 
 def row(result: dict[str, Any]) -> list[Cell]:
