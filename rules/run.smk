@@ -123,8 +123,9 @@ onsuccess:
         given = shlex.join(["snakemake", *sys.argv[1:]])
         for query in hidden_queries():
             given = given.replace(query, "...")
+        gallery = f", {rules.gallery.output.page}" * PSEUDO
         logger.info(
-            f"Pictures: {RESULTS}/report/sheets\nNext:\n"
+            f"Pictures: {RESULTS}/report{gallery}\nNext:\n"
             f"  all figures in one page: {given} --report {shlex.quote(f'{RESULTS}/report.html')}\n"
             f"  how a file was made: i2crc explain {shlex.quote([*WEIGHTS, *SHOWN_SCORES][-1])}"
             + "\n  the same with your photographs: docs/YOUR_PHOTOGRAPHS.md" * IS_DEMO

@@ -31,6 +31,7 @@ def entries(project: Project) -> dict[str, list[int]]:
     return {e["id"]: e["classes"] for e in read_json(project.results / "data/train.json")["images"]}
 
 
+@pytest.mark.exhaustive
 def test_corrections_are_learnt_from_and_what_they_do_not_touch_is_kept(copied):
     before = entries(copied)
     first, second, third, *others = before

@@ -178,6 +178,7 @@ def test_a_replaced_photograph_is_looked_at_again(bad, project):
     assert "Nothing to be done" in third.output
 
 
+@pytest.mark.exhaustive
 def test_several_things_that_leave_nothing_to_read_are_one_report(project):
     lists = {"train_list": "none.txt", "val_list": "empty.txt"}
     (project.folder / "data/empty.txt").write_text("\n")
@@ -225,6 +226,7 @@ def test_a_checkpoint_of_other_classes_is_told_before_it_is_used(project):
     assert not (project.folder / "results/published/segmentation").exists()
 
 
+@pytest.mark.exhaustive
 def test_masks_that_mean_something_else_stop_the_run_and_can_be_declared(project):
     root = project.folder / "binary"
     write_good(root, GOOD)

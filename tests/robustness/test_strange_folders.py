@@ -7,6 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 from helpers.folders import write_folder
@@ -59,6 +60,7 @@ def test_nothing_in_a_name_is_executed_and_no_secret_is_kept(server, tmp_path): 
     assert "Nothing to be done" in again.stderr, again.stderr
 
 
+@pytest.mark.exhaustive
 def test_another_workflow_uses_the_project_as_a_module(tmp_path):
     project = Project.new(tmp_path / f"home {BRACES}" / "project").folder
     demo = merge(yaml.safe_load((project / "config/config.yaml").read_text()), REDUCED)

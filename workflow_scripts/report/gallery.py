@@ -7,11 +7,12 @@ import argparse
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.manifest import Work, make_shard, read_manifests
 from i2crc.artifacts.provenance import Origin
-from i2crc.data.index import read_index
+from i2crc.data.index import Entry, read_index
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.parallel import processes
 from i2crc.runtime.parser import make_parser, run
@@ -35,16 +36,17 @@ def main(arguments: argparse.Namespace) -> None:
     origin = Origin(Path(__file__), inputs)
     folder = arguments.manifest.parent
 
-    def key(image_id: str, classes: list[int]) -> list[str]:
+    def key(entry: Entry) -> list[Any]:
         names = {
-            "CAM": [f"{image_id}_{number}.png" for number in classes],
-            "logits": [f"{image_id}.npz"],
+            "CAM": [f"{entry.id}_{number}.png" for number in entry.classes or ()],
+            "logits": [f"{entry.id}.npz"],
         }
-        return [
+        pictures = [
             found[name][1]
             for title, found in files.items()
-            for name in names.get(title, [f"{image_id}.png"])
+            for name in names.get(title, [f"{entry.id}.png"])
         ]
+        return [entry.sha256, entry.mask_sha256, entry.classes, *pictures]
 
     def prepare() -> tuple[Work, Executor]:
         # Imported here, because a gallery that is already made must not wait for numpy and PIL.
@@ -67,10 +69,7 @@ def main(arguments: argparse.Namespace) -> None:
         script = photos_script(arguments.experiment, index, folder, folders, scores)
         return [gallery_page(arguments.experiment).encode(), script.encode()]
 
-    keys = {
-        entry.id: [entry.sha256, entry.mask_sha256, *key(entry.id, entry.classes or [])]
-        for entry in index.images
-    }
+    keys = {entry.id: key(entry) for entry in index.images}
     make_shard({arguments.manifest: folder}, origin, folder, keys, prepare)
     shown = [arguments.index, arguments.manifest, arguments.images_csv]
     page_origin = Origin(Path(__file__), shown, {"experiment": arguments.experiment})

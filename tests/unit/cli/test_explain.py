@@ -161,6 +161,24 @@ def test_logits_are_told_from_a_prediction(tree, explained):
     assert f"{tree.weights}: unchanged" in paragraph(lines, "1. predict")
 
 
+def test_a_file_of_the_gallery_is_of_one_photograph(tree, explained):
+    folder = tree.folder / "gallery"
+    names = ["thumbs/a1.webp", "photos/a1.jpg", "doubt/a1.json"]
+
+    def work(_: str) -> list[str]:
+        for name in names:
+            write_bytes(folder / name, b"0.5")
+        return names
+
+    origin = Origin(script("gallery"), [tree.index])
+    made = {folder / "manifest.json": folder}
+    make_shard(made, origin, folder, {"a1": []}, lambda: (work, threads(1)))
+    for name in names:
+        text, _ = explained(folder / name)
+        assert "is the gallery file of photograph voc/JPEGImages/a1.jpg. It is unchanged." in text
+        assert "photographs 1, all unchanged" in text
+
+
 def test_edited_by_hand(tree, explained):
     image = tree.folder / "labels/initial/images/a0.png"
     image.write_bytes(b"edited")

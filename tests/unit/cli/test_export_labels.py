@@ -137,6 +137,28 @@ def test_a_photograph_without_label_is_named(tree):
     assert refused(tree.folder, "--labels", "coco", "--output", "out").endswith(message)
 
 
+@pytest.mark.parametrize("change", ["photograph", "classes", "removed"])
+def test_labels_that_are_older_than_the_data_are_refused(tree, change):
+    """The run was stopped behind prepare_data."""
+    for index in (tree.index, *tree.shards("data/train")):
+        content = read_json(index)
+        if change == "classes":
+            content["classes"] = ["dog", "cat"]
+        for entry in content["images"] if change == "photograph" else ():
+            Image.new("RGB", (8, 8), "blue").save(entry["image"])
+            entry["sha256"] = digest_file(entry["image"])
+        write_json(index, content)
+    if change == "removed":
+        index.unlink()
+    number = 2 if change == "removed" else 1
+    manifest = tree.folder / f"labels/initial/{number}-of-2.json"
+    assert refused(tree.folder, "--labels", "yolo", "--output", "out") == (
+        f"{manifest}: these initial labels were made of other photographs or classes than "
+        f"{tree.folder}/data/train/{number}-of-2.json has; let the run finish, then export"
+    )
+    assert not Path("out").exists()
+
+
 def test_a_large_photograph_is_exported_at_its_own_size(tree):
     """The index has its working copy, and the label is that of the photograph itself."""
     large = Image.new("RGB", (60, 40), "blue")

@@ -1,6 +1,7 @@
 """`i2crc segment`: what it writes for which photographs, and what it says."""
 
 import csv
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from i2crc.data.images import read_label, read_photo, resize_nearest
 from i2crc.inference.model_file import read_model
 from i2crc.inference.prediction import network_label, predict_logits
 from i2crc.models.weight_files import read_state, save_state
+from i2crc.runtime.errors import InputError
 
 SIZE = (60, 40)
 
@@ -147,8 +149,9 @@ def test_broken_photographs_are_named_and_the_others_are_done(model, photos, tmp
 def test_class_names_do_not_control_the_terminal(photos, tmp_path, capsys):
     names = ["a\x1b[2J", "b\x1b[2J"]
     file = write_model_file(tmp_path / "model.safetensors", classes=names)
-    assert segment(file, photos / "a.jpg", "--output", tmp_path / "out") == 0
-    assert "\x1b" not in capsys.readouterr().out
+    assert segment(file, photos / "a.jpg", "--output", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert "no printable text" in said and "\x1b" not in said
 
 
 def test_photographs_that_would_share_a_name_keep_their_suffix_or_folder(tmp_path):
@@ -166,12 +169,121 @@ def test_a_pattern_in_quotes_is_expanded(photos):
     assert [file for file, _ in found] == [photos / "a.jpg", photos / "sub/a.jpg"]
 
 
+def test_a_photograph_whose_path_is_the_name_of_another_is_not_lost(tmp_path):
+    paths = ["q/b/x.jpg", "b/x.jpg", "c/x.jpg"]
+    for name in paths:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    given = [str(tmp_path / name) for name in ("q", *paths[1:])]
+    named = name_photos(find_photos(given, tmp_path / "out"))
+    assert {name: photo.file for name, photo in named.items()} == {
+        name.removesuffix(".jpg"): tmp_path / name for name in paths
+    }
+
+
+def test_names_stay_below_the_output_whatever_leads_to_the_photographs(
+    photos, tmp_path, monkeypatch
+):
+    (tmp_path / "link").symlink_to(photos / "sub")
+    monkeypatch.chdir(photos / "sub")
+    found = find_photos(["../a.jpg", "a.jpg"], tmp_path / "out")
+    assert list(name_photos(found)) == ["a", "sub/a"]
+    # What `..` means behind a link is decided by the file system.
+    assert find_photos([f"{tmp_path}/link/../a.jpg"], tmp_path) == [(photos / "a.jpg", "a.jpg")]
+    assert len(find_photos([".."], tmp_path)) == 3
+
+
+def test_a_pattern_takes_neither_other_files_nor_earlier_outputs(model, photos):
+    names = {"a.jpg", "b.PNG", "sub/a.jpg"}
+    assert segment(model, f"{photos}/*", "--output", photos) == 0
+    for pattern in ("*", "**/*", "*.*", "**"):
+        found = find_photos([f"{photos}/{pattern}"], photos)
+        assert {str(file.relative_to(photos)) for file, _ in found} <= names
+    with pytest.raises(InputError, match=r"/a\*\.png: no photograph has such a name"):
+        find_photos([f"{photos}/a*.png"], photos)
+
+
+@pytest.mark.parametrize(
+    ("form", "own"),
+    [
+        ("png", "a.png"),
+        ("png", "a_overlay.jpg"),
+        ("coco", "annotations.json"),
+        ("yolo", "labels/a.txt"),
+        ("yolo", "data.yaml"),
+        ("coco", "areas.csv"),
+    ],
+)
+def test_a_file_of_the_user_is_not_replaced(model, photos, tmp_path, capsys, form, own):
+    file = tmp_path / "own" / own
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"by hand")
+    words = [photos / "a.jpg", "--output", tmp_path / "own", "--format", form]
+    assert segment(model, *words) == 1
+    problem = "would be replaced, but no earlier call has made it"
+    assert f"{file}: {problem}; give another folder with --output" in capsys.readouterr().err
+    assert files(tmp_path / "own") == [own] and file.read_bytes() == b"by hand"
+
+
+def test_a_mask_drawn_beside_the_outputs_is_not_replaced(model, photos, capsys):
+    assert segment(model, photos / "b.PNG", "--output", photos / "out") == 0
+    (photos / "out/a.png").write_bytes(b"by hand")
+    assert segment(model, photos, "--output", photos / "out") == 1
+    assert f"{photos}/out/a.png: would be replaced, but" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["png", "coco", "yolo", "png,coco,yolo"])
+def test_a_call_that_was_interrupted_can_be_started_again(
+    model, photos, tmp_path, monkeypatch, form
+):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    words = [photos, "--output", tmp_path / "out", "--format", form]
+    with monkeypatch.context() as patch:
+        patch.setattr("i2crc.cli.segment.summary", stop)
+        with pytest.raises(KeyboardInterrupt):
+            segment(model, *words)
+    (tmp_path / "out/a.png").unlink(missing_ok=True)  # as if between overlay and label
+    assert segment(model, *words) == 0
+
+
+def test_a_name_too_long_for_its_files_is_named_and_the_others_are_done(
+    model, photos, tmp_path, capsys
+):
+    long = photos / f"{'n' * 245}.jpg"
+    (photos / "a.jpg").rename(long)
+    assert segment(model, photos, "--output", tmp_path / "out", "--format", "png,coco") == 1
+    said = capsys.readouterr()
+    assert "2 photographs segmented" in said.out
+    remedy = "rename it, or give another folder with --output"
+    assert f"{long}: its files cannot be written (File name too long); {remedy}" in said.err
+    made = files(tmp_path / "out")
+    assert {"annotations.json", "areas.csv", "sub/a.png"} <= {*made} and len(made) == 6
+
+
+def test_a_full_disk_ends_the_call(model, photos, tmp_path, monkeypatch, capsys):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device", "a.png")
+
+    monkeypatch.setattr("i2crc.data.images.write_label", full)
+    assert segment(model, photos, "--output", tmp_path / "out") == 1
+    assert "a.png: no space is left" in capsys.readouterr().err
+
+
+def test_a_format_that_is_given_twice_counts_once(model, photos, tmp_path, capsys):
+    words = ["--output", tmp_path / "out", "--format", "png,png"]
+    assert segment(model, photos / "a.jpg", *words) == 0
+    assert ": NAME.png, NAME_overlay.jpg, areas.csv\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["MODEL", "none.jpg", "--output", "out"], "none.jpg: no such file; give photographs"),
         (["MODEL", "empty", "--output", "out"], "empty: no photograph in this folder; give"),
-        (["MODEL", "*.tif", "--output", "out"], "*.tif: no file has such a name; give"),
+        (["MODEL", "*.tif", "--output", "out"], "*.tif: no photograph has such a name; give"),
+        (["MODEL", "n" * 300, "--output", "out"], "nnn: no such file; give"),
         (["none", "photos", "--output", "out"], "none: no such file; give the model file"),
         (["empty", "photos", "--output", "out"], "empty: holds no model.safetensors; give"),
         (["MODEL", "photos", "--output", "out", "--scales", "9"], "scale 9, expected a number"),

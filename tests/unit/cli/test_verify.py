@@ -8,7 +8,7 @@ import pytest
 from helpers.experiment_tree import Tree, make_dataset
 from i2crc.artifacts.provenance import content_digest
 from i2crc.cli import verify
-from i2crc.runtime.atomic import read_json
+from i2crc.runtime.atomic import read_json, write_json
 from i2crc.runtime.errors import InputError
 
 
@@ -85,6 +85,20 @@ def test_all_problems_are_found_in_one_go(tree, verified):
     for words in ("cams/1-of-2.json: not valid JSON", "a0.png: MISSING", "a1.png: CHANGED",
                   "weights.safetensors: MISSING"):  # fmt: skip
         assert sum(words in line for line in lines) == 1
+
+
+def test_each_file_is_checked_once_though_some_are_json(tree, verified):
+    path = tree.shard("labels/initial", 0)
+    manifest = read_json(path)
+    folder = path.parent / manifest["folder"]
+    _, (before,) = verified()
+    for name in ("doubt.json", "manifest.json", "1-of-2.json"):
+        write_json(folder / name, 0.5)
+        manifest["files"][name] = content_digest(folder / name)
+    write_json(path, manifest)
+    status, (after,) = verified()
+    assert status == 0
+    assert int(after.split()[0]) == int(before.split()[0]) + 3
 
 
 def test_a_folder_of_no_run_is_refused_with_a_remedy(tmp_path):

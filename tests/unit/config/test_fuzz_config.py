@@ -56,6 +56,7 @@ def assert_sound(config: Config) -> None:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
+@example({"\x1e\n\n": None})
 def test_any_values(values):
     try:
         config = load_config(values, "my.yaml")

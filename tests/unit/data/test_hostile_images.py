@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.images import png, png_chunk
-from i2crc.data.images import FORMATS, read_gray, read_label, read_photo
+from i2crc.data.images import FORMATS, photo_size, read_gray, read_label, read_photo
 from i2crc.data.saliency import collect
 from i2crc.runtime.errors import InputError
 
@@ -96,6 +96,15 @@ def test_exif_that_makes_no_sense(tmp_path, payload):
         assert sorted(read_photo(tmp_path / "a.jpg").size) == sorted(SIZE)
     except InputError as error:
         assert "a.jpg" in str(error)
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_exif_that_cannot_be_written_again_is_read(tmp_path, turn):
+    """An orientation beside a width that is a text."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, turn) + struct.pack("<HHI4s", 0x0100, 2, 4, b"x")
+    (tmp_path / "a.jpg").write_bytes(exif(b"II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)))
+    size = SIZE if turn == 1 else SIZE[::-1]
+    assert read_photo(tmp_path / "a.jpg").size == photo_size(tmp_path / "a.jpg") == size
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,6 +1,8 @@
 """Class names, indexes and shards."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from i2crc.config.schema import Dataset
 from i2crc.data.build_index import build_index, class_names, classes_in_mask
 from i2crc.data.images import read_label, write_label
 from i2crc.data.index import Entry, Index, Original, read_index, shard_of
-from i2crc.runtime.atomic import digest_file, write_json
+from i2crc.runtime.atomic import digest_file, read_json, write_json
 from i2crc.runtime.errors import InputError, Problem
 
 CLASSES = ["cat", "dog", "cow"]
@@ -448,6 +450,7 @@ def test_class_names(tmp_path):
         (["a", "b", "a"], "has a twice; name each class once"),
         (["Background", "a"], "has Background, which is no class: every image has it, as label 0"),
         ([".DS_Store", "a"], "has .DS_Store, which is a hidden file and no class; take it out"),
+        (["a\x1bb"], r"has 'a\\x1bb', which is no printable text; rename it"),
         ([f"c{n}" for n in range(255)], "has 255 names; give at most 254: labels have 8 bits"),
         ([], "has no class; write one a line"),
     ],
@@ -604,6 +607,22 @@ def test_masks_are_judged_by_the_corrected_classes(root, trusted):
     assert [entry.mask_values for entry in index.images] == [[0, 2], [0, 1]]
 
 
+def test_binary_masks_of_several_corrected_classes_or_none_are_not_used(root):
+    (root / "train_cls.txt").write_text("a 0\nb 1\nc 0\nd 1\n")
+    write_binary(root, "abc")
+    index = corrected(root, relabel={"a": ["cat", "dog"], "b": []}, binary_masks=True)
+    assert not index.problems
+    assert [entry.mask_values for entry in index.images] == [None, None, [0, 1], None]
+    (warning,) = index.warnings
+    assert warning == (
+        f"{root}/corrections.json: the binary masks of a, b are not used, because their "
+        "photographs were relabelled to several classes or none"
+    )
+    (root / "train_cls.txt").write_text("a 0 1\nb 1\n")
+    (problem,) = index_of(root, binary_masks=True).problems
+    assert "several classes, but dataset.binary_masks is true" in str(problem)
+
+
 @pytest.mark.parametrize(
     ("exclude", "relabel", "message"),
     [
@@ -649,6 +668,20 @@ def test_a_file_that_holds_no_corrections_is_a_problem(root, content, message):
         file.write_text(content)
     (problem,) = index_of(root, corrections="corrections.json").problems
     assert message.replace("FILE", str(file)) in str(problem)
+
+
+def test_corrections_with_a_byte_order_mark_are_recorded(root, tmp_path):
+    text = '{"i2crc_corrections": 1, "exclude": ["c"]}'
+    (root / "corrections.json").write_text(text, encoding="utf-8-sig")
+    settings = Dataset(classes=CLASSES, corrections="corrections.json").model_dump_json()
+    output = tmp_path / "train.json"
+    words = ["--split", "train", "--root", root, "--settings", settings, "--output", output]
+    words += ["--shards", tmp_path / "1-of-1.json", "--threads", "1"]
+    script = Path(build_index.__code__.co_filename).parents[2] / "data/prepare_data.py"
+    subprocess.run([sys.executable, script, *words], check=True)
+    assert [entry.id for entry in read_index(output).images] == ["a", "b"]
+    inputs = read_json(output)["provenance"]["inputs"]
+    assert [Path(name).name for name in inputs] == ["train_cls.txt", "corrections.json"]
 
 
 def test_labels_read_from_masks_are_not_corrected(root):

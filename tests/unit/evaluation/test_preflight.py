@@ -1,6 +1,7 @@
 """Preflight: the report, the estimate of disk, networks and checkpoints that do not fit."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,14 +74,34 @@ def test_masks_that_are_needed(tmp_path):
     assert "no such folder; correct dataset.masks" in str(missing)
 
 
+def test_relabelled_photographs_whose_masks_are_learnt_from(tmp_path):
+    """A mask that does not show the corrected classes would teach the others."""
+    names = {"fits": [0, 1, 255], "other": [0, 2], "more": [0, 1, 2], "none": None}
+    images = [
+        replace(entry([0], values and "m.png"), id=name, image=f"{name}.jpg", mask_values=values)
+        for name, values in names.items()
+    ]
+    index = Index("train", ["cat", "dog"], images, corrections={"relabel": dict.fromkeys(names)})
+    assert not preflight.masks_problems([index], tmp_path, needed=False)
+    found = preflight.masks_problems([index], tmp_path, needed=True)
+    assert [problem.file for problem in found] == ["other.jpg", "more.jpg", "none.jpg"]
+    assert str(found[0]) == (
+        "other.jpg: has no mask of its corrected classes, and segmentation.supervision is full; "
+        "correct the mask, or exclude the photograph in dataset.corrections"
+    )
+
+
 def test_estimate_of_an_image():
     val, train = (Index(split, ["cat", "dog"], []) for split in ("val", "train"))
     # Logits of 3 labels at stride 8.
     predicted = 2 * (5000 * 0.05 + 4096) + 3 * 5000 / 64 * 2 + 4096
     assert preflight.image_bytes(entry([0]), val, 8) == pytest.approx(predicted)
-    # A saliency map, attention of two classes, two labels.
+    # A saliency map, attention of two classes, two labels; tiles, copy and doubt of the gallery.
     made = 3 * (5000 * 0.4 + 4096) + 2 * (5000 * 0.05 + 4096) + predicted
+    made += 60_000 + 4096 + 5000 * 0.4 + 4096 + 4096
     assert preflight.image_bytes(entry([0, 1]), train, 8) == pytest.approx(made)
+    with_mask = preflight.image_bytes(entry([0, 1], "a.png"), train, 8)
+    assert with_mask == pytest.approx(made + 5000 * 0.05 + 4096)
 
 
 def test_plan_of_a_run():

@@ -1,5 +1,6 @@
 """Exported networks: other programs run them alone, and get the labels that the run gets."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -44,7 +45,7 @@ TORCH = """
 import json, sys
 import numpy as np, torch
 from PIL import Image
-facts = dict.fromkeys(("classes", "colors", "input", "license", "equality"), "")
+facts = dict.fromkeys(("classes", "colors", "input", "license", "equality", "i2crc"), "")
 network = torch.export.load(sys.argv[1], extra_files=facts).module()
 for file in sys.argv[2:]:
     photo = np.array(Image.open(file).convert("RGB"))
@@ -93,12 +94,14 @@ def check_alone(model: Path, kind: str, folder: Path) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("kind", SUFFIX)
+@pytest.mark.parametrize("kind", ["onnx", pytest.param("torch", marks=pytest.mark.exhaustive)])
 def test_other_programs_run_the_file_alone(tmp_path, capsys, kind):
     settings = Segmentation(backbone="resnet18", output_stride=32, scales=[1.0])
-    model = write_network(tmp_path, settings, classes=CLASSES)
+    read = {"inputs": {"\udc80.jpg": "ab12"}}  # a name that is no text
+    model = write_network(tmp_path, settings, classes=CLASSES, provenance=read)
     facts = check_alone(model, kind, tmp_path)
     assert json.loads(facts["classes"]) == CLASSES
+    assert json.loads(facts["i2crc"])["provenance"] == read
     assert json.loads(facts["colors"]) == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
     assert facts["license"] == "unknown" and "uint8, RGB 0..255" in facts["input"]
     assert facts["equality"] in capsys.readouterr().out
@@ -134,6 +137,34 @@ def test_too_few_equal_pixels_are_an_error():
         export._compare(Path("model.safetensors"), "onnx", [other], [label])
     other[0, 0, 1] = 0
     assert export._compare(Path("m"), "onnx", [other], [label]).startswith("9999 of 10000 pixels")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "export: memory ran out (MemoryError)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "export: memory ran out"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space is left (file system"),
+        (ValueError("no such operator"), "cannot be written as onnx (no such operator); try --for"),
+    ],
+)
+@pytest.mark.parametrize("place", ["export", "load"])
+def test_a_lack_of_memory_is_no_fault_of_the_format(
+    tmp_path, monkeypatch, capsys, place, error, message
+):
+    def fail(*args, **options):
+        raise error
+
+    if place == "load":
+        monkeypatch.setattr(export, "_program", lambda *_: None)
+    monkeypatch.setattr(torch.export, "export", fail)
+    monkeypatch.setitem(export.FORMATS, "onnx", (lambda *_: b"", fail))
+    model = write_model_file(tmp_path / "model.safetensors")
+    words = ["export", str(model), "--format", "onnx", "--output", str(tmp_path / "new.onnx")]
+    assert main.run(words) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert ("try --format torch" in said) == isinstance(error, ValueError)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import i2crc
@@ -80,11 +81,46 @@ def test_the_probability_of_a_label_is_its_softmax():
         (np.zeros((4, 4, 3)), "type float64 is no photograph; give RGB values as"),
         (Image.new("F", (4, 4)), "image: mode F, whose values have no fixed range"),
         ("none.jpg", "none.jpg: missing; add it"),
+        (np.zeros((0, 5, 3), np.uint8), r"shape \(0, 5, 3\) and type uint8 is no photograph"),
+        (np.zeros((5, 0, 3), np.uint8), r"shape \(5, 0, 3\) and type uint8 is no photograph"),
+        (Image.new("RGB", (0, 5)), "image: has no pixels; give another photograph"),
     ],
 )
 def test_what_is_no_photograph_is_refused(model, photo, message):
     with pytest.raises(InputError, match=message):
         model(photo)
+
+
+def test_an_image_that_ends_too_early_is_refused(model, pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:900])
+    with Image.open(tmp_path / "a.jpg") as image, pytest.raises(InputError) as refused:
+        model(image)
+    assert str(refused.value).startswith(f"{tmp_path}/a.jpg: cannot be decoded (")
+
+
+@pytest.mark.parametrize("device", ["foo", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(model, device):
+    with pytest.raises(InputError, match=rf"device {device}: torch .*; leave the device out"):
+        i2crc.load_model(model.path, device)
+
+
+def test_scales_may_be_an_array(model, pixels):
+    label = model(pixels, scales=np.array([0.5, 1.0])).label
+    assert np.array_equal(label, model(pixels, scales=[0.5, 1]).label)
+
+
+def test_the_network_computes_in_full_precision_and_leaves_the_setting(model, pixels, monkeypatch):
+    seen = []
+    layer = model.network.register_forward_hook(
+        lambda *values: seen.append(torch.backends.cudnn.conv.fp32_precision)
+    )
+    for allowed in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+        model(pixels)
+        assert torch.backends.cudnn.allow_tf32 == allowed
+    layer.remove()
+    assert seen == ["ieee", "ieee"]
 
 
 def test_the_crf_of_an_earlier_model_file_is_refused(pixels, tmp_path):

@@ -20,7 +20,7 @@ from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import voc_palette, write_gray, write_label
 from i2crc.data.index import Entry
 from i2crc.report.contact_sheet import SIDE, choose, legend
-from i2crc.report.tiles import TILE, label_tile
+from i2crc.report.tiles import TILE, label_tile, overlay_tile, photo_tile
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["contact_sheet"].script
 CLASSES = ["cat", "dog"]
@@ -126,6 +126,9 @@ def test_scores_without_rows_give_a_sample(split):
     done = draw(split, "--kinds", "best", "--count", "2")
     assert done.returncode == 0, done.stderr
     assert len(rows(split)) == 2
+    page = (split / "sheet.html").read_text()
+    assert "<h1>A sample of the images of train</h1>" in page
+    assert "Ranked" not in page and "worst" not in page
 
 
 def test_kinds_rank_by_score_and_then_by_id():
@@ -160,3 +163,11 @@ def test_a_label_is_shrunk_without_mixing_colors():
     tile = label_tile(label)
     assert (tile.height, tile.width) == (TILE, 107)
     assert {color for _, color in tile.getcolors()} == {(0, 0, 0), (128, 0, 0), (224, 224, 192)}
+
+
+@pytest.mark.parametrize("shape", [(2, 3000), (3000, 1), (1, 1)])
+def test_a_very_long_photograph_has_tiles_of_at_least_a_pixel(shape):
+    label, photo = np.zeros(shape, np.uint8), np.zeros((*shape, 3), np.uint8)
+    height, width = (max(1, round(length / max(shape) * SIDE)) for length in shape)
+    tiles = photo_tile(photo, SIDE), label_tile(label, SIDE), overlay_tile(photo, label, SIDE)
+    assert {tile.size for tile in tiles} == {(width, height)}

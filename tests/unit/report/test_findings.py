@@ -61,7 +61,7 @@ def test_without_val_the_headline_says_that_labels_were_scored():
 def test_without_any_mask_nothing_is_claimed():
     scores = {stage: one | {MIOU: None, "coverage": None} for stage, one in rising().items()}
     assert headline(scores) == headline({})
-    assert "no photograph has a ground-truth mask" in headline(scores)[0]
+    assert "no ground-truth mask to score with" in headline(scores)[0]
     assert told(scores) == []
 
 
@@ -119,11 +119,12 @@ def test_a_class_without_ground_truth_is_no_finding():
     assert told(scores) == []
 
 
-def test_low_coverage_is_told():
+@pytest.mark.parametrize("coverage", [0.31, 0.0])
+def test_low_coverage_is_told(coverage):
     scores = rising()
-    scores["initial_labels"]["coverage"] = 0.31
+    scores["initial_labels"]["coverage"] = coverage
     ((text, _),) = told(scores)
-    assert text.startswith("Only 31% of the pixels of the initial labels have a class")
+    assert text.startswith(f"Only {coverage:.0%} of the pixels of the initial labels have a class")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,16 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from i2crc.data.images import write_gray
+from i2crc.data.index import Entry, Index
 from i2crc.report.findings import MIOU
 from i2crc.report.flow import CELL, ROW, Step, flow_picture
-from i2crc.report.front_page import bars, front_page
+from i2crc.report.front_page import TRAIN_STEPS, Shown, bars, front_page
+from i2crc.runtime.atomic import write_json
 
 NAMES = ["background", '<script>"猫"</script>']
 
@@ -41,6 +46,46 @@ def test_without_scores_there_are_no_bars():
     assert "Nothing was scored" in made and "Mean IoU by stage" not in made
     assert "there are no scores to compare" in made
     assert bars({"cam": score("cam", None)}) == []
+
+
+@pytest.mark.parametrize(("iterations", "claimed"), [((99, 99), True), ((99, 9), False)])
+def test_only_losses_that_were_judged_have_levelled_off(iterations, claimed):
+    histories = dict(zip(("initial", "final"), map(np.ones, iterations), strict=True))
+    made = front_page(Path("a"), "", {}, histories, {}, [], [])
+    assert ("every loss has levelled off" in made) is claimed
+
+
+@pytest.fixture
+def split(tmp_path):
+    """A function that returns what is shown of a split of one photograph without a mask."""
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg")
+    write_gray(tmp_path / "maps/a.png", np.zeros((20, 40), np.uint8))
+    write_gray(tmp_path / "maps/a_0.png", np.zeros((20, 40), np.uint8))
+    write_json(
+        tmp_path / "manifest.json",
+        {"stage": "", "folder": "maps", "count": 2, "files": {"a.png": "", "a_0.png": ""}},
+    )
+    entry = Entry("a", str(tmp_path / "a.jpg"), None, [0], 40, 20, "")
+
+    def shown(name: str) -> Shown:
+        columns = {title: [tmp_path / "manifest.json"] for title in TRAIN_STEPS}
+        return Shown(Index(name, ["cat"], [entry]), {}, columns)
+
+    return shown
+
+
+def test_the_picture_tells_two_rounds_from_a_training_on_masks(split):
+    def made(*names: str) -> str:
+        splits = {name: split(name) for name in names}
+        return front_page(Path("a"), "", {}, {}, splits, [], [])
+
+    both, full = made("train", "val"), made("val")
+    assert "second network" in both and "round two" in both
+    assert "The final prediction is of a photograph of val" in both
+    for words in ("first", "second", "round", "all other pictures"):
+        assert words not in full.split("The workflow, with a photograph")[1]
+    assert "trained on masks" in full
+    assert "The workflow, with a photograph" not in made()
 
 
 @pytest.mark.parametrize("columns", [3, 8])

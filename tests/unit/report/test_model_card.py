@@ -97,7 +97,7 @@ def test_the_run_writes_the_card_which_the_model_file_alone_makes_again(finished
     lines = [line for line in text.splitlines() if not line.startswith("- Trained on: 2")]
     assert model_card(read).splitlines() == lines and len(text.splitlines()) == len(lines) + 1
     results = front_matter(text)["model-index"][0]["results"]
-    for result, stage in zip(results, ("val_prediction", "val_crf"), strict=True):
+    for result, stage in zip(results, ("val_crf", "val_prediction"), strict=True):
         score = json.loads((finished.results / f"scores/{stage}.json").read_text())
         assert result["metrics"][0]["value"] == score["miou"]
         low, high = score["miou_interval"]

@@ -82,7 +82,7 @@ def find_artifact(path: Path) -> Artifact | None:
     ]
     # The newest first: those of another number of shards may still be there.
     for candidate in (path, *sorted(manifests, key=os.path.getmtime, reverse=True)):
-        artifact = None if candidate.is_dir() else _read_artifact(candidate)
+        artifact = None if candidate.is_dir() else read_artifact(candidate)
         if artifact and path in (candidate, *artifact.files):
             return artifact
     return None
@@ -117,8 +117,8 @@ def flatten(value: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _read_artifact(path: Path) -> Artifact | None:
-    """Return the artifact in a file; None if the file is missing or has no provenance."""
+def read_artifact(path: Path) -> Artifact | None:
+    """Return the artifact in a file; None if the file is missing or records nothing of itself."""
     is_recorded = path.is_file() or provenance_file(path).is_file()
     facts = read_provenance(path) if is_recorded else None
     if facts is None:

@@ -85,7 +85,7 @@ _ALL = (
     Stage("plot", "report", "drew the figures of the report"),
     Stage("contact_sheet", "report", "drew sheets of images through all stages"),
     Stage("gallery", "report", "made the gallery of the training photographs", output="gallery",
-          records=("gallery/manifest.json",), makes="picture of the gallery"),
+          records=("gallery/manifest.json",), makes="gallery file"),
     Stage("run_facts", "report", "made the page of run times, provenance and configuration",
           settings=""),
 )  # fmt: skip

@@ -63,6 +63,8 @@ def find_photographs(file: Path, artifacts: list[Artifact]) -> tuple[str, list[R
     makes = STAGES.get(script, UNKNOWN).makes
     kind = "low-resolution logits" if file.suffix == ".npz" else makes
     name = os.path.relpath(file.with_suffix(""), artifacts[0].folder)
+    if script == "gallery":  # in a folder of each kind: thumbs/ID, photos/ID
+        name = name.partition("/")[2]
     photographs: dict[Recorded, None] = {}  # a set that keeps their order
     for artifact, index in indexes_of(artifacts):
         for entry in index.images:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from i2crc.artifacts.lineage import UNCHANGED, read_artifact, state
 from i2crc.artifacts.manifest import read_manifests
 from i2crc.config.load import load_config, read_yaml
 from i2crc.data.index import photo, read_index
@@ -113,7 +114,7 @@ def export_labels(results: Path, kind: str, output: Path) -> None:
 def find_labels(results: Path) -> tuple[str, dict[str, tuple[Path, str]]]:
     """Return which labels of the photographs are the best that a run has made, and their files.
 
-    Raise FileError if there are none, or if a part of them is missing.
+    Raise FileError if there are none, or if a part of them is missing or older than the data.
     """
     settings = results / "config.yaml"
     if not settings.is_file():
@@ -125,6 +126,7 @@ def find_labels(results: Path) -> tuple[str, dict[str, tuple[Path, str]]]:
         manifests = [results / folder / f"{shard}-of-{len(shards)}.json" for shard in shards]
         missing = [file for file in manifests if not file.is_file()]
         if not missing:
+            _refuse_older_labels(manifests, results, name)
             return name, read_manifests(manifests)
         if len(missing) < len(manifests):
             problem = f"missing, so the {name} labels are not complete"
@@ -134,3 +136,13 @@ def find_labels(results: Path) -> tuple[str, dict[str, tuple[Path, str]]]:
         raise FileError(results, problem, "use the masks, or give an experiment with pseudo labels")
     remedy = "run the target refined_labels first"
     raise FileError(results, "has made no labels yet", remedy)
+
+
+def _refuse_older_labels(manifests: list[Path], results: Path, name: str) -> None:
+    """Raise FileError if labels were made before the run read other photographs or classes."""
+    for file in manifests:
+        made = read_artifact(file)
+        index = Path(os.path.normpath(results / "data/train" / file.name))
+        if made is None or state(index, made.inputs.get(index, "")) != UNCHANGED:
+            problem = f"these {name} labels were made of other photographs or classes than {index}"
+            raise FileError(file, f"{problem} has", "let the run finish, then export")

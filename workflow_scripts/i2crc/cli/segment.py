@@ -16,7 +16,7 @@ from tqdm import tqdm
 from i2crc.data.given_photographs import GivenPhoto, find_photos, name_photos
 from i2crc.data.photographs import OVERLAY
 from i2crc.runtime.atomic import atomic_path, write_bytes
-from i2crc.runtime.errors import FileError, InputError, counted
+from i2crc.runtime.errors import FileError, InputError, counted, storage_number
 from i2crc.runtime.progress import printable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ FORMATS = {
     "yolo": ("labels/NAME.txt", "data.yaml"),
 }
 AREAS = "areas.csv"
+COLUMNS = ("file", "class", "pixels", "share", "confidence")
 # Batches that are worked on at the same time; each takes memory.
 AT_A_TIME = 4
 
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help=f"folder for {AREAS} and the files of --format; those of the same names are "
+        help=f"folder for {AREAS} and the files of --format; those of an earlier call are "
         "overwritten",
     )
     parser.add_argument(
@@ -100,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def formats(text: str) -> list[str]:
     """Return the formats of an option."""
-    chosen = text.split(",")
+    chosen = [*dict.fromkeys(text.split(","))]
     if unknown := [name for name in chosen if name not in FORMATS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r}; give one or more of {','.join(FORMATS)}")
     return chosen
@@ -136,7 +137,7 @@ def main(arguments: argparse.Namespace) -> int:
     at_a_time = min(cores, len(photos), AT_A_TIME)
     distributed.start(int(arguments.device != "cpu"), cores // at_a_time)
     model = load_model(arguments.model, arguments.device)
-    check_output(output, photos)
+    check_output(output, photos, chosen)
     found: dict[str, Segmented] = {}
     broken: list[InputError] = []
     with ExitStack() as stack:
@@ -162,10 +163,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def check_output(output: Path, photos: Mapping[str, GivenPhoto]) -> None:
+def check_output(output: Path, photos: Mapping[str, GivenPhoto], chosen: list[str]) -> None:
     """Make the folder of the outputs; raise InputError if it cannot be written to.
 
-    No output may replace a photograph.
+    No output may replace a file that is not of an earlier call. Such a call leaves the table of
+    areas in the folder, and an overlay beside a label image.
     """
     if output.exists() and not output.is_dir():
         raise FileError(output, "a file, no folder", "give a folder with --output")
@@ -173,16 +175,21 @@ def check_output(output: Path, photos: Mapping[str, GivenPhoto]) -> None:
     if not os.access(output, os.W_OK | os.X_OK):
         raise FileError(output, "cannot be written to", "give another folder with --output")
     originals = {photo.file.resolve() for photo in photos.values()}
-    for name in photos:
-        for file in output_files(output, name):
-            if file.resolve() in originals:
-                problem = "would be replaced by its own label"
-                raise FileError(file, problem, "give another folder with --output")
-
-
-def output_files(output: Path, name: str) -> tuple[Path, Path]:
-    """Return where the label image and the overlay of a photograph are written."""
-    return output / f"{name}.png", output / f"{name}{OVERLAY}"
+    areas = output / AREAS
+    is_earlier = areas.is_file() and areas.read_bytes().startswith(",".join(COLUMNS).encode())
+    made = [file for key in chosen for file in FORMATS[key]]
+    for file in [areas, *(output / one.replace("NAME", name) for name in photos for one in made)]:
+        problem = ""
+        if file.resolve() in originals:
+            problem = "would be replaced by its own label"
+        elif os.path.lexists(file):
+            has_overlay = file.with_name(f"{file.stem}{OVERLAY}").exists()
+            if not is_earlier or (file.suffix == ".png" and not has_overlay):
+                problem = "would be replaced, but no earlier call has made it"
+        if problem:
+            raise FileError(file, problem, "give another folder with --output")
+    if not is_earlier:
+        write_areas(areas, {})  # so that a call that is interrupted can be started again
 
 
 def segment(
@@ -214,11 +221,31 @@ def segment(
                     done.append((name, error))
             predictions = model.segment([*opened.values()], *options, pool)
             for (name, photo), prediction in zip(opened.items(), predictions, strict=True):
-                done.append((name, write_files(arguments, name, photo, prediction)))
+                done.append((name, written(arguments, name, photos[name], photo, prediction)))
             return done
 
         for results in map_in_order(work, batches(sizes, arguments.batch), at_a_time):
             yield from results
+
+
+def written(
+    arguments: argparse.Namespace,
+    name: str,
+    given: GivenPhoto,
+    photo: "WorkingPhoto",
+    prediction: "Prediction",
+) -> Segmented | InputError:
+    """Write the files of a photograph as `write_files` does; return why this one has none.
+
+    An error that all photographs have, such as a full disk, is raised.
+    """
+    try:
+        return write_files(arguments, name, photo, prediction)
+    except OSError as error:
+        if error.errno is None or storage_number(error):
+            raise
+        problem = f"its files cannot be written ({error.strerror})"
+        return FileError(given.file, problem, "rename it, or give another folder with --output")
 
 
 def working_size(photo: GivenPhoto, model: "Model") -> tuple[int, int]:
@@ -254,9 +281,9 @@ def write_files(
 
     output, chosen, label = arguments.output, arguments.format, prediction.label
     if "png" in chosen:
-        mask, overlay = output_files(output, name)
-        write_label(mask, label, colors=prediction.colors)
-        write_overlay(overlay, photo.pixels, prediction)
+        # The overlay is written first, because `check_output` knows the label image by it.
+        write_overlay(output / f"{name}{OVERLAY}", photo.pixels, prediction)
+        write_label(output / f"{name}.png", label, colors=prediction.colors)
     if "yolo" in chosen:
         write_bytes(output / "labels" / f"{name}.txt", yolo_lines(label).encode())
     objects = coco_objects(label) if "coco" in chosen else []
@@ -272,7 +299,7 @@ def write_areas(path: Path, found: Mapping[str, list[Found]]) -> None:
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["file", "class", "pixels", "share", "confidence"])
+        writer.writerow(COLUMNS)
         for photo, rows in found.items():
             for one in rows:
                 shares = f"{one.share:.6f}", f"{one.confidence:.4f}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from i2crc.artifacts.lineage import UNCHANGED, find_artifact, shown, state
+from i2crc.artifacts.lineage import UNCHANGED, read_artifact, shown, state
 from i2crc.runtime.errors import InputError, counted
 
 
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     problems = []
     for path in tqdm(lists, unit=" lists", leave=False, disable=None):
         try:
-            artifact = find_artifact(path.with_suffix("") if path.suffix == ".provenance" else path)
+            artifact = read_artifact(path.with_suffix("") if path.suffix == ".provenance" else path)
         except InputError as error:
             problems.append(str(error))
             continue

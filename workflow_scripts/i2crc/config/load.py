@@ -127,4 +127,6 @@ def _explain(problem: Any) -> str:
 
 
 def _short(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."
+    """Return the start of a text on one line, `?` in place of what cannot be printed."""
+    shown = "".join(char if char.isprintable() else "?" for char in text[:length])
+    return shown if len(text) <= length else f"{shown}..."

@@ -27,6 +27,8 @@ DIGEST = r"^([0-9a-f]{64})?$"
 MASK_NAME = r"^[^{}/]*\{id\}[^{}/]*$"
 # The label of class n is n + 1, in 8 bits, and 255 means ignored.
 MOST_CLASSES = 254
+# No JPEG has a longer side.
+MOST_PIXELS = 1 << 16
 CUT_OFF = "cut a timm backbone off after this feature map (0: stride 2); null: whole"
 # Pattern of a text -> what the text must be, in the words of a message.
 PATTERNS = {
@@ -84,7 +86,7 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 AboveZero = Annotated[float, Field(gt=0)]
 # pydensecrf crashes at a smaller one.
 Width = Annotated[float, Field(ge=1e-3)]
-Scales = Annotated[list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=1)]
+Scales = Annotated[list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=1, max_length=16)]
 Grey = Annotated[int, Field(ge=0, le=255)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
 LastStage = Annotated[int | None, Field(ge=0)]
@@ -100,6 +102,8 @@ def problem_of_classes(names: list[str]) -> tuple[str, str] | None:
         remedy = f"give at most {MOST_CLASSES}: labels have 8 bits, 0 is background, 255 is ignored"
         return f"has {len(names)} names", remedy
     for name in names:
+        if CONTROL.search(name):
+            return f"has {name!r}, which is no printable text", "rename it"
         if name.startswith("."):
             return f"has {name}, which is a hidden file and no class", "take it out"
         if name.casefold() == "background":
@@ -206,6 +210,7 @@ class Dataset(Section):
         "all stages work on a smaller copy of a photograph whose longer side is above this many "
         "pixels; its labels are brought back to its own size; 0: never",
         ge=0,
+        le=MOST_PIXELS,
     )
     max_pixels: int = setting(
         100_000_000, "larger photographs are refused before they are decoded", ge=1, le=1 << 27
@@ -398,7 +403,7 @@ class Segmentation(Training):
         "weights", "weights: what they expect; caffe_bgr: the published BGR minus mean"
     )
     aspp_rates: list[Positive] = setting(
-        [6, 12, 18, 24], "dilations of the ASPP branches", min_length=1
+        [6, 12, 18, 24], "dilations of the ASPP branches", min_length=1, max_length=16
     )
     scales: Scales = setting([1.0, 0.5, 0.75], "inputs of the multi-scale network, 1.0 first")
     crop_size: int = setting(321, "side of the training crop", ge=32)

@@ -100,8 +100,16 @@ def build_index(
                 remedy = 'add some that are, or set dataset.trusted_masks: ""'
                 raise FileError(f"dataset.trusted_masks: {trusted}", problem, remedy)
 
+    unscored = _without_own_mask(rows, corrections.get("relabel", {}), root, dataset)
+    if unscored:
+        warnings.append(
+            f"{root / dataset.corrections}: the binary masks of {listing(unscored)} are not used, "
+            "because their photographs were relabelled to several classes or none"
+        )
+
     def read(row: ListRow) -> Entry | list[Problem]:
-        return _read_entry(row, split, root, dataset, folder, classes, similar)
+        own = dataset.model_copy(update={"masks": ""}) if row.id in unscored else dataset
+        return _read_entry(row, split, root, own, folder, classes, similar)
 
     images: list[Entry] = []
     left_out: list[str] = []
@@ -128,6 +136,20 @@ def _read_list(
         return read_label_list(root / name, classes)
     remedy = f"name the list of the {split} images"
     return [], [Problem(f"dataset.{split}_list", "is empty", remedy)]
+
+
+def _without_own_mask(
+    rows: list[ListRow], relabelled: Collection[str], root: Path, dataset: Dataset
+) -> list[str]:
+    """Return the ids of photographs whose binary mask does not say which of its classes it shows.
+
+    Only corrections lead to this: in a list it is a problem.
+    """
+    if not dataset.binary_masks or not dataset.masks:
+        return []
+    masks = root / dataset.masks
+    doubtful = [r.id for r in rows if r.id in relabelled and len(r.classes or ()) != 1]
+    return [i for i in doubtful if (masks / mask_name(dataset.mask_pattern, i)).is_file()]
 
 
 def mask_name(pattern: str, image_id: str) -> str:

@@ -5,12 +5,13 @@ RGB: the upper 8 bits of 16, transparent pixels over white, upright according to
 """
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from i2crc.runtime.atomic import atomic_path
 from i2crc.runtime.errors import FileError
@@ -33,7 +34,20 @@ MOST_PIXELS = 1 << 27
 # The limits here replace that of Pillow against decompression bombs.
 Image.MAX_IMAGE_PIXELS = None
 # What Pillow raises on damaged files.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError)
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error,
+)  # fmt: skip
+# Orientation of EXIF -> what makes the image upright. `ImageOps.exif_transpose` also writes the
+# EXIF data anew, and fails if some of them are damaged.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 SMALLER = (
     "make it smaller (with its mask and saliency map), or raise dataset.max_pixels if the machine "
     "has the memory"
@@ -69,7 +83,7 @@ def mask_size(path: Path) -> tuple[int, int] | None:
 def image_format(path: Path) -> str:
     """Return the format of an image file, JPEG for example; "" if its EXIF data turn the image."""
     with _opened(path, MOST_PIXELS) as image:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+        is_turned = image.getexif().get(ExifTags.Base.Orientation) in TURNS
         return "" if is_turned else image.format or ""
 
 
@@ -87,7 +101,9 @@ def read_photo(path: Path, max_pixels: int = MOST_PIXELS, max_side: int = 0) -> 
 
 def upright_rgb(image: Image.Image, path: Path | str) -> Image.Image:
     """Return a copy of an image as RGB, upright (EXIF orientation applied); errors name `path`."""
-    image = ImageOps.exif_transpose(image)
+    image.load()  # which turns a TIFF
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    image = image if turn is None else image.transpose(turn)
     if image.mode in ("I", "F"):
         problem = f"mode {image.mode}, whose values have no fixed range"
         raise FileError(path, problem, "save it with 8 bits")

@@ -132,7 +132,7 @@ def find_photographs(folder: Path, outside: Sequence[Path] = ()) -> Photographs:
         for name in files:
             is_photograph = not name.startswith(".") and name.lower().endswith(SUFFIXES)
             (names if is_photograph else others).append(posixpath.normpath(f"{below}/{name}"))
-    segmented = _segmented(folder, names)
+    segmented = segmented_among(folder, names)
     names = sorted(name for name in names if name not in segmented)
     return Photographs(folder, names, sorted(others), [*outside], sorted([*made, *segmented]))
 
@@ -144,8 +144,8 @@ def check_readable(folder: Path) -> None:
         raise FileError(folder, "no permission to read this folder", remedy)
 
 
-def _segmented(folder: Path, names: Iterable[str]) -> set[str]:
-    """Return the outputs of `i2crc segment`: an overlay with its label image."""
+def segmented_among(folder: Path, names: Iterable[str]) -> set[str]:
+    """Return the outputs of `i2crc segment` among names: an overlay with its label image."""
     there = {*names}
     stems = [name.removesuffix(OVERLAY) for name in there if name.endswith(OVERLAY)]
     pairs = {f"{stem}.png": f"{stem}{OVERLAY}" for stem in stems if f"{stem}.png" in there}

@@ -18,6 +18,10 @@ FEW = 3
 # most; an attention map of noise at stride 8 takes 0.41; masks take 0.02 on average, 0.05 at most.
 GREY_PNG = 0.4
 LABEL_PNG = 0.05
+# In the gallery a photograph has seven tiles in one WebP (32 KB of a portrait, 53 KB of noise) and
+# a JPEG whose longer side is 640 at most (bytes per pixel: 0.22 of a portrait, 0.76 of noise).
+TILES = 60_000
+COPY_PIXELS, COPY_JPEG = 640 * 640, 0.4
 LOGIT_BYTES = 2  # float16; compression saves less than a fifth more
 # Bytes of a file beside its pixels: its palette and the rest of its last block.
 FILE = 4096
@@ -29,7 +33,7 @@ CHECKPOINTS = {"sgd": 2 * 4 * 2, "adamw": 2 * 4 * 3}
 # The folders of an experiment that hold what is planned here.
 FOLDERS = (
     *("saliency/maps", "saliency/computed", "cams", "labels", "predictions", "crf"),
-    *("classifier", "segmentation"),
+    *("classifier", "segmentation", "gallery"),
 )
 
 
@@ -37,15 +41,24 @@ def masks_problems(indexes: Sequence[Index], folder: Path | None, needed: bool) 
     """Return the problems of missing ground truth.
 
     `folder` holds the masks; None means that the data set has none. If the training is on masks
-    (`needed`), each training image must have one.
+    (`needed`), each training image must have one, with its corrected classes if it was relabelled.
     """
     if folder is not None and not folder.is_dir():
         remedy = "correct dataset.masks; to run without scores: --config dataset='{masks: \"\"}'"
         return [Problem(f"dataset.masks: {folder}", no_such("folder", folder), remedy)]
     what = f"has no mask in {folder}, and segmentation.supervision is full"
     remedy = "add it, or take its image out of the list"
-    trained = [e for index in indexes if index.split == "train" for e in index.images if needed]
-    return [Problem(entry.photograph.image, what, remedy) for entry in trained if not entry.mask]
+    other = "has no mask of its corrected classes, and segmentation.supervision is full"
+    correct = "correct the mask, or exclude the photograph in dataset.corrections"
+    problems = []
+    for index in indexes if needed else ():
+        relabelled = index.corrections.get("relabel", {})
+        for entry in index.images if index.split == "train" else ():
+            if entry.id in relabelled and set(entry.mask_classes) != set(entry.classes or ()):
+                problems.append(Problem(entry.photograph.image, other, correct))
+            elif not entry.mask:
+                problems.append(Problem(entry.photograph.image, what, remedy))
+    return problems
 
 
 def planned_bytes(
@@ -79,15 +92,17 @@ def image_bytes(entry: Entry, index: Index, stride: int) -> float:
     """Return the bytes of all artifacts of an image; `stride` is that of the logits.
 
     Each image has a prediction, a CRF result and logits. A training image also has a saliency map,
-    the attention maps of its classes, and the labels of both rounds. Labels have the size of the
-    photograph itself, the others that of its working copy.
+    the attention maps of its classes, the labels of both rounds, and its files in the gallery:
+    tiles, a copy, its doubt and its mask. Labels have the size of the photograph itself, the others
+    that of its working copy.
     """
-    grey, labels = 0, 2
-    if index.split == "train":
-        grey, labels = 1 + len(entry.classes or []), 4
-    logits = LOGIT_BYTES * (1 + len(index.classes)) / stride**2
+    grey, labels, gallery = 0, 2, 0.0
     pixels, own_pixels = math.prod(entry.size), math.prod(entry.own_size)
-    content = (grey * GREY_PNG + logits) * pixels + labels * LABEL_PNG * own_pixels
+    if index.split == "train":
+        grey, labels = 1 + len(entry.classes or []), 4 + bool(entry.mask)
+        gallery = TILES + COPY_JPEG * min(pixels, COPY_PIXELS) + 3 * FILE
+    logits = LOGIT_BYTES * (1 + len(index.classes)) / stride**2
+    content = (grey * GREY_PNG + logits) * pixels + labels * LABEL_PNG * own_pixels + gallery
     return content + (grey + labels + 1) * FILE
 
 

@@ -25,7 +25,7 @@ from i2crc.inference.model_file import read_model
 from i2crc.inference.prediction import network_label, predict_batch
 from i2crc.models.deeplab import MultiScale
 from i2crc.runtime.atomic import write_bytes
-from i2crc.runtime.errors import FileError, InputError
+from i2crc.runtime.errors import FileError, InputError, explain
 
 INPUT, OUTPUTS = "photos", ("labels", "logits")
 # Photographs, height and width of the pictures that an exported network is compared on.
@@ -111,13 +111,15 @@ def export_network(model_file: Path, kind: str, output: Path) -> str:
         "classes": json.dumps(card.classes, ensure_ascii=False),
         "colors": json.dumps(card.colors),
         "max_side": f"{card.max_side}: resize photographs with a longer side to it first (0: none)",
-        "i2crc": card.model_dump_json(),
+        "i2crc": json.dumps(card.model_dump()),  # of names that are no text, too
     }
     program = _program(network, card.preprocessing, kind, model_file)
     try:
         run = load(pack(program, facts))
         found = [run(picture) for picture in pictures]
     except Exception as error:  # of torch and onnxruntime, of many types
+        if explain(error):  # memory or disk ran out
+            raise
         raise _refused(model_file, kind, error) from error
     equality = _compare(model_file, kind, found, wanted)
     write_bytes(output, pack(program, {**facts, "equality": equality}))
@@ -152,6 +154,8 @@ def _program(network: MultiScale, preprocessing: Preprocessing, kind: str, model
                     verbose=False,
                 )
     except Exception as error:  # torch raises errors of many types
+        if explain(error):  # memory or disk ran out
+            raise
         raise _refused(model_file, kind, error) from error
     assert exported is not None  # it is None only if a file is written at once
     for node in exported.model.graph.all_nodes():

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from i2crc.data.images import (
+    UNREADABLE,
     photo_size,
     read_photo,
     resize_nearest,
@@ -22,7 +23,7 @@ from i2crc.data.images import (
     working_copy,
 )
 from i2crc.inference.model_file import read_model
-from i2crc.inference.prediction import network_label, predict_batch
+from i2crc.inference.prediction import full_precision, network_label, predict_batch
 from i2crc.labels.dense_crf import crf_label
 from i2crc.runtime.errors import FileError, InputError
 from i2crc.runtime.parallel import no_interrupts
@@ -99,15 +100,23 @@ class Model:
     def open(self, photo: Photo) -> WorkingPhoto:
         """Return a photograph at the working size, with the pixels that the stages read."""
         if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            is_rgb = photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3
+            if not is_rgb or not photo.size:
                 raise InputError(
                     f"an array of shape {photo.shape} and type {photo.dtype} is no photograph; "
                     "give RGB values as (height, width, 3) uint8"
                 )
             photo = Image.fromarray(photo)
         if isinstance(photo, Image.Image):
-            image = upright_rgb(photo, getattr(photo, "filename", "") or "image")
+            name = getattr(photo, "filename", "") or "image"
+            try:
+                image = upright_rgb(photo, name)
+            except UNREADABLE as error:
+                problem = f"cannot be decoded ({error})"
+                raise FileError(name, problem, "give another photograph") from error
             own_size = image.size
+            if 0 in own_size:
+                raise FileError(name, "has no pixels", "give another photograph")
             shrink(image, self.max_side)
         else:
             own_size = photo_size(Path(photo))
@@ -129,7 +138,8 @@ class Model:
         The network takes those of the same working size together. The CRF, which holds the
         interpreter's lock, runs in the processes of `pool`.
         """
-        if wrong := [scale for scale in scales or [] if not 0 < scale <= LARGEST_SCALE]:
+        scales = () if scales is None else tuple(scales)
+        if wrong := [scale for scale in scales if not 0 < scale <= LARGEST_SCALE]:
             problem = f"scale {wrong[0]:g}, expected a number above 0, at most {LARGEST_SCALE}"
             raise InputError(f"{problem}; give multiples of the photograph's size, such as 0.75 1")
         settings = self.card.crf if crf else None
@@ -142,7 +152,8 @@ class Model:
             same = [number for number, values in enumerate(pixels) if values.shape == shape]
             batch = [pixels[number] for number in same]
             preprocessing = self.card.preprocessing
-            outputs = predict_batch(self.network, batch, preprocessing, scales or (1.0,), flip)
+            with full_precision():
+                outputs = predict_batch(self.network, batch, preprocessing, scales or (1.0,), flip)
             for number, output in zip(same, outputs.astype(np.float16), strict=True):
                 logits[number] = output  # in half precision, as the stages store them
         found: Iterable[tuple[np.ndarray, np.ndarray]]
@@ -166,9 +177,9 @@ class Model:
         counts = np.bincount(label.ravel(), minlength=len(names))
         sums = np.bincount(label.ravel(), probability.ravel(), minlength=len(names))
         own = resize_nearest(label, own_size)
-        pixels = np.bincount(own.ravel(), minlength=len(names))
+        pixels = Image.fromarray(own).histogram()  # without a copy, as own may be large
         shown = [number for number in range(len(names)) if pixels[number]]
-        areas = {names[n]: Area(int(pixels[n]), float(pixels[n] / own.size)) for n in shown}
+        areas = {names[n]: Area(pixels[n], pixels[n] / own.size) for n in shown}
         confidence = {names[n]: float(sums[n] / counts[n]) for n in shown}
         return Prediction(own, areas, confidence, self.classes, self.colors)
 
@@ -188,7 +199,15 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device | None =
     Raise InputError if the file cannot be used.
     """
     file = find_model(Path(path))
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {chosen}: torch finds no GPU here; leave the device out")
+    has_gpu = torch.cuda.is_available()
+    device = device or ("cuda" if has_gpu else "cpu")
+    if str(device).startswith("cuda") and not has_gpu:
+        raise InputError(f"device {device}: torch finds no GPU here; leave the device out")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).tolist()  # "meta" has no values
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        problem = f"device {device}: torch cannot compute on it here ({reason})"
+        raise InputError(f"{problem}; leave the device out") from error
     return Model(file, chosen)

@@ -1,7 +1,8 @@
 """Load trained networks, and predict with a segmentation network (METHOD 23)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,18 @@ def predict_batch(
         for output in outputs
     ]
     return torch.stack(probabilities).mean(0).clamp(min=SMALLEST).log().cpu().numpy()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute convolutions on a GPU in float32, as the stages do, and not in TF32."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
 
 
 def _resized(images: torch.Tensor, scale: float) -> torch.Tensor:

@@ -79,8 +79,11 @@ def sheet_page(
         )
     return render(
         "contact_sheet.html",
-        kind=kind, split=index.split, rows=rows, legend=legend(index.classes, values),
-    )  # fmt: skip
+        kind=kind if scores else "sample",
+        split=index.split,
+        rows=rows,
+        legend=legend(index.classes, values),
+    )
 
 
 def legend(classes: Sequence[str], values: Iterable[int]) -> list[tuple[str, str]]:

@@ -50,7 +50,8 @@ MEANING = (
     "photographs; another training may differ by more."
 )
 UNSCORED = (
-    "Nothing was scored, because no photograph has a ground-truth mask. Judge by the pictures."
+    "Nothing was scored, because there is no ground-truth mask to score with. Judge the network by "
+    "what it makes of photographs."
 )
 Scores = Mapping[str, dict[str, Any]]  # stage -> content of its score file
 
@@ -175,7 +176,9 @@ def low_coverage(scores: Scores) -> list[Finding]:
             "report/sweep_curves.html",
         )
         for stage in ("initial_labels", "refined_labels")
-        if stage in scores and (scores[stage]["coverage"] or 1) < LOW_COVERAGE
+        if stage in scores
+        and scores[stage]["coverage"] is not None
+        and scores[stage]["coverage"] < LOW_COVERAGE
     ]  # fmt: skip
 
 
@@ -192,12 +195,19 @@ def unfinished(histories: Mapping[str, np.ndarray]) -> list[Finding]:
     ]
 
 
+def is_judged(losses: np.ndarray) -> bool:
+    """Return whether (N,) losses are enough for means of their fifths."""
+    return int(np.isfinite(losses).sum()) >= 10 * PARTS
+
+
 def still_falls(losses: np.ndarray) -> bool:
-    """Return whether the last fifth of (N,) losses has a good part of the whole fall."""
-    finite = losses[np.isfinite(losses)]
-    if len(finite) < 10 * PARTS:  # too few for means
+    """Return whether the last fifth of (N,) losses has a good part of the whole fall.
+
+    Too few losses are not judged, so the answer is no.
+    """
+    if not is_judged(losses):
         return False
-    means = [part.mean() for part in np.array_split(finite, PARTS)]
+    means = [part.mean() for part in np.array_split(losses[np.isfinite(losses)], PARTS)]
     return bool(means[-2] - means[-1] > STILL_FALLS * (means[0] - means[-1]) > 0)
 
 

@@ -13,7 +13,7 @@ from i2crc.artifacts.manifest import read_manifests
 from i2crc.data.images import read_label, read_photo
 from i2crc.data.index import Entry, Index
 from i2crc.report.contact_sheet import MAPS, Scores, choose, legend, map_tile
-from i2crc.report.findings import MIOU, PAGES, WORDS, Finding, findings, headline
+from i2crc.report.findings import MIOU, PAGES, WORDS, Finding, findings, headline, is_judged
 from i2crc.report.flow import Step, flow_picture
 from i2crc.report.pages import render
 from i2crc.report.tiles import data_uri, overlay_tile, photo_tile
@@ -31,6 +31,7 @@ TRAIN_STEPS = {
     "refined label": ("refined label", "CRF, initial label", TWO, "refined_labels"),
 }
 VAL_STEP = ("final prediction", "second network, CRF", TWO, "val_crf")
+FULL_STEP = ("final prediction", "network, CRF", "trained on masks", "val_crf")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def front_page(
     """
     found = [Finding(text, "scores/table.html") for text in warnings]
     steps = flow_steps(scores, splits)
+    widths = {"wide": 8, "narrow": 4} if steps else {}
     return render(
         "front_page.html",
         experiment=results.name,
@@ -77,8 +79,10 @@ def front_page(
         bars=bars(scores),
         pages=PAGES,
         findings=[*findings(scores, histories), *found],
+        judged=bool(histories) and all(map(is_judged, histories.values())),
+        splits=splits,
         overlays=overlays(splits),
-        flows=[("wide", flow_picture(steps, 8)), ("narrow", flow_picture(steps, 4))],
+        flows=[(name, flow_picture(steps, columns)) for name, columns in widths.items()],
     )
 
 
@@ -154,7 +158,8 @@ def flow_steps(scores: Mapping[str, dict[str, Any]], splits: Mapping[str, Shown]
         if split == "train" or "train" not in splits:
             names = ", ".join(shown.index.classes[number] for number in entry.classes or [])
             steps.append(Step("photograph", names, small(photo_tile(photo, THUMBNAIL)), "given"))
-        wanted = TRAIN_STEPS if split == "train" else {"CRF": VAL_STEP}
+        final = VAL_STEP if "train" in splits else FULL_STEP
+        wanted = TRAIN_STEPS if split == "train" else {"CRF": final}
         for column, words in wanted.items():
             files = read_manifests(shown.columns[column])
             if column in MAPS:

@@ -58,7 +58,7 @@ def make_pictures(sources: Sources, folder: Path, image_id: str) -> list[str]:
     saliency = read_gray(files["saliency"][name][0])
     labels = {title: read_label(files[title][name][0]) for title in LABELS}
     logits = read_logits(files["logits"][f"{image_id}.npz"][0])
-    doubt = label_doubt(labels["refined label"], labels["prediction"], logits)
+    doubt = label_doubt(labels["refined label"], labels["prediction"], logits, entry.classes or ())
 
     names = [f"thumbs/{image_id}.webp", f"photos/{image_id}.jpg", f"doubt/{image_id}.json"]
     tiles: list[Image.Image | None] = [
@@ -80,19 +80,25 @@ def make_pictures(sources: Sources, folder: Path, image_id: str) -> list[str]:
     return names
 
 
-def label_doubt(label: np.ndarray, prediction: np.ndarray, logits: np.ndarray) -> float:
-    """Return the doubt in a label, 0..1: how much of it a network confidently contradicts.
+def label_doubt(
+    label: np.ndarray, prediction: np.ndarray, logits: np.ndarray, classes: Sequence[int]
+) -> float:
+    """Return the doubt in a photograph's label, 0..1: how much a network confidently contradicts.
 
     It is the mean over all pixels of the network's confidence, its largest probability, where its
-    prediction differs from the label, and 0 elsewhere. 255 in the label differs from nothing.
-    label, prediction: (H, W) uint8. logits: (K+1, h, w), of any size.
+    prediction differs from the label or is of a class that the photograph does not have, and 0
+    elsewhere. 255 in the label, which `refine_label` puts where such a class is predicted, differs
+    from nothing.
+    label, prediction: (H, W) uint8. logits: (K+1, h, w), of any size. classes: the photograph's
+    own, 0-based.
     """
     values = logits.astype(np.float32)
     confidence = 1 / np.exp(values - values.max(axis=0)).sum(axis=0)
     size = label.shape[1], label.shape[0]
     enlarged = Image.fromarray(confidence).resize(size, Image.Resampling.BILINEAR)
     differs = (label != prediction) & (label != IGNORE)
-    return round(float(np.mean(np.asarray(enlarged) * differs)), 6)
+    is_foreign = ~np.isin(prediction, [0, *(c + 1 for c in classes)])
+    return round(float(np.mean(np.asarray(enlarged) * (differs | is_foreign))), 6)
 
 
 def gallery_page(experiment: str) -> str:

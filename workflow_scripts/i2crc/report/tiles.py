@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image, ImageOps
+from PIL import Image
 
 from i2crc.data.images import resize_nearest, voc_palette
 
@@ -14,7 +14,7 @@ TILE = 160  # largest width and height of a tile, in pixels
 
 def photo_tile(values: np.ndarray, side: int = TILE) -> Image.Image:
     """Return (H, W, 3) or grey (H, W) uint8 values as a tile."""
-    return ImageOps.contain(Image.fromarray(values), (side, side))
+    return _fit(Image.fromarray(values), side, Image.Resampling.BICUBIC)
 
 
 def heat_tile(values: np.ndarray, photo: np.ndarray, side: int = TILE) -> Image.Image:
@@ -25,7 +25,7 @@ def heat_tile(values: np.ndarray, photo: np.ndarray, side: int = TILE) -> Image.
 
 def label_tile(label: np.ndarray, side: int = TILE) -> Image.Image:
     """Return an (H, W) uint8 label as a tile in the VOC colours; no two colours are mixed."""
-    small = ImageOps.contain(Image.fromarray(label), (side, side), Image.Resampling.NEAREST)
+    small = _fit(Image.fromarray(label), side, Image.Resampling.NEAREST)
     return Image.fromarray(voc_palette()[np.asarray(small)])
 
 
@@ -45,3 +45,10 @@ def data_uri(picture: Image.Image, kind: str = "jpeg") -> str:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"quality": 85} if kind == "jpeg" else {"optimize": True}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _fit(picture: Image.Image, side: int, method: Image.Resampling) -> Image.Image:
+    """Return a picture whose longer side is `side`, the other at least one pixel."""
+    longer = max(picture.size)
+    width, height = (max(1, round(length / longer * side)) for length in picture.size)
+    return picture.resize((width, height), method)

@@ -65,7 +65,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file; raise InputError if it is missing or not valid JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors add a mark
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; run the stage that makes it again") from error
     except OSError as error:

@@ -30,7 +30,9 @@ function chip(name, color) {
 // Id -> "exclude", or the class names of a relabelled photograph. What `dataset.corrections` held
 // when the page was made comes first; later choices are kept by the browser until that changes.
 const given = { exclude: [], relabel: {}, ...GALLERY.corrections };
-const KEY = `i2crc ${GALLERY.experiment} ${JSON.stringify([classes, GALLERY.corrections])}`;
+// The path is in the key, because pages that are opened as files share what the browser keeps.
+const KEY = JSON.stringify(
+  ["i2crc", location.pathname, GALLERY.experiment, classes, GALLERY.corrections]);
 const known = new Set([...byId.keys(), ...given.exclude]);
 let choices = read(stored() ?? given);
 
@@ -142,8 +144,8 @@ const ORDERS = {
 function matches(photo) {
   const chosen = get("class").value, shown = get("shown").value;
   if (!photo.id.toLowerCase().includes(get("search").value.trim().toLowerCase())) return false;
-  if (chosen && !(chosen === "none" ? !photo.classes.length : photo.classes.includes(+chosen)))
-    return false;
+  const own = classesOf(photo);
+  if (chosen && !(chosen === "none" ? !own.length : own.includes(+chosen))) return false;
   return !shown || choices.has(photo.id) === (shown === "chosen");
 }
 
@@ -155,6 +157,11 @@ function select() {
     ? `${photos.length} photographs` : `${listed.length} of ${photos.length} photographs`;
   get("nothing").hidden = listed.length > 0;
   layout();
+}
+
+function search() {
+  scrollTo(0, 0);
+  select();
 }
 
 function layout() {
@@ -185,8 +192,12 @@ function draw() {
     card.remove();
     cards.delete(id);
   }
+  let following = get("list").firstElementChild;
   for (const [id, place] of wanted) {
     const card = cards.get(id) ?? makeCard(listed[place]);
+    // In the order of the places, because the Tab key follows the order of the elements.
+    if (card === following) following = card.nextElementSibling;
+    else get("list").insertBefore(card, following);
     const left = (place % grid.columns) * (grid.width + SPACE);
     Object.assign(card.style, {
       left: `${left}px`, top: `${Math.floor(place / grid.columns) * row}px`,
@@ -212,8 +223,19 @@ function makeCard(photo) {
     make("a", { href: `#/${link(photo)}` }, image));
   cards.set(photo.id, card);
   mark(card, photo);
-  get("list").append(card);
   return card;
+}
+
+// Move the focus to a card, and scroll there if it is not in the window.
+function reveal(photo) {
+  const row = Math.floor(listed.indexOf(photo) / grid.columns);
+  const top = get("list").getBoundingClientRect().top + row * (grid.height + SPACE);
+  const covered = get("titles").offsetHeight;
+  if (top < covered || top + grid.height > innerHeight - get("bar").offsetHeight) {
+    scrollBy(0, top - covered - SPACE);
+    draw();
+  }
+  cards.get(photo.id).querySelector("a").focus({ preventScroll: true });
 }
 
 function link(photo) {
@@ -263,9 +285,10 @@ function pictures(photo) {
 
 function open() {
   const name = location.hash.slice(2);
-  current = photos.find((photo) => link(photo) === name) ?? null;
+  const named = photos.find((photo) => link(photo) === name);
   const dialog = get("detail");
-  if (!current) return dialog.close();
+  if (!named) return dialog.close();
+  current = named;
   if (!dialog.open) {
     dialog.showModal();
     get("stage").focus();
@@ -279,6 +302,25 @@ function open() {
   const place = listed.indexOf(current);
   get("previous").disabled = place < 1;
   get("next").disabled = place < 0 || place === listed.length - 1;
+  keepFocus();
+}
+
+// The keys of the detail view work only while the focus is in it. An element that is removed or
+// disabled loses the focus.
+function keepFocus() {
+  const focused = document.activeElement;
+  if (!get("detail").contains(focused) || focused.disabled) get("stage").focus();
+}
+
+// The list stays as it was while the detail view is open, so that the arrow keys follow it.
+function leave() {
+  const following = [current, ...listed.slice(listed.indexOf(current) + 1)];
+  current = null;
+  history.replaceState(null, "", "#");
+  select();
+  const shown = new Set(listed);
+  const nearest = following.find((photo) => shown.has(photo));
+  if (nearest) reveal(nearest);
 }
 
 // Show the chosen pictures on both sides, and the row of all below.
@@ -316,11 +358,14 @@ function layersOf(picture, photograph) {
 function show(side, title) {
   sides[side] = title;
   compose();
+  keepFocus();
 }
 
 function step(by) {
   const next = listed[listed.indexOf(current) + by];
-  if (next) location.replace(`#/${link(next)}`);
+  if (!next) return;
+  history.replaceState(null, "", `#/${link(next)}`);
+  open();
 }
 
 function detailKey(event) {
@@ -344,7 +389,7 @@ function update() {
   showChoices();
   for (const [id, card] of cards) mark(card, byId.get(id));
   if (current) mark(get("detail"), current);
-  if (get("shown").value) select();
+  else select();
 }
 
 function start() {
@@ -359,7 +404,7 @@ function start() {
     make("li", {}, chip("ignored", GALLERY.ignored)));
 
   get("controls").addEventListener("submit", (event) => event.preventDefault());
-  for (const id of ["search", "class", "order", "shown"]) get(id).addEventListener("input", select);
+  for (const id of ["search", "class", "order", "shown"]) get(id).addEventListener("input", search);
   addEventListener("scroll", draw, { passive: true });
   new ResizeObserver(layout).observe(document.querySelector("main"));
   get("save").onclick = save;
@@ -368,10 +413,7 @@ function start() {
 
   addEventListener("hashchange", open);
   get("detail").addEventListener("keydown", detailKey);
-  get("detail").addEventListener("close", () => {
-    if (current) history.replaceState(null, "", "#");
-    current = null;
-  });
+  get("detail").addEventListener("close", leave);
   get("close").onclick = () => get("detail").close();
   get("previous").onclick = () => step(-1);
   get("next").onclick = () => step(1);
