@@ -31,7 +31,7 @@ for number, folder in enumerate(TRAININGS, start=1):
     FIGURES[f"training_{Path(folder).name}.html"] = (
         "training",
         "2 Trainings",
-        f"{number} {folder.replace('/', ', ')}",
+        f"{number} {', '.join(Path(folder).parts)}",
         [f"{RESULTS}/{folder}/history.csv"],
     )
 WEIGHTS = [f"{RESULTS}/{folder}/weights.safetensors" for folder in TRAININGS]
@@ -114,7 +114,7 @@ rule front_page:
     conda:
         ENVIRONMENT
     params:
-        results=RESULTS,
+        results=subpath(output[0], ancestor=2),
         splits=[word for words in SHOWN_SPLITS for word in words],
         columns=[word for words in SHOWN_COLUMNS for word in words],
         script=script("front_page"),
