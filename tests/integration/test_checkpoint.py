@@ -72,6 +72,7 @@ def test_logits_of_a_fetched_checkpoint_equal_the_golden_ones(server, tmp_path, 
     assert np.abs(logits - expected).max() <= 1e-6 * np.abs(expected).max()
 
 
+@pytest.mark.exhaustive
 def test_evaluate_checkpoint_scores_val_before_and_after_the_crf(server, copied):
     folder, address = server
     publish(folder / "checkpoint.pth", 6, 0.07, SMALL)
