@@ -43,6 +43,7 @@ def command(*arguments: str, settings: dict | None = None) -> list[str]:
     return [sys.executable, "-m", "snakemake", *arguments, *profile, *config_options(settings)]
 
 
+@pytest.mark.exhaustive
 def test_pods_fetch_the_maps_from_s3(cluster, tmp_path, s3):  # noqa: F811
     project = Project.new(tmp_path / "project")
     profile = project.folder / PROFILE / "profile.yaml"

@@ -111,6 +111,7 @@ def test_another_branch_and_back_changes_nothing(copied):
     assert copied.planned() == set()
 
 
+@pytest.mark.exhaustive
 def test_a_comment_changes_nothing_and_code_the_stages_that_run_it(copied):
     module = copied.folder / "workflow_scripts/i2crc/labels/dense_crf.py"
     original = module.read_text()
