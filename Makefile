@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 CORES ?= all
+DEVICE ?= cpu
 # One more than the cores, because many tests wait.
 TEST_PROCESSES ?= $(shell expr $$(nproc) + 1)
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv test-tools cluster demo lint test test-all docs
+.PHONY: help venv test-tools cluster demo lint test test-all bench docs
 
 help:  # list the targets
 	@sed -n 's/^\([a-z-]*\):.*  # /\1\t/p' Makefile | expand -t 14
@@ -55,6 +56,9 @@ test: lint  # the linters, then the tests
 
 test-all: lint  # the linters, then all tests, also the long ones
 	$(PYTEST) -m 'exhaustive or not exhaustive'
+
+bench: venv  # each stage against the published way (PHOTOGRAPHS=FOLDER DEVICE=cuda: benchmarks/README.md)
+	$(BIN)/python benchmarks/all.py --device $(DEVICE) $(if $(PHOTOGRAPHS),--photographs "$(PHOTOGRAPHS)")
 
 docs: venv  # the documents as a site, in site/; a broken link is an error
 	$(BIN)/python -m pip install --quiet --requirement requirements-docs.txt

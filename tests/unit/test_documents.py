@@ -13,7 +13,11 @@ from i2crc.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "tests/soak/README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("**/*.md"),
+        *(ROOT / folder / "README.md" for folder in ("tests/soak", "benchmarks")),
+    ]
 )
 # The changelog names what earlier versions had.
 CURRENT = [file for file in DOCUMENTS if file.name != "CHANGELOG.md"]

@@ -7,8 +7,13 @@ cli; each imports only those before it.
 `i2crc.load_model(path)` returns the model of a run's file, which is called with a photograph.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+# The threads of a parallel region wait for the next one asleep. By default they spin, and a
+# training beside another program on the same cores is many times slower. Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:

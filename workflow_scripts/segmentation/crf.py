@@ -2,6 +2,7 @@
 
 import argparse
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +18,19 @@ from i2crc.runtime.parser import run
 def refine(
     settings: Crf, entries: dict[str, Entry], logits: dict[str, Path], folder: Path, image_id: str
 ) -> list[str]:
-    """Write the CRF's label of one image; runs in a process of its own."""
+    """Write the CRF's label of one image; runs in a process of its own.
+
+    Only the classes of an entry take part, if they are known.
+    """
     import numpy as np
-    import torch
 
     from i2crc.data.images import read_photo, write_label
     from i2crc.inference.logits import read_logits
     from i2crc.labels.dense_crf import crf_label
 
-    torch.set_num_threads(1)  # the images run in parallel
     entry = entries[image_id]
     photo = np.asarray(read_photo(Path(entry.image)))
-    label, _ = crf_label(photo, read_logits(logits[image_id]), settings)
+    label, _ = crf_label(photo, read_logits(logits[image_id]), settings, entry.classes)
     write_label(folder / f"{image_id}.png", label, entry.own_size)
     return [f"{image_id}.png"]
 
@@ -36,15 +38,19 @@ def refine(
 def main(arguments: argparse.Namespace) -> None:
     settings = Crf.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
+    if settings.labels == "all" or index.split != "train":  # the method knows no classes of these
+        index = replace(index, images=[replace(entry, classes=None) for entry in index.images])
     entries = {entry.id: entry for entry in index.images}
     logits = read_manifests([arguments.logits])
     origin = Origin(Path(__file__), [arguments.index, arguments.logits], settings)
-    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1]] for e in index.images}
+    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1], e.classes] for e in index.images}
 
     def prepare() -> tuple[Work, Executor]:
         paths = {image_id: logits[f"{image_id}.npz"][0] for image_id in entries}
         work = partial(refine, settings, entries, paths, arguments.folder)
-        count = workers_that_fit(*largest([index]), arguments.threads, arguments.jobs)
+        count = workers_that_fit(
+            *largest([index], own_classes=True), arguments.threads, arguments.jobs
+        )
         return work, processes(count)
 
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)

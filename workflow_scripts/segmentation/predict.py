@@ -27,7 +27,9 @@ def main(arguments: argparse.Namespace) -> None:
 
         from i2crc.data.images import read_photo, write_label
         from i2crc.inference.logits import read_logits, write_logits
-        from i2crc.inference.prediction import load_segmentation, network_label, predict_logits
+        from i2crc.inference.prediction import load_segmentation, predict_logits
+        from i2crc.labels.pseudo_labels import strongest
+        from i2crc.models.upsampling import upsample
         from i2crc.training import distributed
 
         # One thread per image and `threads` images at a time is faster than the reverse.
@@ -41,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
             label = arguments.folder / f"{image_id}.png"
             write_logits(logits, predict_logits(model, photo, preprocessing))
             # From the stored logits, so that the CRF refines exactly this label.
-            values, _ = network_label(read_logits(logits), photo.shape[:2])
+            values = strongest(upsample(read_logits(logits), photo.shape[:2]))
             write_label(label, values, entries[image_id].own_size)
             return [str(file.relative_to(parent)) for file in (logits, label)]
 

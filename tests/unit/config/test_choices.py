@@ -49,6 +49,16 @@ def test_few_photographs_are_all_learnt_from_in_enough_steps():
     assert found["dataset.max_side"] == 512
 
 
+@pytest.mark.parametrize(
+    ("train", "machine", "shards"),
+    [(311, CPU, 1), (311, GPU, 4), (200, GPU, 2), (10_582, CPU, 8), (1_000_000, GPU, 64)],
+)
+def test_shards_are_as_many_as_the_cores_can_use_and_the_photographs_are_worth(
+    train, machine, shards
+):
+    assert chosen(photographs(train, 20), machine)["shards"] == shards
+
+
 def test_few_classes_are_learnt_in_smaller_steps():
     rates = {n: chosen(photographs(400, n))["classifier.optimizer"] for n in (1, 2, 20, 40)}
     found = {n: optimizer["learning_rate"] for n, optimizer in rates.items()}

@@ -16,15 +16,16 @@ from torch import nn
 from i2crc.artifacts.lineage import find_artifact
 from i2crc.artifacts.provenance import Origin, read_provenance
 from i2crc.artifacts.schemas import ProvenanceRecord, checked
-from i2crc.config.schema import Runtime, Training
+from i2crc.config.schema import Optimizer, Runtime, Training
 from i2crc.models.weight_files import read_state
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.signals import Stopped
 from i2crc.training import loop
 from i2crc.training.changes import why_again
 from i2crc.training.checkpoint import publish, read_finished
+from i2crc.training.optim import build_optimizer, parameter_groups
 from i2crc.training.options import Plan
-from i2crc.training.samples import Samples
+from i2crc.training.samples import Samples, loading_workers
 
 CPU = torch.device("cpu")
 
@@ -118,6 +119,159 @@ def test_a_loss_that_is_not_finite_names_the_images(tmp_path):
 
     with pytest.raises(loop.TrainingError, match=r"iteration 1, images \d, \d"):
         train(plan(tmp_path), loss)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_history_is_the_same_however_rarely_the_loss_is_read(tmp_path, monkeypatch, accumulate):
+    """As on a GPU, which is read once a second."""
+    often, rarely = (plan(tmp_path / name, accumulate=accumulate) for name in ("often", "rarely"))
+    train(often)
+    reads = []
+    whole = loop.TrainingRun.read
+    monkeypatch.setattr(loop.TrainingRun, "read", lambda run: reads.append(1) or whole(run))
+    monkeypatch.setitem(loop.READ_SECONDS, "cpu", 1000.0)
+    train(rarely)
+    assert len(reads) == 1
+    assert rarely.history.read_bytes() == often.history.read_bytes()
+    assert rarely.weights.read_bytes() == often.weights.read_bytes()
+    boards = [EventAccumulator(str(p.folder / "tensorboard")).Reload() for p in (often, rarely)]
+    first, second = ([(e.step, e.value) for e in b.Scalars("loss")] for b in boards)
+    assert first == second and len(first) == 5
+
+
+def test_a_loss_read_late_names_the_first_bad_iteration_and_keeps_the_checkpoint(
+    tmp_path, monkeypatch
+):
+    interrupted = plan(tmp_path)
+    with pytest.raises(Stopped):
+        train(interrupted, stop_at(2))
+    checkpoint = interrupted.checkpoint.read_bytes()
+    monkeypatch.setitem(loop.READ_SECONDS, "cpu", 1000.0)
+    seen = []
+
+    def loss(output, batch):
+        # The third batch of the whole training is the first of this process.
+        seen.append(batch["id"])
+        return {"loss": output.square().mean() * (float("nan") if len(seen) > 1 else 1)}
+
+    with pytest.raises(loop.TrainingError) as raised:
+        train(interrupted, loss)
+    assert f"iteration 4, images {', '.join(seen[1])} " in str(raised.value)
+    assert len(seen) == 3  # read at the end only
+    assert interrupted.checkpoint.read_bytes() == checkpoint
+    assert not interrupted.weights.exists()
+
+
+@pytest.mark.parametrize("iteration", [2, 5])
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, iteration):
+    """A gradient may be NaN although the loss is finite."""
+    interrupted = plan(tmp_path)
+    calls = []
+
+    def loss(output, batch):
+        calls.append(1)
+        if len(calls) < iteration:
+            return squares(output, batch)
+        os.kill(os.getpid(), 15)
+        return {"loss": (output * 0).square().sum().sqrt()}
+
+    with pytest.raises(loop.TrainingError, match=rf"after iteration {iteration} .*1\.weight"):
+        train(interrupted, loss)
+    assert not interrupted.checkpoint.exists()
+    assert not interrupted.weights.exists()
+
+
+def networks_trained(runs, compiled: bool) -> dict[str, torch.Tensor]:
+    """Train a network with a batch norm; return its weights."""
+    one = plan(runs, accumulate=2)
+    one = replace(one, runtime=Runtime(workers=0, compile=compiled))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+    facts = {"weights": {"source": "random"}, "masks_seen": []}
+    loop.TrainingRun(one, CPU, model, "head", Pixels(squares)).train(facts)
+    return read_state(one.weights)[0]
+
+
+def test_a_compiled_network_trains_as_one_that_is_not(tmp_path, monkeypatch):
+    """Without a compiler: torch's own stand-in traces forward and backward all the same."""
+    whole, compiled = torch.compile, []
+
+    def compile_(model, **options):
+        compiled.append(options)
+        return whole(model, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain = networks_trained(tmp_path / "plain", False)
+    assert not compiled
+    traced = networks_trained(tmp_path / "compiled", True)
+    # The memory of a CUDA graph cannot hold the gradients of two batches.
+    assert compiled == [{"mode": "default", "dynamic": False}]
+    assert plain.keys() == traced.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(traced[name], value)
+
+
+def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(tmp_path, monkeypatch, caplog):
+    def compile_(model, **_):
+        def call(images):
+            model(images)  # the statistics of the batch norm have changed by then
+            raise RuntimeError("no compiler\nand a long story")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain = networks_trained(tmp_path / "plain", False)
+    with caplog.at_level("WARNING", "i2crc"):
+        failed = networks_trained(tmp_path / "failed", True)
+    assert "the network is not compiled, and each step takes longer: no compiler" in caplog.text
+    assert "long story" not in caplog.text
+    assert all(torch.equal(failed[name], value) for name, value in plain.items())
+
+
+def test_products_in_tf32_are_those_of_a_training_that_asks_for_them(tmp_path):
+    for precision in ("tf32", "fp32"):
+        train(plan(tmp_path, precision=precision))
+        kinds = (torch.backends.cudnn, torch.backends.cuda.matmul)
+        assert [kind.allow_tf32 for kind in kinds] == [precision == "tf32"] * 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "on_gpu", "threads", "workers"),
+    [
+        (None, False, 8, 1),
+        (None, True, 4, 3),
+        (None, True, 64, 8),
+        (None, True, 1, 1),
+        (0, True, 4, 0),
+    ],
+)
+def test_data_loading_workers(monkeypatch, setting, on_gpu, threads, workers):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert loading_workers(setting, on_gpu) == workers
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_step_is_that_of_the_plain_optimiser(name):
+    settings = Optimizer(name=name)
+    networks, optimizers = [], []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 2, 1))
+        networks.append(model.to(memory_format=torch.channels_last))
+        optimizer = build_optimizer(parameter_groups(model, "1", settings), settings)
+        assert optimizer.defaults["fused"]
+        if not fused:
+            for group in optimizer.param_groups:
+                group["fused"] = False
+        optimizers.append(optimizer)
+    for _ in range(5):
+        images = torch.randn(2, 3, 6, 6).contiguous(memory_format=torch.channels_last)
+        for network, optimizer in zip(networks, optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            network(images).square().mean().backward()
+            optimizer.step()
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("how", ["emptied", "cut", "of something else"])

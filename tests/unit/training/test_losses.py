@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from i2crc.config.schema import RelationLosses
 from i2crc.training import losses
@@ -74,6 +76,13 @@ def test_no_image_of_one_class_gives_zero_with_a_gradient():
     assert torch.equal(cam.grad, torch.zeros_like(cam))
 
 
+def test_all_images_are_computed_where_those_of_one_class_cannot_be_chosen():
+    """As on a GPU; tensors of the device `meta` have no values to choose by."""
+    inputs = [value.detach().to("meta") for value in batch(1, 2, 1)]
+    assert set(relation_losses(*inputs, RelationLosses())) == set(TERMS)
+    classification_loss(inputs[0].mean((2, 3)), inputs[2])
+
+
 def test_a_batch_without_any_class_lowers_all_logits():
     cam, saliency, labels = batch(0, 0)
     loss = classification_loss(cam.mean((2, 3)), labels)
@@ -89,18 +98,33 @@ def test_images_of_several_classes_do_not_count():
         torch.testing.assert_close(value, alone[name])
 
 
-def test_relation_losses_follow_their_definition():
-    cam, saliency, labels = batch(1)
-    x = torch.nn.functional.interpolate(cam, (8, 10), mode="bilinear", align_corners=False)
+@given(
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    own=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    seed=st.integers(0, 99),
+)
+def test_relation_losses_follow_their_definition(size, own, seed):
+    """Also where no side of the mask is a multiple of the map's; with equal gradients."""
+    generator = torch.Generator().manual_seed(seed)
+    cam = torch.randn(2, 3, *size, dtype=torch.double, generator=generator).requires_grad_()
+    saliency = torch.rand(2, *own, dtype=torch.double, generator=generator)
+    labels = torch.eye(3, dtype=torch.double)[:2]
     terms = relation_losses(cam, saliency, labels, RelationLosses())
-    centers = {}
+    x = torch.nn.functional.interpolate(cam, own, mode="bilinear", align_corners=False)
+    expected, centers = {}, {}
     for name, mask in (("foreground", saliency[:, None]), ("background", 1 - saliency[:, None])):
         area = mask.sum((2, 3), keepdim=True) + 1e-5
         centers[name] = (x * mask).sum((2, 3), keepdim=True) / area
         spread = (((x - centers[name]) * mask) ** 2).sum((2, 3), keepdim=True) / area
-        torch.testing.assert_close(terms[name], spread.mean())
+        expected[name] = spread.mean()
     gap = (centers["background"] - centers["foreground"])[:, :, 0, 0] * labels
-    torch.testing.assert_close(terms["class_gap"], gap.mean())
+    expected["class_gap"] = gap.mean()
+    for name in TERMS:
+        torch.testing.assert_close(terms[name], expected[name])
+        gradients = [
+            torch.autograd.grad(t[name], cam, retain_graph=True) for t in (terms, expected)
+        ]
+        torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("class_counts", [(1, 1, 1, 1), (1, 2, 2, 1), (1, 1, 1, 2), (1, 1, 2, 2)])

@@ -69,8 +69,6 @@ def main(arguments: argparse.Namespace) -> int:
         raise FileError(output, f"no such folder {output.parent}", "make it, or give another name")
     if output.exists() and not arguments.force:
         raise FileError(output, "exists", "give --output another name, or --force to overwrite it")
-    # Other programs may use the cores; a thread that waits must not keep them.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from i2crc.data.recognise import recognise
     from i2crc.evaluation.survey import describe, survey
 

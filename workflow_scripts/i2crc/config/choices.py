@@ -44,8 +44,9 @@ ENOUGH_FOR_VAL = 20
 # The same, if the masks can score nothing but val: then one photograph of each class is better
 # than no score.
 ENOUGH_FOR_A_SCORE = 5
-# Photographs of a job.
-IMAGES_A_SHARD = 75
+# Photographs of a job: at least, to be worth its start of some seconds, and at most, so that the
+# CRF of one shard begins while the network predicts the next.
+FEWEST_OF_A_SHARD, MOST_OF_A_SHARD = 75, 1500
 
 
 @dataclass(frozen=True)
@@ -110,19 +111,21 @@ def choose(counts: Counts, machine: Machine, can_draw: bool) -> list[Choice]:
     max_side = 1024 if machine.gpu_memory else 512
     why = "with a GPU" if machine.gpu_memory else "measured with photographs of 500 pixels"
     add("dataset.max_side", max_side, f"{why}; the longest here has {longest}")
-    shards = _shards(train)
-    add("shards", shards, f"{train} training photographs, about {IMAGES_A_SHARD} a job or fewer")
+    threads, why_threads = _threads(counts, machine, max_side)
+    shards = max(machine.cores // threads, machine.gpus, math.ceil(train / MOST_OF_A_SHARD))
+    shards = max(1, min(64, shards, train // FEWEST_OF_A_SHARD))
+    why = f"{train} training photographs and {machine.cores} cores: jobs of {threads} threads"
+    add("shards", shards, why)
     if published:
         _add_published(add, train, machine)
     else:
         _add_small(add, train, side, size, machine, len(counts.classes))
-    _add_runtime(add, counts, machine, max_side)
+    add("runtime.training_threads", min(16, machine.cores), f"{machine.cores} cores")
+    add("runtime.inference_threads", threads, why_threads)
+    workers = max(1, min(8, machine.cores // 2)) if machine.gpus else 1
+    why = "to keep the GPU busy" if machine.gpus else "one process loads while the others compute"
+    add("runtime.workers", workers, why)
     return choices
-
-
-def _shards(train: int) -> int:
-    """Return the number of parts of the data set."""
-    return max(1, min(64, round(train / IMAGES_A_SHARD)))
 
 
 def _add_published(add: Any, train: int, machine: Machine) -> None:
@@ -183,18 +186,14 @@ def _add_small(add: Any, train: int, side: int, size: str, machine: Machine, cla
         add("crf.bilateral_rgb", 10, "as in the demo")
 
 
-def _add_runtime(add: Any, counts: Counts, machine: Machine, max_side: int) -> None:
-    add("runtime.training_threads", min(16, machine.cores), f"{machine.cores} cores")
+def _threads(counts: Counts, machine: Machine, max_side: int) -> tuple[int, str]:
+    """Return the threads of a job whose images fit into the memory, and the reason."""
     # As labels.crf_memory, for a photograph of 4:3.
     pixels = min(max_side, max(counts.sides)) ** 2 * 0.75
-    worker = 550e6 + pixels * (450 + 58 * (1 + len(counts.classes)))
+    worker = 300e6 + pixels * (450 + 58 * (1 + len(counts.classes)))
     fit = max(1, int(machine.memory * 0.8 / worker))
-    threads = max(1, min(4, machine.cores, fit))
     why = f"{machine.cores} cores; {machine.memory / 1e9:.0f} GB of free memory, of which the CRF "
-    add("runtime.inference_threads", threads, f"{why}takes {worker / 1e9:.1f} GB a thread")
-    workers = max(1, min(8, machine.cores // 2)) if machine.gpus else 1
-    why = "to keep the GPU busy" if machine.gpus else "one process loads while the others compute"
-    add("runtime.workers", workers, why)
+    return max(1, min(4, machine.cores, fit)), f"{why}takes {worker / 1e9:.1f} GB a thread"
 
 
 def nested(choices: list[Choice]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dataset": {"max_side": 0},
         "classifier": {"precision": "fp32"},
         "segmentation": {"precision": "fp32", "preprocessing": "caffe_bgr"},  # 19
-        "crf": {"image": "legacy"},  # 25
+        "crf": {"image": "legacy", "labels": "all"},  # 24-26
     },
 }
 

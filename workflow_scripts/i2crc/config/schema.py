@@ -328,8 +328,10 @@ class Training(Section):
     batch_size: Positive = setting(5, "images of one forward pass, over all processes")
     accumulate: Positive = setting(1, "forward passes for one optimiser step")
     batch_norm: Literal["train", "freeze"] = setting("train", "freeze: keep running statistics")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
-        "auto", "auto: bf16 if the GPU supports it, fp16 on older GPUs, fp32 on the CPU"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = setting(
+        "auto",
+        "auto: bf16 if the GPU supports it, fp16 on older GPUs, fp32 on the CPU; tf32: fp32, but "
+        "products of a GPU's convolutions and matrices are rounded to 10 bits",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -424,6 +426,14 @@ class Crf(Section):
     image: Literal["real", "legacy"] = setting(
         "real", "real: the photograph; legacy: as published, BGR minus mean, wrapped to uint8"
     )
+    labels: Literal["all", "likely"] = setting(
+        "likely",
+        "all: every class takes part, as published; likely: in a training photograph those that it "
+        "is labelled with, in others those that reach min_probability, and the rest as one label",
+    )
+    min_probability: Fraction = setting(
+        0.1, "a class whose probability reaches this at some pixel is a label of its own"
+    )
 
 
 class Sweeps(Section):
@@ -503,7 +513,17 @@ class Runtime(Section):
     inference_threads: Positive = setting(4, "CPU threads of a shard, at most the given cores")
     gpus: Positive = setting(1, "GPUs of a training, at most those of the run")
     nodes: Positive = setting(1, "nodes of a training (SLURM); each gets an equal part of `gpus`")
-    workers: int = setting(1, "data-loading processes of a training (0: none)", ge=0)
+    workers: int | None = setting(
+        None,
+        "data-loading processes of each process of a training (0: none); null: 1 on the CPU, on a "
+        "GPU one for each CPU thread but one, at most 8",
+        ge=0,
+    )
+    compile: bool = setting(
+        False,
+        "compile the network of a training of one process, on a GPU into CUDA graphs; this takes "
+        "minutes and rounds differently",
+    )
     log_seconds: AboveZero = setting(15.0, "seconds between two log lines of a training")
     checkpoint_seconds: AboveZero = setting(300.0, "seconds between two checkpoints")
     picture_iterations: Positive = setting(200, "iterations between two pictures in TensorBoard")
@@ -529,7 +549,13 @@ class Config(Section):
     deterministic: bool = setting(
         False, "bitwise reproducible: deterministic GPU kernels, fixed CPU threads (slower)"
     )
-    shards: Positive = setting(4, "parts into which per-image stages are split", le=10_000)
+    shards: Positive = setting(
+        1,
+        "parts into which per-image stages are split; each is a job of runtime.inference_threads "
+        "that starts for some seconds: more parts than 1 pay with many photographs on more cores, "
+        "several GPUs or a cluster",
+        le=10_000,
+    )
     dataset: Dataset = Dataset()
     saliency: Saliency = Saliency()
     classifier: Classifier = Classifier()

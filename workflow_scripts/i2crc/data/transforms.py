@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from PIL import Image
 from pydantic.dataclasses import dataclass
 
+from i2crc.data.images import CAFFE_MEAN
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -37,7 +39,7 @@ IMAGENET = Preprocessing("rgb", 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.2
 # EfficientNet-Lite was trained on (pixel - 127) / 128.
 LITE = Preprocessing("rgb", 1.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 # METHOD 19: what published I2CRC segmentation checkpoints expect.
-CAFFE_BGR = Preprocessing("bgr", 1.0, (104.008, 116.669, 122.675), (1.0, 1.0, 1.0))
+CAFFE_BGR = Preprocessing("bgr", 1.0, CAFFE_MEAN, (1.0, 1.0, 1.0))
 
 
 def resize_photo(image: Image.Image, size: int) -> Image.Image:

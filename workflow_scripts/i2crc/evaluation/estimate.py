@@ -22,7 +22,7 @@ from i2crc.inference.prediction import predict_logits
 from i2crc.inference.saliency import load_saliency, saliency_map
 from i2crc.labels.cam import attention_maps, class_maps
 from i2crc.labels.crf_memory import LABEL, PIXEL, WORKER
-from i2crc.labels.dense_crf import dense_crf
+from i2crc.labels.dense_crf import crf_label
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained
@@ -32,7 +32,7 @@ from i2crc.training import distributed
 from i2crc.training.classifier import ClassifierSamples
 from i2crc.training.loop import TrainingRun
 from i2crc.training.options import Plan
-from i2crc.training.samples import Samples
+from i2crc.training.samples import Samples, loading_workers
 from i2crc.training.segmentation import SegmentationSamples
 
 # Seconds that a step is repeated for.
@@ -110,7 +110,9 @@ def measure(
     logits = predict_logits(network, pixels, preprocessing[1])
     part, stride = pixels[:CRF_SIDE, :CRF_SIDE], config.segmentation.output_stride
     rows, columns = (-(-side // stride) for side in part.shape[:2])
-    crf = _seconds(lambda: dense_crf(part, logits[:, :rows, :columns], config.crf), 1)
+    small = logits[:, :rows, :columns]
+    own = entry.classes if config.crf.labels == "likely" else None
+    crf = _seconds(lambda: crf_label(part, small, config.crf, own), 1)
 
     def infer_cam() -> None:
         size = config.classifier.input_size
@@ -173,10 +175,15 @@ def _iteration(
     run = TrainingRun(plan, device, model, head, samples)
     run.train_mode()
     threads = torch.get_num_threads() if on_cpu else 0
-    step = _seconds(lambda: run.step(model, iter([batch])), threads) / images
+
+    def one_step() -> None:
+        run.step(model, iter([batch]))
+        run.read()  # waits for the GPU
+
+    step = _seconds(one_step, threads) / images
     # Where the cores compute, those that load images take their time.
     together = step + load / cores if on_cpu else step
-    loaders = min(max(1, config.runtime.workers), cores)
+    loaders = min(max(1, loading_workers(config.runtime.workers, not on_cpu)), cores)
     return max(together, load / loaders) * settings.batch_size * settings.accumulate
 
 

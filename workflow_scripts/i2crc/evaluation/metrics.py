@@ -16,15 +16,12 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"size {prediction.shape}, the ground truth has {truth.shape}")
-    counted = truth != IGNORE
-    rows = truth[counted].astype(np.int64)
-    columns = prediction[counted].astype(np.int64)
-    for name, values in (("truth", rows), ("label", columns[columns != IGNORE])):
-        if values.size and values.max() >= num_labels:
-            raise ValueError(f"{name} value {values.max()}, but there are {num_labels} labels")
-    columns[columns == IGNORE] = num_labels
-    counts = np.bincount(rows * (num_labels + 1) + columns, minlength=num_labels * (num_labels + 1))
-    return counts.reshape(num_labels, num_labels + 1)
+    pairs = (truth.astype(np.uint16) << 8) + prediction.astype(np.uint8)
+    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)[:IGNORE]
+    for name, sums in (("truth", counts.sum(axis=1)), ("label", counts.sum(axis=0)[:IGNORE])):
+        if (found := np.flatnonzero(sums).max(initial=0)) >= num_labels:
+            raise ValueError(f"{name} value {found}, but there are {num_labels} labels")
+    return counts[:num_labels, [*range(num_labels), IGNORE]]
 
 
 def scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
@@ -98,8 +95,12 @@ def boundary_iou(counts: np.ndarray) -> float:
 
 def _any_of(flags: np.ndarray, length: int) -> np.ndarray:
     """Return whether any of `length` consecutive flags along the first axis is set."""
-    counts = np.pad(flags, ((1, 0), (0, 0))).cumsum(axis=0)
-    return counts[length:] > counts[:-length]
+    done = 1
+    while done < length:
+        step = min(done, length - done)
+        flags = flags[:-step] | flags[step:]
+        done += step
+    return flags
 
 
 def _iou(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:

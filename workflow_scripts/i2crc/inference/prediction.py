@@ -12,6 +12,7 @@ from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.transforms import Preprocessing
+from i2crc.labels.pseudo_labels import strongest
 from i2crc.models.cam_classifier import CamNet, build_classifier
 from i2crc.models.deeplab import MultiScale, build_segmentation
 from i2crc.models.upsampling import upsample
@@ -129,6 +130,6 @@ def _resized(images: torch.Tensor, scale: float) -> torch.Tensor:
 def network_label(logits: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the uint8 label and its probability, both of `size` (H, W), of (K+1, h, w) logits."""
     scores = upsample(logits, size)
-    label = scores.argmax(axis=0).astype(np.uint8)
+    label = strongest(scores)
     scores -= scores.max(axis=0)
     return label, 1 / np.exp(scores, out=scores).sum(axis=0)

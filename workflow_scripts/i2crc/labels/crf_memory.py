@@ -9,16 +9,20 @@ from i2crc.runtime.memory import free_memory
 # Bytes of a worker, of a pixel, and of a label in a pixel. The photographs of VOC and COCO with the
 # most detail took 0.59, 1.57 and 5.04 kB a pixel with 3, 21 and 81 labels, 2 to 6 % less than this.
 # Noise takes 1.4 times as much.
-WORKER, PIXEL, LABEL = 550_000_000, 450, 58
+WORKER, PIXEL, LABEL = 300_000_000, 450, 58
 
 
-def largest(indexes: Iterable[Index]) -> tuple[str, int]:
-    """Return the photograph that takes most memory in the CRF, in words, and the bytes it takes."""
+def largest(indexes: Iterable[Index], own_classes: bool = False) -> tuple[str, int]:
+    """Return the photograph that takes most memory in the CRF, in words, and the bytes it takes.
+
+    With `own_classes`, only those of a photograph take part in it, if they are known.
+    """
     sizes = [
         (worker_bytes(entry.size, labels), labels, entry)
         for index in indexes
-        for labels in [len(index.classes) + 1]
         for entry in index.images
+        for classes in [entry.classes if own_classes else None]
+        for labels in [1 + len(index.classes if classes is None else classes)]
     ]
     if not sizes:
         return "", 0

@@ -1,21 +1,67 @@
-"""The dense CRF of a segmentation (METHOD 24-25), through pydensecrf."""
+"""The dense CRF of a segmentation (METHOD 24-26), through pydensecrf."""
+
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from pydensecrf.densecrf import DenseCRF2D
 
 from i2crc.config.schema import Crf
-from i2crc.data.transforms import CAFFE_BGR
+from i2crc.data.images import CAFFE_MEAN
 from i2crc.models.upsampling import upsample
 
 
 def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarray:
     """Return (L, H, W) float32 marginals of an (H, W, 3) uint8 RGB photograph, (L, h, w) logits."""
+    return mean_field(photo, softmax(upsample(logits, photo.shape[:2])), settings)
+
+
+def crf_label(
+    photo: np.ndarray, logits: np.ndarray, settings: Crf, classes: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (H, W) uint8 label after the CRF, and the (H, W) float32 marginal of each label.
+
+    `photo` and `logits` are those of `dense_crf`. With `classes`, the 0-based ones of the
+    photograph, no other takes part. Without, `settings` decides.
+    """
+    size = photo.shape[:2]
+    if classes is not None:
+        labels = np.array([0, *(number + 1 for number in classes)], np.uint8)
+        if len(labels) == 1:
+            return np.zeros(size, np.uint8), np.ones(size, np.float32)
+        marginals = dense_crf(photo, logits[labels], settings)
+        return labels[marginals.argmax(axis=0)], marginals.max(axis=0)
+    probabilities = softmax(upsample(logits, size))
+    likely = probabilities.max(axis=(1, 2)) >= settings.min_probability
+    likely[0] = True  # the background
+    if settings.labels == "all" or likely.sum() >= len(likely) - 1:
+        marginals = mean_field(photo, probabilities, settings)
+        return marginals.argmax(axis=0).astype(np.uint8), marginals.max(axis=0)
+    labels, others = (np.flatnonzero(chosen).astype(np.uint8) for chosen in (likely, ~likely))
+    merged = probabilities[others].sum(axis=0, keepdims=True)
+    marginals = mean_field(photo, np.concatenate([probabilities[labels], merged]), settings)
+    label, marginal = np.append(labels, others[:1])[marginals.argmax(axis=0)], marginals.max(axis=0)
+    # Where the merged label wins, the most probable of its classes gets its share of the marginal.
+    won = marginals.argmax(axis=0) == len(labels)
+    rest = probabilities[others][:, won]
+    label[won] = others[rest.argmax(axis=0)]
+    marginal[won] *= rest.max(axis=0) / rest.sum(axis=0)
+    return label, marginal
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the softmax over the first axis; `scores` is overwritten."""
+    scores -= scores.max(axis=0)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=0)
+    return scores
+
+
+def mean_field(photo: np.ndarray, probabilities: np.ndarray, settings: Crf) -> np.ndarray:
+    """Return the (L, H, W) float32 marginals of a photograph and (L, H, W) probabilities."""
     height, width = photo.shape[:2]
-    scores = upsample(logits, (height, width))
-    probabilities = torch.from_numpy(scores).softmax(dim=0).clamp(1e-5, 1)
-    unary = -probabilities.log().flatten(1).numpy()
+    probabilities = probabilities.clip(1e-5, 1).reshape(len(probabilities), -1)
     image = legacy_image(photo) if settings.image == "legacy" else photo
+    unary = -np.log(probabilities)
     crf = DenseCRF2D(width, height, len(unary))
     crf.setUnaryEnergy(np.ascontiguousarray(unary))
     crf.addPairwiseGaussian(sxy=settings.gaussian_xy, compat=settings.gaussian_weight)
@@ -25,19 +71,8 @@ def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarra
         rgbim=np.array(image, order="C"),  # a copy, because pydensecrf needs it writable
         compat=settings.bilateral_weight,
     )
-    marginals = crf.inference(settings.iterations)
-    return np.asarray(marginals, dtype=np.float32).reshape(-1, height, width)
-
-
-def crf_label(
-    photo: np.ndarray, logits: np.ndarray, settings: Crf
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (H, W) uint8 label after the CRF, and the (H, W) float32 marginal of each label.
-
-    `photo` and `logits` are those of `dense_crf`.
-    """
-    marginals = dense_crf(photo, logits, settings)
-    return marginals.argmax(axis=0).astype(np.uint8), marginals.max(axis=0)
+    result = crf.inference(settings.iterations)
+    return np.asarray(result, dtype=np.float32).reshape(-1, height, width)
 
 
 def legacy_image(photo: np.ndarray) -> np.ndarray:
@@ -45,5 +80,5 @@ def legacy_image(photo: np.ndarray) -> np.ndarray:
 
     It is BGR minus the mean, truncated to integers and wrapped to uint8.
     """
-    centered = photo[:, :, ::-1].astype(np.float32) - np.array(CAFFE_BGR.mean, dtype=np.float32)
+    centered = photo[:, :, ::-1].astype(np.float32) - np.array(CAFFE_MEAN, dtype=np.float32)
     return np.trunc(centered).astype(np.int64).astype(np.uint8)

@@ -35,8 +35,9 @@ def initial_label(
     is_object = (scores[1:] > settings.object_threshold).any(axis=0)
     scores[scores < settings.attention_threshold] = 0
     labels = np.array([0, *(c + 1 for c in own)], dtype=np.uint8)
-    label = labels[scores.argmax(axis=0)]
-    conflict = (scores > settings.conflict_threshold).sum(axis=0) > 1
+    label = labels[strongest(scores)]
+    above = scores > settings.conflict_threshold
+    conflict = above.sum(axis=0, dtype=np.uint8) > 1
     label[conflict] = IGNORE
     doubtful = is_object | (saliency >= settings.salient_value)
     label[(label == 0) & doubtful] = IGNORE
@@ -49,7 +50,8 @@ def refine_label(
     """Return the refined (H, W) uint8 label of a prediction; steps a to d of METHOD 27.
 
     `initial` is the initial label, `classes` are the image's 0-based classes. With a smaller share
-    of foreground than `min_foreground`, all pixels are 255.
+    of foreground than `min_foreground`, all pixels are 255. Step a finds no pixel if only the
+    image's own classes took part in the CRF.
     """
     if not classes:
         return np.zeros_like(prediction)
@@ -73,7 +75,21 @@ def label_from_attention(
     """
     labels = np.array([0, *(c + 1 for c in attention)], dtype=np.uint8)
     channels = np.stack([np.full(size, background * 255), *attention.values()])
-    return labels[channels.argmax(axis=0)]
+    return labels[strongest(channels)]
+
+
+def strongest(scores: np.ndarray) -> np.ndarray:
+    """Return the (H, W) uint8 number of the largest of (L, H, W) scores, at ties the first.
+
+    This is `scores.argmax(axis=0)`, several times faster.
+    """
+    largest = scores[0].copy()
+    numbers = np.zeros(largest.shape, dtype=np.uint8)
+    for number, values in enumerate(scores[1:], 1):
+        # The numbers ascend, so the maximum keeps the last channel that was larger.
+        np.maximum(numbers, (values > largest) * np.uint8(number), out=numbers)
+        np.maximum(largest, values, out=largest)
+    return numbers
 
 
 def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:

@@ -6,6 +6,7 @@ import timm
 import torchvision
 from torch import nn
 
+from i2crc.models.dilated import replace_dilated
 from i2crc.runtime.errors import InputError
 
 
@@ -43,6 +44,7 @@ def timm_features(name: str, output_stride: int, stage: int | None) -> tuple[nn.
             f"backbone {name!r} has no output stride {output_stride} with stage {stage}; choose "
             f"others ({error})"
         ) from error
+    replace_dilated(model)
     if stage is None:
         return model, model.num_features
     # The model returns a list of one map. A wrapping module would rename the weights.

@@ -6,6 +6,7 @@ from torch import nn
 
 from i2crc.config.schema import Segmentation
 from i2crc.models.backbones import resnet101_features, timm_features
+from i2crc.models.dilated import DilatedConv2d
 
 
 class Aspp(nn.Module):
@@ -13,7 +14,7 @@ class Aspp(nn.Module):
 
     def __init__(self, channels: int, classes: int, rates: list[int]) -> None:
         super().__init__()
-        convs = [nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate) for rate in rates]
+        convs = [DilatedConv2d(channels, classes, 3, padding=r, dilation=r) for r in rates]
         for conv in convs:
             nn.init.normal_(conv.weight, std=0.01)
         self.conv2d_list = nn.ModuleList(convs)

@@ -6,9 +6,8 @@ import json
 import os
 import platform
 import re
-import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +119,25 @@ def files_digest(path: str | Path, outside: Iterable[str | Path] = ()) -> str:
 
     The content is not read. A missing file counts as such. Folders `outside` are left out.
     """
-    found: list[Any] = []
-    inside = [
-        f"{place}/{name}"
-        for place, folders, files in visible_files(path, outside)
-        for name in (*folders, *files)
-        if not name.startswith(".")
-    ]
-    for file in (path, *sorted(inside)):
-        found.append(str(file).removeprefix(str(path)))
-        with suppress(OSError):
-            status = os.stat(file)
-            # The time of a folder changes with the hidden files in it.
-            is_folder = stat.S_ISDIR(status.st_mode)
-            found.append([] if is_folder else [status.st_size, status.st_mtime_ns])
-    return digest_value(found)
+    digest = hashlib.sha256()
+
+    def add(text: str) -> None:
+        digest.update(f"{text}\0".encode(errors="surrogateescape"))
+
+    if not os.path.isdir(path):
+        add(_size_and_time(path))
+    for place, folders, files in visible_files(path, outside):
+        # No time of a folder: it changes with the hidden files in it.
+        add("\0".join(["", place.removeprefix(str(path)), *folders]))
+        for name in files:
+            if not name.startswith("."):
+                add(f"{name}\0{_size_and_time(f'{place}/{name}')}")
+    return digest.hexdigest()
+
+
+def _size_and_time(path: str | Path) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -31,7 +31,7 @@ def start(gpus: int, threads: int, deterministic: bool = False) -> torch.device:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     if "RANK" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     if is_main():
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         processes = counted(world_size(), "process", "processes")
@@ -86,13 +86,12 @@ def gather(items: list[Any]) -> list[Any]:
     return [item for part in lists for item in part]
 
 
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Return whether `flag` is true in any process."""
-    if not dist.is_initialized():
-        return flag
-    value = torch.tensor(float(flag), device=device)
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return bool(value)
+def any_process(*flags: bool) -> list[bool]:
+    """Return of each flag whether it is true in any process; this does not wait for a GPU."""
+    values = torch.tensor(flags, dtype=torch.uint8)
+    if dist.is_initialized():
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+    return values.bool().tolist()
 
 
 def memory_gib(device: torch.device) -> float:

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from i2crc.models.weight_files import save_weights
 from i2crc.runtime.atomic import atomic_path, digest_file, write_json
-from i2crc.runtime.errors import InputError, counted
+from i2crc.runtime.errors import InputError, counted, listing
 from i2crc.runtime.log import LogFile, log, log_to
 from i2crc.runtime.parallel import no_interrupts
 from i2crc.runtime.progress import clock, status
@@ -36,7 +36,14 @@ from i2crc.training.options import Plan
 from i2crc.training.samples import Batch, Samples, batches_per_epoch, make_loader
 
 PICTURED_IMAGES = 4
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Seconds between two times that a training waits for the device to read the loss.
+READ_SECONDS = {"cpu": 0.0, "cuda": 1.0}
+PRECISIONS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 class TrainingError(InputError):
@@ -53,6 +60,15 @@ def start(arguments: argparse.Namespace, plan: Plan) -> torch.device:
     torchrun.launch(gpus, arguments.processes, nodes, threads, plan.settings.batch_size)
     threads = plan.runtime.training_threads if plan.deterministic else threads
     return distributed.start(gpus, threads, plan.deterministic)
+
+
+@dataclass(frozen=True)
+class UnreadStep:
+    """A step of the optimiser: the loss terms, on the device, and image ids of each batch."""
+
+    iteration: int
+    learning_rate: float
+    batches: list[tuple[dict[str, torch.Tensor], list[str]]]
 
 
 @dataclass
@@ -74,19 +90,22 @@ class TrainingRun:
         groups = parameter_groups(self.model, self.head, self.settings.optimizer)
         self.optimizer = build_optimizer(groups, self.settings.optimizer)
         self.precision = choose_precision(self.settings.precision, self.device)
+        torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.iteration = self.first_iteration = 0
         self.history: list[dict[str, float]] = []
+        self.unread: list[UnreadStep] = []
         self.start = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_before, self.begin = 0.0, time.monotonic()
-        self.logged = self.begin
+        self.logged = self.read_at = self.begin
 
     def train(self, facts: dict[str, Any]) -> None:
         """Train to the end; `facts` become metadata of the weights.
 
         An interrupted run of the same fingerprint is continued. SIGTERM and SIGINT save a
         checkpoint and raise Stopped. Raise TrainingError, with the ids of the images, if the loss
-        is not finite.
+        is not finite; what was saved before stays.
         """
         self.plan.folder.mkdir(parents=True, exist_ok=True)
         if distributed.is_main():
@@ -117,7 +136,8 @@ class TrainingRun:
         log.info("resumed at iteration %d", self.iteration)
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; raise TrainingError instead if a weight is not finite."""
+        self.check_weights()
         if not distributed.is_main():
             return
         state = {
@@ -131,12 +151,23 @@ class TrainingRun:
         }
         write_checkpoint(self.plan, state)
 
+    def check_weights(self) -> None:
+        """Raise TrainingError if a weight is not finite, as after gradients that are not."""
+        state = self.model.state_dict()
+        bad = [name for name, weight in state.items() if not weight.isfinite().all()]
+        if bad:
+            raise TrainingError(
+                f"after iteration {self.iteration} the weights are not finite ({listing(bad, 3)}); "
+                "lower the learning rate"
+            )
+
     def seconds(self) -> float:
         """Return the seconds spent on this training over all attempts."""
         return round(self.seconds_before + time.monotonic() - self.begin, 3)
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Write history and weights, then the record that they are finished."""
+        self.check_weights()
         plan, origin = self.plan, self.plan.origin
         with atomic_path(plan.history) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, list(self.history[0]))
@@ -176,27 +207,70 @@ class TrainingRun:
         """Train to the last iteration."""
         self.train_mode()
         network = _wrap(self.model, self.settings.batch_norm, self.device)
+        if self._is_compiled():
+            network = self._compile()
         with no_interrupts():
-            pin_memory = self.device.type == "cuda"
-            batches = iter(make_loader(self.samples, self.plan, self.iteration, pin_memory))
+            on_gpu = self.device.type == "cuda"
+            batches = iter(make_loader(self.samples, self.plan, self.iteration, on_gpu))
         board: Any = contextlib.nullcontext()
         if distributed.is_main():
             board = SummaryWriter(self.plan.folder / "tensorboard", purge_step=self.iteration)
         saved = time.monotonic()
         with _remembered_signals() as signals, board:
             while self.iteration < self.plan.iterations:
-                self.history.append(self.step(network, batches))
+                self.step(network, batches)
+                now = time.monotonic()
+                stop, due, read = distributed.any_process(
+                    bool(signals),
+                    now - saved > self.plan.runtime.checkpoint_seconds,
+                    now - self.read_at >= READ_SECONDS[self.device.type],
+                )
+                if not (stop or due or read or self._is_pictured()):
+                    continue
+                rows = self.read()
                 if distributed.is_main():
-                    self._show(board)
+                    self._show(board, rows)
                     self._report()
-                stop = distributed.any_process(bool(signals), self.device)
-                due = time.monotonic() - saved > self.plan.runtime.checkpoint_seconds
-                if stop or distributed.any_process(due, self.device):
+                if stop or due:
                     self.save()
                     saved = time.monotonic()
                 if stop:
                     log.info("checkpoint at iteration %d", self.iteration)
                     raise Stopped(signals[0] if signals else signal.SIGTERM)
+
+    def _is_compiled(self) -> bool:
+        """Return whether this training compiles its network (`runtime.compile`)."""
+        wanted = self.plan.runtime.compile and not self.plan.deterministic
+        return wanted and not dist.is_initialized()
+
+    def _compile(self) -> nn.Module:
+        """Return the compiled model, or the model itself, with a warning, if that fails.
+
+        The gradients of several batches are not added up in a CUDA graph, whose memory is that of
+        the batch before.
+        """
+        log.info("compiling the network, which takes minutes (runtime.compile)")
+        mode = "reduce-overhead" if self.settings.accumulate == 1 else "default"
+        image = self.samples[self.plan.seed, 0, 0]["image"]
+        size = min(self.settings.batch_size, len(self.samples))
+        batch = _to_device({"image": torch.stack([image] * size)}, self.device)
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        network: Any = self.model
+        try:
+            compiled: Any = torch.compile(self.model, mode=mode, dynamic=False)
+            for _ in range(3):  # a CUDA graph is recorded at the second call, used at the third
+                with self._autocast():
+                    output = compiled(batch["image"])
+                scales = [output] if isinstance(output, torch.Tensor) else output
+                torch.stack([scale.float().mean() for scale in scales]).sum().backward()
+                self.optimizer.zero_grad(set_to_none=True)
+            network = compiled
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            log.warning("the network is not compiled, and each step takes longer: %s", reason)
+        self.model.load_state_dict(before)  # the running statistics of batch norms
+        self.optimizer.zero_grad(set_to_none=True)
+        return network
 
     def train_mode(self) -> None:
         """Set the network to training, but for frozen batch norms."""
@@ -206,13 +280,48 @@ class TrainingRun:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def _show(self, board: SummaryWriter) -> None:
-        """Show the last iteration in TensorBoard, now and then with pictures."""
-        for name, value in self.history[-1].items():
-            if name != "iteration":
-                board.add_scalar(name, value, self.iteration)
-        every = self.plan.runtime.picture_iterations
-        if self.iteration % every and self.iteration != self.plan.iterations:
+    def read(self) -> list[dict[str, float]]:
+        """Add the steps since the last call to the history; return their rows.
+
+        This waits for the device. Raise TrainingError if a loss is not finite.
+        """
+        steps, self.unread = self.unread, []
+        terms = [t for step in steps for values, _ in step.batches for t in values.values()]
+        numbers = iter(torch.stack(terms).tolist())
+        rows = []
+        for step in steps:
+            row = {"iteration": step.iteration, "learning_rate": step.learning_rate}
+            for names, images in step.batches:
+                values = dict(zip(names, numbers, strict=False))
+                if not np.isfinite(values["loss"]):
+                    raise TrainingError(
+                        f"the loss is {values['loss']} at iteration {step.iteration}, images "
+                        f"{', '.join(distributed.gather(images))} (terms: {values}); look at these "
+                        "images, or lower the learning rate"
+                    )
+                for name, value in values.items():
+                    row[name] = row.get(name, 0.0) + value / len(step.batches)
+            rows.append(row)
+        self.history += rows
+        self.read_at = time.monotonic()
+        return rows
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.device.type, dtype, dtype is not torch.float32)
+
+    def _is_pictured(self) -> bool:
+        """Return whether TensorBoard gets pictures of the last iteration."""
+        done, every = self.iteration, self.plan.runtime.picture_iterations
+        return done % every == 0 or done == self.plan.iterations
+
+    def _show(self, board: SummaryWriter, rows: list[dict[str, float]]) -> None:
+        """Show rows of the history in TensorBoard, now and then with pictures."""
+        for row in rows:
+            for name, value in row.items():
+                if name != "iteration":
+                    board.add_scalar(name, value, row["iteration"])
+        if not self._is_pictured():
             return
         # Always the same images with the same augmentation.
         numbers = range(min(PICTURED_IMAGES, len(self.samples)))
@@ -237,8 +346,8 @@ class TrainingRun:
         speed = f"{images:.4g} images/s {distributed.memory_gib(self.device):.1f} GiB"
         log.info("iteration %d/%d %s %s ETA %s", done, total, " ".join(terms), speed, clock(left))
 
-    def step(self, network: nn.Module, batches: Iterator[Batch]) -> dict[str, float]:
-        """Do one step of the optimiser; return its row of the history."""
+    def step(self, network: nn.Module, batches: Iterator[Batch]) -> None:
+        """Do one step of the optimiser; `read` adds it to the history."""
         settings = self.settings
         per_epoch = batches_per_epoch(len(self.samples), settings.batch_size)
         steps_per_epoch = max(1, per_epoch // settings.accumulate)
@@ -250,38 +359,30 @@ class TrainingRun:
         # So that a resumed run draws the random numbers (of dropout) of one without interruption.
         drawn = np.random.default_rng([self.plan.seed, self.iteration, distributed.rank()])
         torch.manual_seed(int(drawn.integers(2**63)))
-        sums: dict[str, float] = {}
+        done = []
         for part in range(settings.accumulate):
+            batch = next(batches)
             last = part == settings.accumulate - 1
-            terms = self._backward(network, next(batches), synchronise=last)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value / settings.accumulate
+            done.append((self._backward(network, batch, synchronise=last), batch["id"]))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.iteration += 1
         rate = settings.optimizer.learning_rate * factor
-        return {"iteration": self.iteration, "learning_rate": rate, **sums}
+        self.unread.append(UnreadStep(self.iteration, rate, done))
 
-    def _backward(self, network: Any, batch: Batch, synchronise: bool) -> dict[str, float]:
+    def _backward(self, network: Any, batch: Batch, synchronise: bool) -> dict[str, torch.Tensor]:
         """Add the gradients of one batch; return its loss terms, averaged over the processes."""
         batch = _to_device(batch, self.device)
-        at_once = synchronise or network is self.model
+        at_once = synchronise or not dist.is_initialized()
         deferred = contextlib.nullcontext() if at_once else network.no_sync()
 
-        dtype, is_half = PRECISIONS[self.precision], self.precision != "fp32"
         with deferred:
             # Only the network: the sums of the losses over whole images overflow in half precision.
-            with torch.autocast(self.device.type, dtype, is_half):
+            with self._autocast():
                 output = network(batch["image"])
             terms = self.samples.loss(output, batch)
-            values = {name: distributed.mean_count(v.detach()).item() for name, v in terms.items()}
-            if not np.isfinite(values["loss"]):
-                images = ", ".join(distributed.gather(batch["id"]))
-                raise TrainingError(
-                    f"the loss is {values['loss']} at iteration {self.iteration + 1}, images "
-                    f"{images} (terms: {values}); look at these images, or lower the learning rate"
-                )
+            values = {name: distributed.mean_count(v.detach()) for name, v in terms.items()}
             self.scaler.scale(terms["loss"] / self.settings.accumulate).backward()
         return values
 

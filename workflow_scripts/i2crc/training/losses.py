@@ -16,7 +16,7 @@ from i2crc.training.distributed import mean_count
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the multilabel soft margin loss of (N, K) logits and (N, K) 0/1 labels (METHOD 9)."""
     total = F.multilabel_soft_margin_loss(logits, labels, reduction="none").sum()
-    return total / mean_count(total.new_tensor(len(labels)))
+    return total / mean_count(total.new_full((), len(labels)))
 
 
 def relation_losses(
@@ -32,41 +32,66 @@ def relation_losses(
     if not wanted:
         return {}
     single = labels.sum(dim=1) == 1
-    items = mean_count(single.sum().to(cam)) * labels.shape[1]
-    if not single.any():
-        # Zero, but with a gradient, because DDP waits for that of every parameter.
-        return {name: cam.sum() * 0 for name in wanted}
-    labels, saliency = labels[single], saliency[single].to(cam)[:, None]
-    x = F.interpolate(cam[single], size=saliency.shape[2:], mode="bilinear", align_corners=False)
-    x = x.flatten(2)
-    masks = {"foreground": saliency.flatten(2), "background": 1 - saliency.flatten(2)}
+    # Without such an image the sums are 0, and so are the terms, with a gradient, for which DDP
+    # waits.
+    items = mean_count(single.sum().to(cam)).clamp(min=1e-5) * labels.shape[1]
+    if cam.device.type == "cpu":  # a GPU would have to wait for their number
+        cam, saliency, labels, single = (t[single] for t in (cam, saliency, labels, single))
+    saliency, counts = saliency.to(cam), single.to(cam)[:, None]
+    # The maps are not enlarged to the size of the masks: what their pixels weigh is summed instead.
+    sides = zip(cam.shape[2:], saliency.shape[1:], strict=True)
+    rows, columns = (_enlargement(small, large, cam) for small, large in sides)
     terms, prototypes = {}, {}
-    for name, mask in masks.items():
-        area = mask.sum(dim=2) + 1e-5
-        prototypes[name] = _weighted_sum(x, mask) / area
+    for name, mask in {"foreground": saliency, "background": 1 - saliency}.items():
+        area = mask.sum(dim=(1, 2))[:, None] + 1e-5
+        weights_of_map = (rows @ mask @ columns.T)[:, None]
+        prototypes[name] = (cam * weights_of_map).sum(dim=(2, 3)) / area
         if name in wanted:
-            spread = _weighted_spread(x, mask.square(), prototypes[name])
-            terms[name] = (spread / area).sum() / items
+            centered = cam - prototypes[name][:, :, None, None]
+            spread = _weighted_squares(centered, mask.square(), rows, columns)
+            terms[name] = (spread / area * counts).sum() / items
     if "class_gap" in wanted:
         gap = (prototypes["background"] - prototypes["foreground"]) * labels
-        terms["class_gap"] = gap.sum() / items
+        terms["class_gap"] = (gap * counts).sum() / items
     return terms
 
 
-def _weighted_sum(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return the sum over P of x (N, K, P) times weight (N, 1, P), as (N, K)."""
-    return (x @ weight.transpose(1, 2))[:, :, 0]
+def _enlargement(small: int, large: int, like: torch.Tensor) -> torch.Tensor:
+    """Return the (small, large) matrix that enlarges a row vector, linear, align_corners false."""
+    identity = torch.eye(small, dtype=like.dtype, device=like.device)[None]
+    return F.interpolate(identity, size=large, mode="linear", align_corners=False)[0]
 
 
-def _weighted_spread(x: torch.Tensor, weight: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
-    """Return the sum over P of weight * (x - center)^2, as (N, K).
+def _weighted_squares(
+    x: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """Return the sum over pixels of weight times the square of the enlarged x, as (N, K).
 
-    It is multiplied out, so that the square of x is the only new tensor of its size. That is three
-    times faster.
+    x is (N, K, h, w) and weight (N, H, W). The matrices `rows` (h, H) and `columns` (w, W) enlarge
+    x. The sum is a quadratic form in x. A pixel depends on adjacent positions of x only, so the
+    form has few coefficients, and they are those of all classes.
     """
-    total = weight.sum(dim=2)
-    linear, square = _weighted_sum(x, weight), _weighted_sum(x.square(), weight)
-    return square - 2 * center * linear + center.square() * total
+    coefficients = _products(rows) @ weight @ _products(columns).T
+    first, second = _pairs(x, 2)
+    (first_left, first_right), (second_left, second_right) = _pairs(first, 3), _pairs(second, 3)
+    products = (first_left * second_right + first_right * second_left) / 2
+    return (products * coefficients[:, None]).sum(dim=(2, 3))
+
+
+def _products(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the products of the pairs of rows; adjacent rows count in both orders."""
+    first, second = _pairs(matrix, 0)
+    products = first * second
+    products[len(matrix) :] *= 2
+    return products
+
+
+def _pairs(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the firsts and seconds of pairs along `dim`: each with itself, then adjacent ones."""
+    others = values.shape[dim] - 1
+    first = torch.cat([values, values.narrow(dim, 0, others)], dim)
+    second = torch.cat([values, values.narrow(dim, 1, others)], dim)
+    return first, second
 
 
 def segmentation_loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ That depends only on (seed, epoch, image). So the numbers of workers and process
 and a resumed run ends like one that was never interrupted.
 """
 
+import functools
 import signal
 from pathlib import Path
 from typing import Any
@@ -72,24 +73,35 @@ def batch_positions(
 ) -> list[tuple[int, int, int]]:
     """Return the (seed, epoch, image number) of each sample of the 0-based batch `step`."""
     epoch, position = divmod(step, batches_per_epoch(images, batch_size))
-    order = np.random.default_rng([seed, epoch]).permutation(images)
-    chosen = order[position * batch_size : (position + 1) * batch_size]
+    chosen = _order(images, seed, epoch)[position * batch_size : (position + 1) * batch_size]
     return [(seed, epoch, int(number)) for number in chosen]
 
 
-def make_loader(samples: Samples, plan: Plan, done: int, pin_memory: bool) -> DataLoader:
+@functools.lru_cache(maxsize=1)  # of a million images it takes longer than a batch
+def _order(images: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(images)
+
+
+def loading_workers(setting: int | None, on_gpu: bool) -> int:
+    """Return the number of data-loading processes of a training process (`runtime.workers`)."""
+    if setting is not None:
+        return setting
+    return min(8, max(1, torch.get_num_threads() - 1)) if on_gpu else 1
+
+
+def make_loader(samples: Samples, plan: Plan, done: int, on_gpu: bool) -> DataLoader:
     """Return a loader of this process's part of the batches after `done` steps of the optimiser."""
     settings, rank, processes = plan.settings, distributed.rank(), distributed.world_size()
     batches = range(done * settings.accumulate, plan.iterations * settings.accumulate)
-    positions = [
+    positions = (
         batch_positions(batch, len(samples), settings.batch_size, plan.seed)[rank::processes]
         for batch in batches
-    ]
+    )
     return DataLoader(
         samples,
         batch_sampler=positions,
-        num_workers=plan.runtime.workers,
-        pin_memory=pin_memory,
+        num_workers=loading_workers(plan.runtime.workers, on_gpu),
+        pin_memory=on_gpu,
         worker_init_fn=_ignore_termination,
     )
 
