@@ -15,7 +15,7 @@ TORCH = {
 # Print the first script whose `--help` imports a large package.
 HELP = """
 import contextlib, io, runpy, sys
-large = {"torch", "torchvision", "timm", "numpy", "PIL", "scipy", "numba", "onnxruntime",
+large = {"torch", "torchvision", "timm", "numpy", "PIL", "scipy", "onnxruntime",
          "matplotlib", "jinja2", "snakemake"}
 for script in sys.argv[1:]:
     sys.argv = [script, "--help"]

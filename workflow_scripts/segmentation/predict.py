@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.data.images import read_photo, write_label
         from i2crc.inference.logits import read_logits, write_logits
         from i2crc.inference.prediction import load_segmentation, predict_logits
-        from i2crc.labels.pseudo_labels import strongest
+        from i2crc.labels.strongest import strongest
         from i2crc.models.upsampling import upsample
         from i2crc.training import distributed
 

@@ -98,7 +98,7 @@ def test_dense_crf(material, image):
     entry = material.entries(1)[0]
     photo = published.read(Path(entry.image))
     logits = np.random.default_rng(0).normal(size=(CLASSES, 8, 8)).astype(np.float32)
-    settings = Crf(image=image, engine="pydensecrf", labels="all")
+    settings = Crf(image=image, labels="all")
     label, _ = crf_label(photo, logits, settings)
     assert (published.crf_label(photo, logits, settings) == label).mean() > 0.9999
 

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from i2crc.config.schema import PseudoLabels
-from i2crc.labels.pseudo_labels import (
-    initial_label,
-    label_from_attention,
-    refine_label,
-    strongest,
-)
+from i2crc.labels.pseudo_labels import initial_label, label_from_attention, refine_label
 
 K = 4
 LEVELS = st.sampled_from([0, 1, 31, 32, 76, 77, 127, 128, 178, 179, 229, 230, 255])
@@ -259,10 +254,3 @@ def test_inputs_are_left_as_they_are(image):
     before = [values.copy() for values in image[:2]]
     refine_label(*image, 0.01)
     assert all(np.array_equal(old, new) for old, new in zip(before, image[:2], strict=True))
-
-
-@given(arrays(np.float32, st.tuples(st.integers(1, 6), *[st.integers(1, 4)] * 2), elements=LEVELS))
-def test_the_strongest_channel_is_the_first_of_the_largest(scores):
-    found = strongest(scores)
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, scores.argmax(axis=0))

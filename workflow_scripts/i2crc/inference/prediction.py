@@ -12,7 +12,7 @@ from torch import nn
 
 from i2crc.config.schema import Classifier, Segmentation
 from i2crc.data.transforms import Preprocessing
-from i2crc.labels.pseudo_labels import strongest
+from i2crc.labels.strongest import strongest
 from i2crc.models.cam_classifier import CamNet, build_classifier
 from i2crc.models.deeplab import MultiScale, build_segmentation
 from i2crc.models.upsampling import upsample

@@ -9,6 +9,7 @@ import numpy as np
 
 from i2crc.config.schema import PseudoLabels
 from i2crc.data.images import IGNORE
+from i2crc.labels.strongest import strongest
 
 
 def initial_label(
@@ -76,20 +77,6 @@ def label_from_attention(
     labels = np.array([0, *(c + 1 for c in attention)], dtype=np.uint8)
     channels = np.stack([np.full(size, background * 255), *attention.values()])
     return labels[strongest(channels)]
-
-
-def strongest(scores: np.ndarray) -> np.ndarray:
-    """Return the (H, W) uint8 number of the largest of (L, H, W) scores, at ties the first.
-
-    This is `scores.argmax(axis=0)`, several times faster.
-    """
-    largest = scores[0].copy()
-    numbers = np.zeros(largest.shape, dtype=np.uint8)
-    for number, values in enumerate(scores[1:], 1):
-        # The numbers ascend, so the maximum keeps the last channel that was larger.
-        np.maximum(numbers, (values > largest) * np.uint8(number), out=numbers)
-        np.maximum(largest, values, out=largest)
-    return numbers
 
 
 def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:
