@@ -42,11 +42,11 @@ ONNX_GPUS = int(any(distributions(name="onnxruntime-gpu")))
 
 
 def jobs_at_once(threads):
-    """Return how many jobs with these threads this machine runs; 0 if a scheduler places them."""
+    """Return how many shards with these threads this machine runs; 0 if a scheduler places them."""
     if is_submitted or not workflow.is_main_process:
         return 0
     cores = workflow.resource_settings.cores or 1
-    return cores // min(threads, cores)
+    return min(cores // min(threads, cores), CONFIG.shards)
 
 
 def growing(mem_mb, minutes):

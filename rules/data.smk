@@ -181,6 +181,7 @@ rule preflight:
         has_masks=has_masks(),
         allow="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
         experiment=lambda wildcards: RESULTS,
+        labels=CONFIG.crf.labels,
         jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("preflight"),
         code=code("preflight"),
@@ -188,8 +189,8 @@ rule preflight:
         "python {params.script:q} --indexes {input.indexes:q}"
         " --saliency {input.saliency:q} {params.saliency_model:q}"
         " --leaks {input.leaks:q} {params.allow} {params.masks:q}"
-        " --settings {params.settings:q} --experiment {params.experiment:q} --crf-jobs {params.jobs} --output {output:q}"
-        " --log {log:q}"
+        " --settings {params.settings:q} --experiment {params.experiment:q} --crf-labels {params.labels}"
+        " --crf-jobs {params.jobs} --output {output:q} --log {log:q}"
 
 
 # The same before a published checkpoint is evaluated, which takes the val split alone.
@@ -213,10 +214,12 @@ rule preflight_published:
         checkpoint=lambda wildcards: CONFIG.checkpoint.source,
         files=source_files(CONFIG.checkpoint.source),
         experiment=lambda wildcards: RESULTS,
+        labels=CONFIG.crf.labels,
         jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("preflight"),
         code=code("preflight"),
     shell:
         "python {params.script:q} --indexes {input:q} {params.masks:q}"
         " --settings {params.settings:q} --checkpoint {params.checkpoint:q} --files={params.files:q}"
-        " --experiment {params.experiment:q} --crf-jobs {params.jobs} --output {output:q} --log {log:q}"
+        " --experiment {params.experiment:q} --crf-labels {params.labels} --crf-jobs {params.jobs}"
+        " --output {output:q} --log {log:q}"

@@ -43,8 +43,10 @@ def main(arguments: argparse.Namespace) -> None:
         device = loop.start(arguments, plan)
         settings = Classifier.model_validate_json(arguments.settings)
         index = read_index(arguments.index)
-        maps = read_manifests(arguments.saliency)
-        saliency = {name.removesuffix(".png"): path for name, (path, _) in maps.items()}
+        saliency = {
+            name.removesuffix(".png"): path
+            for name, (path, _) in read_manifests(arguments.saliency).items()
+        }
         train_classifier(plan, device, settings, index, saliency)
     publish(plan, arguments.weights, arguments.history)
 

@@ -3,7 +3,7 @@
 import argparse
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from i2crc.artifacts.kept import make_once
@@ -49,13 +49,15 @@ def main(arguments: argparse.Namespace) -> None:
         if index.problems:
             count = counted(len(index.problems), "problem")
             log.warning("preflight will report %s, such as: %s", count, index.problems[0])
-        contents = [asdict(one) for one in (index, *shards)]
+        contents = [{**vars(one)} for one in (index, *shards)]
         for content in contents:
             if not content["corrections"]:
                 del content["corrections"]
-        read = [(e.image, e.sha256) for e in index.images]
-        read += [(e.mask, e.mask_sha256) for e in index.images if e.mask]
-        read += trusted
+        read = chain(
+            ((e.image, e.sha256) for e in index.images),
+            ((e.mask, e.mask_sha256) for e in index.images if e.mask),
+            trusted,
+        )
         # What is made here is listed, so that it is made again if it is damaged.
         files = {
             str(Path(path).relative_to(folder)): sha256

@@ -48,9 +48,8 @@ def main(arguments: argparse.Namespace) -> None:
     def prepare() -> tuple[Work, Executor]:
         paths = {image_id: logits[f"{image_id}.npz"][0] for image_id in entries}
         work = partial(refine, settings, entries, paths, arguments.folder)
-        count = workers_that_fit(
-            *largest([index], own_classes=True), arguments.threads, arguments.jobs
-        )
+        most = largest([index], settings.labels)
+        count = workers_that_fit(*most, arguments.threads, arguments.jobs)
         return work, processes(count)
 
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)

@@ -209,6 +209,13 @@ def test_sizes_of_files_outside_are_refused(file, name):
         damaged_files(file)
 
 
+def test_the_wrong_entry_of_an_index_is_named(file):
+    entry = INDEX["images"][0]
+    file.write_text(json.dumps(INDEX | {"images": [entry, entry | {"width": 0}]}))
+    with pytest.raises(InputError, match=r"cam\.json: damaged \(images\.1\.(Entry\.)?width: "):
+        read_index(file)
+
+
 def test_class_that_an_index_does_not_have_is_refused(file):
     for number in (2, -1):
         content = INDEX | {"images": [INDEX["images"][0] | {"classes": [0, number]}]}

@@ -5,6 +5,8 @@ import subprocess
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from i2crc.artifacts import provenance
 from i2crc.artifacts.provenance import Origin, content_digest, read_provenance, write_beside
 from i2crc.artifacts.stages import STAGES
@@ -45,6 +47,38 @@ def test_the_digest_of_an_artifact_does_not_depend_on_when_it_was_made(tmp_path)
         path.write_text(json.dumps({"files": files, "provenance": {"start": number}}))
     first, second, other = map(content_digest, paths)
     assert first == second != other
+
+
+ORIGINAL = {"image": "o/a.tif", "width": 9, "height": 9, "sha256": "0"}
+ENTRY = {
+    "id": "a", "image": "p/a.jpg", "mask": "m/a.png", "classes": [1], "width": 3, "height": 3,
+    "sha256": "1", "mask_sha256": "2", "original": ORIGINAL, "trusted_mask": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({"image": "elsewhere/a.jpg"}, False),
+        ({"mask": "elsewhere/a.png"}, False),
+        ({"original": {**ORIGINAL, "image": "elsewhere/a.tif"}}, False),
+        ({"mask": None}, True),
+        ({"trusted_mask": "m/a.png"}, True),
+        ({"original": {**ORIGINAL, "sha256": "3"}}, True),
+        ({"original": None}, True),
+        ({"sha256": "3"}, True),
+        ({"mask_sha256": "3"}, True),
+        ({"classes": []}, True),
+        ({"id": "b"}, True),
+    ],
+)
+def test_the_places_of_photographs_and_masks_do_not_count(tmp_path, change, counts):
+    paths = [tmp_path / "first.json", tmp_path / "second.json"]
+    for path, entry in zip(paths, (ENTRY, {**ENTRY, **change}), strict=True):
+        images = [entry, {**ENTRY, "id": "z"}]
+        path.write_text(json.dumps({"images": images, "provenance": {}}))
+    first, second = map(content_digest, paths)
+    assert (first != second) == counts
 
 
 def test_the_provenance_of_other_files_is_beside_them(tmp_path):

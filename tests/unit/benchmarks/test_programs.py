@@ -10,10 +10,8 @@ from helpers.project import ROOT, environment
 from i2crc.data.drawn_demo import write_demo
 
 slow = pytest.mark.exhaustive
-PROGRAMS = [
-    "gen_gt",
-    *(pytest.param(name, marks=slow) for name in ("crf", "startup", "dry_run", "growth", "whole")),
-]
+EXHAUSTIVE = ("crf", "startup", "dry_run", "growth", "large", "whole")
+PROGRAMS = ["gen_gt", *(pytest.param(name, marks=slow) for name in EXHAUSTIVE)]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

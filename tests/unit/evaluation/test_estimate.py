@@ -13,8 +13,8 @@ from i2crc.evaluation.estimate import Steps, disk_bytes, stage_seconds
 VOC = Amount(311, 161, 20, 1.67, 0.183, 0.183, 0.02, masks=True, saliency=False)
 DEMO = Amount(240, 80, 5, 1.3, 0.0164, 0.0164, 0.005, masks=True, saliency=False)
 # Two cores of an EPYC.
-VOC_STEPS = Steps(4, 1.4, 0.7, 0.3, 0.12, 5, 0.4, (3_400_000, 4_340_000))
-DEMO_STEPS = Steps(4, 0.5, 0.32, 0.025, 0.013, 2.3, 0.4, (700_000, 715_000))
+VOC_STEPS = Steps(4, 1.4, 0.7, 0.3, 0.12, (5, 5), 0.4, (3_400_000, 4_340_000))
+DEMO_STEPS = Steps(4, 0.5, 0.32, 0.025, 0.013, (2.3, 2.3), 0.4, (700_000, 715_000))
 MEMORY = 20 << 30
 
 

@@ -78,10 +78,10 @@ def test_a_shard_without_images_takes_nothing():
 def test_own_classes_take_less():
     known, unknown = entry("a", 40, 30), replace(entry("b", 40, 30), classes=None)
     names = ["c"] * 80
-    words, needed = crf_memory.largest([Index("train", names, [known])], own_classes=True)
+    words, needed = crf_memory.largest([Index("train", names, [known])], "likely")
     assert words == "a.jpg (40x30 pixels, 2 labels)"
     assert needed == crf_memory.worker_bytes((40, 30), 2)
-    both = crf_memory.largest([Index("train", names, [known, unknown])], own_classes=True)
+    both = crf_memory.largest([Index("train", names, [known, unknown])], "likely")
     assert both[0] == "b.jpg (40x30 pixels, 81 labels)"
 
 

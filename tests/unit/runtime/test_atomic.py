@@ -1,14 +1,23 @@
 """Files that are whole or absent, and what killed processes leave of them."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from i2crc.runtime.atomic import HOST, atomic_path, files_digest, read_json, write_bytes
-from i2crc.runtime.errors import InputError
+from i2crc.runtime.atomic import (
+    HOST,
+    atomic_path,
+    files_digest,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from i2crc.runtime.errors import InputError, Problem
 
 DIE = """
 import os, signal, sys
@@ -75,6 +84,43 @@ def test_a_digest_of_files_sees_name_size_and_time_but_not_content(tmp_path):
     os.utime(file, (2, 2))
     assert files_digest(folder) != before
     assert files_digest(tmp_path / "none") == files_digest(tmp_path / "none too")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "cats/a.jpg").unlink(),
+        lambda folder: (folder / "cats/a.jpg").rename(folder / "a.jpg"),
+        lambda folder: (folder / "cats").rename(folder / "dogs"),
+        lambda folder: (folder / "cats/b.jpg").write_bytes(b""),
+        lambda folder: (folder / "link.jpg").unlink(),
+        lambda folder: (folder.with_name("elsewhere")).write_bytes(b"more"),
+        lambda folder: (folder.with_name("elsewhere")).unlink(),
+        lambda folder: (folder / "dogs").mkdir(),
+    ],
+)
+def test_a_digest_of_files_sees_each_change_below_the_folder(tmp_path, change):
+    folder = tmp_path / "photographs"
+    for file in (folder / "cats/a.jpg", folder.with_name("elsewhere")):
+        write_bytes(file, b"one")
+    (folder / "link.jpg").symlink_to(folder.with_name("elsewhere"))
+    before = files_digest(folder)
+    assert files_digest(folder) == before
+    change(folder)
+    assert files_digest(folder) != before
+
+
+def test_json_with_dataclasses_is_what_it_would_be_with_their_fields(tmp_path):
+    problem = Problem("ä.jpg", "missing", "add it")
+    write_json(tmp_path / "a.json", {"problems": [problem]})
+    text = json.dumps({"problems": [asdict(problem)]}, indent=1, ensure_ascii=False)
+    assert (tmp_path / "a.json").read_text() == f"{text}\n"
+
+
+def test_objects_are_converted_while_a_file_is_read(tmp_path):
+    write_json(tmp_path / "a.json", {"images": [{"id": "a"}, {"id": "b"}]})
+    found = read_json(tmp_path / "a.json", lambda one: one.get("id", one))
+    assert found == {"images": ["a", "b"]}
 
 
 def test_a_digest_of_files_follows_links_but_leaves_out_hidden_files_and_outputs(tmp_path):

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,15 @@ def test_batches_are_full_and_the_same_each_time(step, images, batch_size, seed)
     batch = batch_positions(step, images, batch_size, seed)
     assert len(batch) == min(images, batch_size)
     assert batch_positions(step, images, batch_size, seed) == batch
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 20), st.integers(0, 2)), min_size=2))
+def test_the_order_is_that_of_the_epoch_whatever_was_asked_before(batches):
+    for step, images, seed in batches:
+        epoch, position = divmod(step, batches_per_epoch(images, 4))
+        order = np.random.default_rng([seed, epoch]).permutation(images).tolist()
+        found = [number for _, _, number in batch_positions(step, images, 4, seed)]
+        assert found == order[4 * position : 4 * position + 4]
 
 
 def test_left_over_images_come_in_other_epochs():

@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from i2crc.artifacts.provenance import read_provenance
-from i2crc.artifacts.schemas import FileList, read_checked
+from i2crc.artifacts.schemas import FileList, checked
 from i2crc.artifacts.stages import STAGES
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.errors import InputError
@@ -19,8 +20,21 @@ def damaged_files(artifact: Path) -> list[str]:
         size = artifact.stat().st_size
         recorded = (read_provenance(artifact) or {}).get("bytes", size)
         return [] if size == recorded else [artifact.name]
-    content = read_checked(artifact, FileList)
-    folder = artifact.parent / content.get("folder", ".")
+    return _damaged(artifact.parent, _file_list(artifact))
+
+
+def _file_list(artifact: Path) -> dict[str, Any]:
+    """Return the content of a JSON artifact, without the images of an index: there are many."""
+
+    def convert(one: dict[str, Any]) -> dict[str, Any] | None:
+        return None if {"image", "sha256"} <= one.keys() else one
+
+    return checked(artifact, read_json(artifact, convert), FileList)
+
+
+def _damaged(parent: Path, content: dict[str, Any]) -> list[str]:
+    """Return the names of the damaged files that an artifact in the folder `parent` lists."""
+    folder = parent / content.get("folder", ".")
 
     def is_damaged(name: str, size: int) -> bool:
         try:
@@ -51,10 +65,10 @@ def forget_damaged(results: Path) -> list[str]:
 def _problem(artifact: Path) -> str:
     """Return what is wrong with an artifact or the files that it records; "" for nothing."""
     try:
-        names = damaged_files(artifact)
-        if names:
-            return f"missing files or files of another size: {len(names)} (first: {names[0]})"
-        has_problems = artifact.suffix == ".json" and read_json(artifact).get("problems")
-        return "it records problems" if has_problems else ""
+        content = _file_list(artifact) if artifact.suffix == ".json" else {}
+        names = _damaged(artifact.parent, content) if content else damaged_files(artifact)
     except InputError as error:
         return str(error)
+    if names:
+        return f"missing files or files of another size: {len(names)} (first: {names[0]})"
+    return "it records problems" if content.get("problems") else ""

@@ -15,7 +15,7 @@ from i2crc.runtime.atomic import digest_file, write_bytes
 from i2crc.runtime.errors import naming
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileRecord:
     """SHA-256, size in bytes and time stamp of a file; a time stamp of 0 means unknown."""
 

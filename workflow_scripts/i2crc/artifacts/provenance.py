@@ -126,26 +126,19 @@ def content_digest(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path}: missing; run the stage that makes it again")
     if path.suffix == ".json":
-        content = read_json(path)
+        content = read_json(path, _what_counts)
         if isinstance(content, dict) and "provenance" in content:
-            return digest_value(_what_counts(content))
+            del content["provenance"]
+            return digest_value(content)
     return digest_file(path)
 
 
-def _what_counts(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a JSON artifact without its provenance and the paths of an index."""
-    counted = {key: value for key, value in content.items() if key != "provenance"}
-    images = counted.get("images")  # scores have a number here
-    if isinstance(images, list) and all(isinstance(entry, dict) for entry in images):
-        counted["images"] = [_without_paths(entry) for entry in images]
-    return counted
-
-
-def _without_paths(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry of an index without the paths of photograph, working copy and masks."""
-    original = entry.get("original") and {**entry["original"], "image": ""}
-    masks = {key: bool(entry.get(key)) for key in ("mask", "trusted_mask")}
-    return {**entry, **masks, "image": "", "original": original}
+def _what_counts(content: dict[str, Any]) -> Any:
+    """Return an object of a JSON artifact; of an image of an index, a digest without paths."""
+    if not {"image", "sha256"} <= content.keys():
+        return content
+    paths = {key: bool(content.get(key)) for key in ("image", "mask", "trusted_mask")}
+    return digest_value({**content, **paths})
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:

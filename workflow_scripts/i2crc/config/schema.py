@@ -429,7 +429,7 @@ class Crf(Section):
     labels: Literal["all", "likely"] = setting(
         "likely",
         "all: every class takes part, as published; likely: in a training photograph those that it "
-        "is labelled with, in others those that reach min_probability, and the rest as one label",
+        "is labelled with, in others those that reach min_probability, and one label for the rest",
     )
     min_probability: Fraction = setting(
         0.1, "a class whose probability reaches this at some pixel is a label of its own"
@@ -505,7 +505,7 @@ class Checkpoint(Section):
 
 
 class Runtime(Section):
-    """How a run uses the machine; nothing here changes a result or makes a stage stale."""
+    """How a run uses the machine; nothing here makes a stage stale or changes more than digits."""
 
     training_threads: Positive = setting(
         16, "CPU threads of a training, at most the given cores (deterministic: exactly this many)"

@@ -1,6 +1,7 @@
 """Build the index of a split: read its list, decode photographs and masks, collect all problems."""
 
 import difflib
+import os
 import posixpath
 from collections.abc import Collection
 from dataclasses import replace
@@ -74,9 +75,9 @@ def build_index(
             place, remedy = f"dataset.images: {photographs}", "correct the setting"
             problems.append(Problem(place, "no such folder", remedy))
             return Index(split, classes or [], [], [row.id for row in rows], problems)
-        names = [path.name for path in photographs.iterdir()]
+        names = os.listdir(photographs)
         ids = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
-        similar = {plain_name(Path(name).stem): name for name in names}
+        similar = {plain_name(os.path.splitext(name)[0]): name for name in names}
     corrections: dict[str, Any] = {}
     if dataset.corrections and split == "train":
         with collecting(problems):
@@ -171,8 +172,12 @@ def _check_mask_names(
         raise FileError(f"{setting}: {folder}", "no such folder", "correct the setting")
     pattern = dataset.mask_pattern
     fitting = {mask_name(pattern, name) for name in ids}
-    files = (path for path in folder.rglob("[!.]*") if not path.is_dir())
-    names = {path.relative_to(folder).as_posix() for path in files}
+    names = {
+        f"{place}/{name}".removeprefix(f"{folder}/")
+        for place, _, files in os.walk(folder)
+        for name in files
+        if not name.startswith(".")
+    }
     others = sorted(names - fitting)
     missing = [name for name in listed if mask_name(pattern, name) not in names]
     near = likely_patterns(*([posixpath.basename(n) for n in some] for some in (others, missing)))

@@ -25,7 +25,7 @@ from i2crc.runtime.atomic import digest_value, read_json
 from i2crc.runtime.errors import FileError, Problem, counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Original:
     """The user's own file behind a working copy."""
 
@@ -35,7 +35,7 @@ class Original:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class Entry:
     """A photograph of a split.
 
@@ -77,6 +77,9 @@ class Entry:
     def mask_classes(self) -> list[int]:
         """The 0-based classes in the mask; none if there is no mask."""
         return [value - 1 for value in self.mask_values or () if 0 < value < 255]
+
+
+ENTRY = TypeAdapter(Entry)
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,19 @@ def collecting(problems: list[Problem]) -> Iterator[None]:
 
 def read_index(path: Path) -> Index:
     """Return the index in a file; raise InputError if the file is missing or damaged."""
-    content = read_json(path)
+    content = read_json(path, _entry)
     try:
         return TypeAdapter(Index).validate_python(content)
     except ValidationError as error:
         raise damaged(path, error) from None
+
+
+def _entry(content: dict[str, Any]) -> Any:
+    """Return the entry in an object of an index; what is none stays as it is."""
+    try:
+        return ENTRY.validate_python(content) if "id" in content else content
+    except ValidationError:
+        return content  # the error of the whole index says where it is
 
 
 def training_digest(index: Index) -> str:

@@ -27,7 +27,7 @@ CONTRADICTION = (f"says {NEGATIVE} (no class) and names a class", "take one of t
 BYTE_ORDER_MARK = "\ufeff"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListRow:
     """A photograph of a list: its id and its sorted 0-based classes.
 

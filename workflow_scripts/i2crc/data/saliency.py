@@ -1,7 +1,8 @@
 """Collect saliency maps: one 8-bit grey PNG per photograph, of the size of the photograph."""
 
 import io
-from collections import defaultdict
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,9 +81,10 @@ def collect(
     folder `source`. It has one of its sizes and grey values 0..255. A grey PNG of the first size is
     copied unchanged; others are converted. `masks` maps ids to ground truth.
     """
-    maps: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(source.rglob("*.png")):
-        maps[path.name].append(path)
+    maps: dict[str, list[str]] = {}  # name -> the folders where it is
+    for folder, _, names in os.walk(source):
+        for name in names:
+            maps.setdefault(name, []).append(folder)
 
     facts = MapFacts()
 
@@ -90,7 +92,8 @@ def collect(
         name = f"{image_id}.png"
         try:
             parts = Path(name).parts  # the id of a photograph in a sub-folder has a /
-            found = [p for p in maps[parts[-1]] if p.parts[-len(parts) :] == parts]
+            paths = [Path(folder, parts[-1]) for folder in maps.get(parts[-1], ())]
+            found = sorted(path for path in paths if path.parts[-len(parts) :] == parts)
             image, content = _checked_map(found or [source / name], sizes[image_id], max_pixels)
             truth = None
             if image_id in masks:
@@ -114,20 +117,35 @@ def collect(
 class MapFacts:
     """Facts about saliency maps, by which preflight judges them; threads may add maps."""
 
-    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
-    counts: dict[str, np.ndarray] = field(default_factory=dict)
-    zones: dict[str, np.ndarray] = field(default_factory=dict)
-    mask_zones: dict[str, np.ndarray] = field(default_factory=dict)
+    maximum: int = 0
+    constant: list[str] = field(default_factory=list)
+    compared: int = 0
+    without_overlap: list[str] = field(default_factory=list)
+    # Sums over the maps of (2, 2) counts.
+    overlap: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    zones: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    mask_zones: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    lock: Any = field(default_factory=threading.Lock)
 
     def add(self, name: str, grey: np.ndarray, truth: np.ndarray | None = None) -> None:
         """Look at an (H, W) uint8 map, and at the ground truth of its photograph."""
-        low, high = self.ranges[name] = int(grey.min()), int(grey.max())
-        if low == high:
-            return
-        self.zones[name] = _zones(grey >= SALIENT)
+        low, high = int(grey.min()), int(grey.max())
+        zones = _zones(grey >= SALIENT)
+        with self.lock:
+            self.maximum = max(self.maximum, high)
+            if low == high:
+                self.constant.append(name)
+                return
+            self.zones += zones
         if truth is not None:
-            self.counts[name] = _overlap(grey >= SALIENT, truth)
-            self.mask_zones[name] = _zones((truth != 0) & (truth != IGNORE))
+            overlap = _overlap(grey >= SALIENT, truth)
+            mask_zones = _zones((truth != 0) & (truth != IGNORE))
+            with self.lock:
+                self.compared += 1
+                self.overlap += overlap
+                self.mask_zones += mask_zones
+                if overlap[1].any() and not overlap[1, 1]:
+                    self.without_overlap.append(name)
 
     def summary(self) -> dict[str, Any]:
         """Return the highest value of all maps ("maximum") and the names of the "constant" ones.
@@ -136,15 +154,13 @@ class MapFacts:
         nowhere on the objects ("without_overlap"), the salient share of objects, background, border
         and centre, and the share of objects at the border ("masked_border").
         """
-        background, objects = _shares(self.counts)
+        background, objects = _shares(self.overlap)
         border, centre = _shares(self.zones)
         return {
-            "maximum": max((high for _, high in self.ranges.values()), default=0),
-            "constant": sorted(name for name, (low, high) in self.ranges.items() if low == high),
-            "compared": len(self.counts),
-            "without_overlap": sorted(
-                name for name, c in self.counts.items() if c[1].any() and not c[1, 1]
-            ),
+            "maximum": self.maximum,
+            "constant": sorted(self.constant),
+            "compared": self.compared,
+            "without_overlap": sorted(self.without_overlap),
             "salient_objects": objects,
             "salient_background": background,
             "salient_border": border,
@@ -173,10 +189,9 @@ def _zones(shown: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(part.ravel(), minlength=2) for part in (shown[at_border], centre)])
 
 
-def _shares(counts: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    """Return the shares of shown pixels in both rows of the sum of (2, 2) counts."""
-    total = sum(counts.values(), np.zeros((2, 2)))
-    first, second = total[:, 1] / np.maximum(total.sum(axis=1), 1)
+def _shares(counts: np.ndarray) -> tuple[float, float]:
+    """Return the shares of shown pixels in both rows of (2, 2) counts."""
+    first, second = counts[:, 1] / np.maximum(counts.sum(axis=1), 1)
     return float(first), float(second)
 
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from i2crc.training.segmentation import SegmentationSamples
 REPEATED = 1.0
 # Side of the part of a photograph that the CRF is measured on: its time grows with the pixels.
 CRF_SIDE = 320
+# Labels of a photograph that are likely to a trained network: the mean of 81 of VOC val.
+LIKELY = 5
 # Images of a measured step on the CPU, where the time grows with them.
 MEASURED_BATCH = 4
 # Seconds of a job beside its script's imports and work: Snakemake's, and the start of Python.
@@ -63,7 +65,8 @@ OTHER_BYTES = 20e6
 class Steps:
     """Measured seconds of a job's imports, of an iteration, of a photograph on one thread.
 
-    `crf` are the seconds of a megapixel. `parameters` are those of classifier and segmentation.
+    `crf` are the seconds of a megapixel, in train and in val. `parameters` are those of classifier
+    and segmentation.
     """
 
     start: float
@@ -71,7 +74,7 @@ class Steps:
     segmentation: float
     cam: float
     predict: float
-    crf: float
+    crf: tuple[float, float]
     saliency: float
     parameters: tuple[int, int]
 
@@ -111,8 +114,12 @@ def measure(
     part, stride = pixels[:CRF_SIDE, :CRF_SIDE], config.segmentation.output_stride
     rows, columns = (-(-side // stride) for side in part.shape[:2])
     small = logits[:, :rows, :columns]
-    own = entry.classes if config.crf.labels == "likely" else None
-    crf = _seconds(lambda: crf_label(part, small, config.crf, own), 1)
+    is_all = config.crf.labels == "all"
+
+    def crf(classes: Sequence[int] | None) -> float:
+        given = None if is_all else classes
+        seconds = _seconds(lambda: crf_label(part, small, config.crf, given), 1)
+        return seconds * 1e6 / (part.shape[0] * part.shape[1])
 
     def infer_cam() -> None:
         size = config.classifier.input_size
@@ -126,7 +133,8 @@ def measure(
         segmentation=segmentation_step,
         cam=_seconds(infer_cam, one),
         predict=_seconds(lambda: predict_logits(network, pixels, preprocessing[1]), one),
-        crf=crf * 1e6 / (part.shape[0] * part.shape[1]),
+        # A network that has learnt nothing says of no class that it is likely.
+        crf=(crf(entry.classes), crf(range(min(LIKELY, len(index.classes))))),
         saliency=_saliency_seconds(config.saliency, photo, gpus),
         parameters=(_parameters(classifier), _parameters(network)),
     )
@@ -240,7 +248,7 @@ def stage_seconds(
     on_gpu = min(at_once, max(1, gpus))
     memory = free_memory() if memory is None else memory
     worker = WORKER + amount.megapixels * 1e6 * (PIXEL + LABEL * (1 + amount.classes))
-    workers = max(1, min(threads, int(memory / at_once / worker)))
+    workers = max(1, min(threads, int(memory / min(at_once, config.shards) / worker)))
     train, val, megapixels = amount.train, amount.val, amount.megapixels
 
     def sharded(photographs: int, each: float, jobs: int, threads: int = threads) -> float:
@@ -263,10 +271,10 @@ def stage_seconds(
         "attention maps": sharded(train, steps.cam, on_gpu),
         "train the first segmentation network": segmentation,
         "its predictions": sharded(train, steps.predict, on_gpu),
-        "their CRF": sharded(train, steps.crf * megapixels, at_once, workers),
+        "their CRF": sharded(train, steps.crf[0] * megapixels, at_once, workers),
         "train the final segmentation network": segmentation,
         "predictions of val": sharded(val, steps.predict, on_gpu),
-        "CRF of val": sharded(val, steps.crf * megapixels, at_once, workers),
+        "CRF of val": sharded(val, steps.crf[1] * megapixels, at_once, workers),
         "labels, scores, report": labels / cores
         + (OTHER_JOBS + 2 * config.shards) * JOB / min(at_once, 4)
         + single

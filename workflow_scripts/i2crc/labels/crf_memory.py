@@ -12,16 +12,17 @@ from i2crc.runtime.memory import free_memory
 WORKER, PIXEL, LABEL = 300_000_000, 450, 58
 
 
-def largest(indexes: Iterable[Index], own_classes: bool = False) -> tuple[str, int]:
+def largest(indexes: Iterable[Index], labels_setting: str = "all") -> tuple[str, int]:
     """Return the photograph that takes most memory in the CRF, in words, and the bytes it takes.
 
-    With `own_classes`, only those of a photograph take part in it, if they are known.
+    `labels_setting` is `crf.labels`: with "likely", a training photograph has its own labels alone.
     """
     sizes = [
         (worker_bytes(entry.size, labels), labels, entry)
         for index in indexes
+        for own in [labels_setting == "likely" and index.split == "train"]
         for entry in index.images
-        for classes in [entry.classes if own_classes else None]
+        for classes in [entry.classes if own else None]
         for labels in [1 + len(index.classes if classes is None else classes)]
     ]
     if not sizes:

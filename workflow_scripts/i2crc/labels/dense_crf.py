@@ -37,15 +37,13 @@ def crf_label(
         marginals = mean_field(photo, probabilities, settings)
         return marginals.argmax(axis=0).astype(np.uint8), marginals.max(axis=0)
     labels, others = (np.flatnonzero(chosen).astype(np.uint8) for chosen in (likely, ~likely))
-    merged = probabilities[others].sum(axis=0, keepdims=True)
-    marginals = mean_field(photo, np.concatenate([probabilities[labels], merged]), settings)
-    label, marginal = np.append(labels, others[:1])[marginals.argmax(axis=0)], marginals.max(axis=0)
-    # Where the merged label wins, the most probable of its classes gets its share of the marginal.
-    won = marginals.argmax(axis=0) == len(labels)
-    rest = probabilities[others][:, won]
-    label[won] = others[rest.argmax(axis=0)]
-    marginal[won] *= rest.max(axis=0) / rest.sum(axis=0)
-    return label, marginal
+    # The most probable of the others stands for all of them. Their sum would win where all are low.
+    other = probabilities[others].max(axis=0, keepdims=True)
+    marginals = mean_field(photo, np.concatenate([probabilities[labels], other]), settings)
+    winner = marginals.argmax(axis=0)
+    label, is_other = np.append(labels, np.uint8(0))[winner], winner == len(labels)
+    label[is_other] = others[probabilities[others][:, is_other].argmax(axis=0)]
+    return label, marginals.max(axis=0)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @functools.cache  # once per process and folder
 def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary files that killed processes of this machine left in a folder."""
-    for file in folder.iterdir():
-        if found := TEMPORARY.fullmatch(file.name):
-            try:
-                os.kill(int(found[1]), 0)  # asks whether the process lives
-            except ProcessLookupError:
-                file.unlink(missing_ok=True)
-            except PermissionError:
-                pass  # it is another user's
+    with os.scandir(folder) as files:  # there may be a million
+        for file in files:
+            if found := TEMPORARY.fullmatch(file.name):
+                try:
+                    os.kill(int(found[1]), 0)  # asks whether the process lives
+                except ProcessLookupError:
+                    Path(file).unlink(missing_ok=True)
+                except PermissionError:
+                    pass  # it is another user's
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -57,14 +59,24 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, keys in the given order, by atomic rename."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    """Write `value` as indented JSON, keys in the given order, by atomic rename.
+
+    It may hold dataclasses.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        # In pieces, because the text of a million images takes gigabytes.
+        json.dump(value, file, indent=1, ensure_ascii=False, default=asdict)
+        file.write("\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; raise InputError if it is missing or not valid JSON."""
+def read_json(path: Path, convert: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Return the content of a JSON file; raise InputError if it is missing or not valid JSON.
+
+    `convert` replaces each object while the file is read, so that many need not be held at once.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors add a mark
+        text = Path(path).read_text(encoding="utf-8-sig")  # editors add a mark
+        return json.loads(text, object_hook=convert)
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; run the stage that makes it again") from error
     except OSError as error:

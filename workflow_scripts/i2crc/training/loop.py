@@ -98,7 +98,7 @@ class TrainingRun:
         self.unread: list[UnreadStep] = []
         self.start = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_before, self.begin = 0.0, time.monotonic()
-        self.logged = self.read_at = self.begin
+        self.logged = self.read_at = self.stepping = self.begin
 
     def train(self, facts: dict[str, Any]) -> None:
         """Train to the end; `facts` become metadata of the weights.
@@ -214,8 +214,8 @@ class TrainingRun:
             batches = iter(make_loader(self.samples, self.plan, self.iteration, on_gpu))
         board: Any = contextlib.nullcontext()
         if distributed.is_main():
-            board = SummaryWriter(self.plan.folder / "tensorboard", purge_step=self.iteration)
-        saved = time.monotonic()
+            board = SummaryWriter(self.plan.folder / "tensorboard", purge_step=self.iteration + 1)
+        saved = self.stepping = time.monotonic()
         with _remembered_signals() as signals, board:
             while self.iteration < self.plan.iterations:
                 self.step(network, batches)
@@ -335,7 +335,7 @@ class TrainingRun:
     def _report(self) -> None:
         """Report the last iteration; log it if the interval is over or it is the last one."""
         now, done, total = time.monotonic(), self.iteration, self.plan.iterations
-        seconds = (now - self.begin) / (done - self.first_iteration)
+        seconds = (now - self.stepping) / (done - self.first_iteration)
         images = self.settings.batch_size * self.settings.accumulate / seconds
         left = seconds * (total - done)
         status.report("iteration", done, total, images, left)
