@@ -142,7 +142,7 @@ def test_images_are_counted_from_those_that_were_already_made(tmp_path, job, mon
 def test_iterations_of_a_resumed_training(job, monkeypatch):
     # Resumed at 80: 20 iterations of 10 images in 30 s.
     run = SimpleNamespace(
-        begin=100.0, logged=100.0, iteration=100, first_iteration=80,
+        stepping=100.0, logged=100.0, iteration=100, first_iteration=80,
         plan=SimpleNamespace(iterations=200, runtime=SimpleNamespace(log_seconds=15)),
         settings=SimpleNamespace(batch_size=5, accumulate=2),
         history=[{"iteration": 100, "loss": 1e-9}], device=torch.device("cpu"),
