@@ -10,7 +10,7 @@ from i2crc.artifacts.manifest import Work, make_shard, read_manifests, shard_par
 from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Crf
 from i2crc.data.index import Entry, read_index
-from i2crc.labels.crf_memory import largest, workers_that_fit
+from i2crc.labels.crf_memory import known_classes, largest, workers_that_fit
 from i2crc.runtime.parallel import processes
 from i2crc.runtime.parser import run
 
@@ -38,12 +38,13 @@ def refine(
 def main(arguments: argparse.Namespace) -> None:
     settings = Crf.model_validate_json(arguments.settings)
     index = read_index(arguments.index)
-    if settings.labels == "all" or index.split != "train":  # the method knows no classes of these
-        index = replace(index, images=[replace(entry, classes=None) for entry in index.images])
-    entries = {entry.id: entry for entry in index.images}
+    entries = {
+        entry.id: replace(entry, classes=known_classes(index, entry, settings.labels))
+        for entry in index.images
+    }
     logits = read_manifests([arguments.logits])
     origin = Origin(Path(__file__), [arguments.index, arguments.logits], settings)
-    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1], e.classes] for e in index.images}
+    keys = {e.id: [e.sha256, logits[f"{e.id}.npz"][1], e.classes] for e in entries.values()}
 
     def prepare() -> tuple[Work, Executor]:
         paths = {image_id: logits[f"{image_id}.npz"][0] for image_id in entries}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from i2crc.data.index import Index
+from i2crc.data.index import Entry, Index
 from i2crc.runtime.log import log
 from i2crc.runtime.memory import free_memory
 
@@ -15,14 +15,13 @@ WORKER, PIXEL, LABEL = 300_000_000, 450, 58
 def largest(indexes: Iterable[Index], labels_setting: str = "all") -> tuple[str, int]:
     """Return the photograph that takes most memory in the CRF, in words, and the bytes it takes.
 
-    `labels_setting` is `crf.labels`: with "likely", a training photograph has its own labels alone.
+    `labels_setting` is `crf.labels`.
     """
     sizes = [
         (worker_bytes(entry.size, labels), labels, entry)
         for index in indexes
-        for own in [labels_setting == "likely" and index.split == "train"]
         for entry in index.images
-        for classes in [entry.classes if own else None]
+        for classes in [known_classes(index, entry, labels_setting)]
         for labels in [1 + len(index.classes if classes is None else classes)]
     ]
     if not sizes:
@@ -30,6 +29,14 @@ def largest(indexes: Iterable[Index], labels_setting: str = "all") -> tuple[str,
     needed, labels, entry = max(sizes, key=lambda size: size[0])
     photograph = f"{entry.photograph.image} ({entry.width}x{entry.height} pixels, {labels} labels)"
     return photograph, needed
+
+
+def known_classes(index: Index, entry: Entry, labels_setting: str) -> list[int] | None:
+    """Return the classes which alone take part in the CRF of a photograph; None: any may.
+
+    The method knows the classes of training photographs only. `labels_setting` is `crf.labels`.
+    """
+    return entry.classes if labels_setting == "likely" and index.split == "train" else None
 
 
 def worker_bytes(size: tuple[int, int], labels: int) -> int:
