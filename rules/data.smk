@@ -181,6 +181,7 @@ rule preflight:
         has_masks=has_masks(),
         allow="--allow-leaks" if CONFIG.evaluation.allow_leaks else "",
         experiment=lambda wildcards: RESULTS,
+        scale=max(CONFIG.prediction.scales),
         labels=CONFIG.crf.labels,
         jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("preflight"),
@@ -189,7 +190,8 @@ rule preflight:
         "python {params.script:q} --indexes {input.indexes:q}"
         " --saliency {input.saliency:q} {params.saliency_model:q}"
         " --leaks {input.leaks:q} {params.allow} {params.masks:q}"
-        " --settings {params.settings:q} --experiment {params.experiment:q} --crf-labels {params.labels}"
+        " --settings {params.settings:q} --experiment {params.experiment:q}"
+        " --largest-scale {params.scale} --crf-labels {params.labels}"
         " --crf-jobs {params.jobs} --output {output:q} --log {log:q}"
 
 
@@ -214,6 +216,7 @@ rule preflight_published:
         checkpoint=lambda wildcards: CONFIG.checkpoint.source,
         files=source_files(CONFIG.checkpoint.source),
         experiment=lambda wildcards: RESULTS,
+        scale=max(CONFIG.prediction.scales),
         labels=CONFIG.crf.labels,
         jobs=uncompared(jobs_at_once(RUNTIME.inference_threads)),
         script=script("preflight"),
@@ -221,5 +224,6 @@ rule preflight_published:
     shell:
         "python {params.script:q} --indexes {input:q} {params.masks:q}"
         " --settings {params.settings:q} --checkpoint {params.checkpoint:q} --files={params.files:q}"
-        " --experiment {params.experiment:q} --crf-labels {params.labels} --crf-jobs {params.jobs}"
+        " --experiment {params.experiment:q} --largest-scale {params.scale}"
+        " --crf-labels {params.labels} --crf-jobs {params.jobs}"
         " --output {output:q} --log {log:q}"

@@ -2,6 +2,7 @@
 
 import argparse
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from i2crc.artifacts.manifest import Work, make_shard, shard_parser, threads
@@ -23,28 +24,34 @@ def main(arguments: argparse.Namespace) -> None:
 
     def prepare() -> tuple[Work, Executor]:
         # Imported here, because a finished shard must not wait for torch.
-        from i2crc.data.images import write_gray
-        from i2crc.inference.prediction import load_classifier
-        from i2crc.labels.cam import attention_maps, class_maps
+        from i2crc.data.images import read_photo, write_gray
+        from i2crc.inference.prediction import TOGETHER, load_classifier
+        from i2crc.labels.cam import attention_maps, averaged_maps, scaled_inputs
+        from i2crc.runtime.parallel import Together
         from i2crc.training import distributed
 
         # One thread per image and `threads` images at a time is faster than the reverse.
         device = distributed.start(arguments.gpus, 1, arguments.deterministic)
         origin.device = str(device)
         model, classifier, preprocessing = load_classifier(arguments.weights, device)
+        # How a photograph is rounded depends on the others that are computed with it.
+        most = 1 if arguments.deterministic else TOGETHER[device.type]
+        compute = Together(partial(averaged_maps, model, flip=settings.flip), most)
+        size, scales = classifier.input_size, settings.scales
 
         def work(image_id: str) -> list[str]:
             entry = entries[image_id]
             if not entry.classes:
                 return []
-            cam = class_maps(model, entry, classifier.input_size, preprocessing, settings)
-            maps = attention_maps(cam, (entry.height, entry.width))
+            photo = read_photo(Path(entry.image))
+            cam = compute(scaled_inputs(photo, size, preprocessing, scales))
+            maps = attention_maps(cam[entry.classes], (entry.height, entry.width))
             names = [f"{image_id}_{c}.png" for c in entry.classes]
             for name, attention in zip(names, maps, strict=True):
                 write_gray(arguments.folder / name, attention)
             return names
 
-        return work, threads(arguments.threads)
+        return work, threads(arguments.threads + most - 1)
 
     folders = {arguments.manifest: arguments.folder}
     make_shard(folders, origin, arguments.folder, keys, prepare)

@@ -8,7 +8,7 @@ from i2crc.config.schema import Classifier
 from i2crc.data.index import read_index, training_digest
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
-from i2crc.training.checkpoint import publish, read_finished
+from i2crc.training.checkpoint import publish, read_finished, take_over
 from i2crc.training.options import Plan, add_options, make_plan
 
 
@@ -33,7 +33,7 @@ def planned(arguments: argparse.Namespace) -> Plan:
 
 def main(arguments: argparse.Namespace) -> None:
     plan = planned(arguments)
-    if read_finished(plan):
+    if read_finished(plan) or take_over(plan):
         log.info("already trained: %s", plan.weights)
     else:
         # Imported here, because a finished training must not wait for torch.

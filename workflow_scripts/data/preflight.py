@@ -72,7 +72,9 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
     photograph, needed = crf_memory.largest(predicted, arguments.crf_labels)
     return {
         "images": {index.split: len(index.images) for index in indexes},
-        "planned_bytes": preflight.planned_bytes(indexes, networks, parameters),
+        "planned_bytes": preflight.planned_bytes(
+            indexes, networks, parameters, arguments.largest_scale
+        ),
         "crf_worker": {"photograph": photograph, "needed": needed},
         "problems": [vars(problem) for problem in problems],
         "warnings": list(dict.fromkeys(warnings)),
@@ -85,6 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     networks = {name: sections[name].model_validate(values) for name, values in given.items()}
     settings = {"networks": given, "allow_leaks": arguments.allow_leaks}
     settings["crf_labels"] = arguments.crf_labels
+    settings["largest_scale"] = arguments.largest_scale
     masks = str(arguments.masks) if arguments.masks and arguments.masks.is_dir() else None
     settings |= {"masks": masks, "files": arguments.files}
     with suppress(InputError):  # which is found again as a problem
@@ -128,6 +131,7 @@ if __name__ == "__main__":
     parser.add_argument("--settings", required=True, help="JSON: network -> its section")
     parser.add_argument("--checkpoint", type=hide, default="", help="evaluate it, train nothing")
     parser.add_argument("--files", default="", help="digest of size and time of that file")
+    parser.add_argument("--largest-scale", type=float, default=1.0, help="of `prediction.scales`")
     parser.add_argument("--crf-labels", default="all", help="the setting `crf.labels`")
     parser.add_argument("--crf-jobs", type=int, default=0, help="on this machine at a time")
     parser.add_argument("--experiment", type=Path, required=True, help="folder of the results")

@@ -59,6 +59,15 @@ def test_a_turned_image_is_labelled_as_displayed(model, pixels, tmp_path):
     assert np.array_equal(from_image, model(tmp_path / "a.jpg").label)
 
 
+def test_a_model_predicts_as_its_run_did_unless_it_is_told_otherwise(model, pixels, tmp_path):
+    views = {"scales": [0.5, 1.5], "flip": True}
+    file = write_model_file(tmp_path / "model.safetensors", colors=COLORS, prediction=views)
+    other = i2crc.load_model(file, "cpu")
+    assert other(pixels).confidence == model(pixels, **views).confidence
+    assert other(pixels, scales=[1], flip=False).confidence == model(pixels).confidence
+    assert other(pixels).confidence != model(pixels).confidence
+
+
 def test_the_average_is_that_of_the_probabilities(model, pixels):
     network, preprocessing = model.network, model.card.preprocessing
     views = [pixels, pixels[:, ::-1]]

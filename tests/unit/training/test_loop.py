@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from i2crc.config.schema import Optimizer, Runtime, Training
 from i2crc.models.weight_files import read_state
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.signals import Stopped
-from i2crc.training import loop
+from i2crc.training import loop, precision
 from i2crc.training.changes import why_again
 from i2crc.training.checkpoint import publish, read_finished
 from i2crc.training.optim import build_optimizer, parameter_groups
@@ -229,10 +230,143 @@ def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(tmp_path, monkeyp
 
 
 def test_products_in_tf32_are_those_of_a_training_that_asks_for_them(tmp_path):
-    for precision in ("tf32", "fp32"):
-        train(plan(tmp_path, precision=precision))
+    run = loop.TrainingRun(plan(tmp_path), CPU, nn.Conv2d(3, 1, 1), "head", Pixels(squares))
+    for name in ("tf32", "fp32"):
+        run.compute_in(name)
         kinds = (torch.backends.cudnn, torch.backends.cuda.matmul)
-        assert [kind.allow_tf32 for kind in kinds] == [precision == "tf32"] * 2
+        assert [kind.allow_tf32 for kind in kinds] == [name == "tf32"] * 2
+
+
+def test_tf32_on_a_cpu_is_fp32_and_says_so(tmp_path, caplog):
+    done = plan(tmp_path / "run", precision="tf32")
+    with caplog.at_level("INFO", "i2crc"):
+        assert published(done)[2]["precision"] == "fp32"
+    assert "on the CPU the training computes in fp32" in caplog.text
+
+
+def norms(deterministic: bool = False, **settings) -> loop.TrainingRun:
+    """A training whose network has dropout and a batch norm."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 1), nn.Dropout(), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)]
+    one = replace(plan(Path(), **settings), deterministic=deterministic)
+    return loop.TrainingRun(one, CPU, nn.Sequential(*layers), "head", Pixels(squares))
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "freeze"])
+def test_a_cpu_with_bf16_units_takes_what_is_faster_and_trying_changes_nothing(
+    monkeypatch, caplog, batch_norm
+):
+    seconds = []
+
+    def measured(step):
+        seconds.append(precision.seconds_of_steps(step))
+        return seconds[-1]
+
+    monkeypatch.setattr(loop, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(loop, "seconds_of_steps", measured)
+    run = norms(batch_norm=batch_norm)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    drawn = torch.get_rng_state()
+    with caplog.at_level("INFO", "i2crc"):
+        run.settle_precision()
+    [(fp32, bf16)] = seconds
+    assert run.precision == ("bf16" if fp32 > 1.1 * bf16 else "fp32")
+    assert (
+        f"precision {run.precision}: forward and backward of a batch take {fp32:.3g} s in fp32, "
+        f"{bf16:.3g} s in bf16"
+    ) in caplog.text
+    assert torch.equal(torch.get_rng_state(), drawn)
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(parameter.grad is None for parameter in run.model.parameters())
+
+
+def test_steps_that_prepare_kernels_or_are_held_up_do_not_count():
+    calls = []
+
+    def step(name):
+        calls.append(name)
+        if len(calls) in (1, 2, 3, 6):
+            time.sleep(0.1)
+
+    fp32, bf16 = precision.seconds_of_steps(step)
+    assert max(fp32, bf16) < 0.1
+    assert calls == ["fp32", "bf16"] * 4
+
+
+@pytest.mark.parametrize(
+    ("units", "seconds", "taken"),
+    [(True, (2.0, 1.0), "bf16"), (True, (1.05, 1.0), "fp32"), (False, None, "fp32")],
+)
+def test_a_training_computes_in_what_was_measured(tmp_path, monkeypatch, units, seconds, taken):
+    chosen = published(plan(tmp_path / "chosen/run", precision=taken))
+    monkeypatch.setattr(loop, "has_bf16_units", lambda: units)
+    monkeypatch.setattr(loop, "seconds_of_steps", lambda step: step("bf16") or seconds)
+    found = published(plan(tmp_path / "auto/run"))
+    assert found[1] == chosen[1]  # the history
+    assert found[2]["precision"] == chosen[2]["precision"] == taken
+
+
+@pytest.mark.parametrize(
+    "settings", [{"deterministic": True}, {"precision": "fp32"}, {"precision": "bf16"}]
+)
+def test_nothing_is_measured_where_the_precision_is_given(monkeypatch, settings):
+    monkeypatch.setattr(loop, "has_bf16_units", lambda: pytest.fail("measured"))
+    run = norms(**settings)
+    run.settle_precision()
+    assert run.precision == settings.get("precision", "fp32")
+
+
+@pytest.mark.parametrize(("first", "rest"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_a_resumed_training_keeps_the_precision_that_it_began_with(
+    tmp_path, monkeypatch, first, rest
+):
+    monkeypatch.setattr(loop, "has_bf16_units", lambda: True)
+    seconds = {"fp32": (1.0, 2.0), "bf16": (2.0, 1.0)}
+    monkeypatch.setattr(loop, "seconds_of_steps", lambda step: seconds[first])
+    expected = published(plan(tmp_path / "whole/run"))
+    interrupted = plan(tmp_path / "interrupted/run")
+    with pytest.raises(Stopped):
+        train(interrupted, stop_at(3))
+    monkeypatch.setattr(loop, "seconds_of_steps", lambda step: seconds[rest])
+    found = published(interrupted)
+    assert found[:2] == expected[:2]
+    assert found[2]["precision"] == first
+
+
+@pytest.mark.parametrize(("rank", "taken"), [(0, "fp32"), (1, "bf16")])
+def test_the_first_process_decides_for_all(monkeypatch, rank, taken):
+    """The other process measured the opposite."""
+    monkeypatch.setattr(loop, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(loop, "seconds_of_steps", lambda step: (1.0, 1.0 + rank))
+    of_first, sent = [[False], [taken == "bf16"]], []
+
+    def any_process(flag):
+        sent.append(flag)
+        return [flag or of_first[len(sent) - 1][0]]
+
+    monkeypatch.setattr(loop.distributed, "any_process", any_process)
+    monkeypatch.setenv("RANK", str(rank))
+    run = norms()
+    run.settle_precision()
+    assert (run.precision, sent) == (taken, [False, False])
+
+
+def test_the_units_of_this_cpu_are_those_that_torch_finds():
+    find = getattr(torch.cpu, "get_capabilities", None)
+    if find is None:
+        pytest.skip("this torch does not say")
+    found = find()
+    names = ("avx512_bf16", "amx_bf16", "bf16")
+    assert precision.has_bf16_units() == any(found.get(name, False) for name in names)
+
+
+def test_why_a_network_is_not_compiled(caplog):
+    run = norms(deterministic=True)
+    run.plan = replace(run.plan, runtime=Runtime(compile=True))
+    with caplog.at_level("INFO", "i2crc"):
+        assert not run._is_compiled()
+    assert "runtime.compile is not used with deterministic: true" in caplog.text
 
 
 @pytest.mark.parametrize(

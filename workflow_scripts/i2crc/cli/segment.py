@@ -84,9 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=scale,
         nargs="+",
         metavar="SCALE",
-        help="average over these multiples of the size, such as 0.75 1 1.5",
+        help="average over these multiples of the size, such as 0.75 1 1.5; default: those of the "
+        "run, with which it was scored; 1 is quickest",
     )
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored photograph")
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirrored photograph, or not; default: as the run did",
+    )
     parser.add_argument(
         "--batch",
         type=batch_size,

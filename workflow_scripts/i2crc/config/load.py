@@ -33,9 +33,9 @@ def load_config(values: dict[str, Any], source: str) -> Config:
     preset = PRESETS.get(str(values.get("preset")), {})
     dataset = values.get("dataset")
     kind = str(dataset.get("format")) if isinstance(dataset, dict) else ""
-    defaults = _merge(Config().model_dump(), {"dataset": FORMATS.get(kind, {})})
+    defaults = merge(Config().model_dump(), {"dataset": FORMATS.get(kind, {})})
     # Start from the defaults, so that a section that sets one key keeps the others.
-    complete = _merge(_merge(defaults, preset), values)
+    complete = merge(merge(defaults, preset), values)
     try:
         return Config.model_validate(complete)
     except ValidationError as error:
@@ -52,8 +52,12 @@ def load_run_config(
     """
     for file in files:
         read_yaml(Path(file))  # Snakemake would silently use the last of two equal keys
-    sources = [*map(str, files), *(["--config"] if options else [])]
-    return load_config(values, " + ".join(sources))
+    return load_config(values, name_sources(files, options))
+
+
+def name_sources(files: Sequence[str | Path], options: Mapping[str, Any]) -> str:
+    """Return what Snakemake merged a configuration from, for messages."""
+    return " + ".join([*map(str, files), *(["--config"] if options else [])])
 
 
 def dump_config(config: Config) -> str:
@@ -90,12 +94,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return nested settings with those of `above` in place of those of `below`."""
     merged = dict(below)
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+            merged[key] = merge(merged[key], value)
         else:
             # Snakemake passes a `null` of --config as text.
             merged[key] = None if value == "null" else value

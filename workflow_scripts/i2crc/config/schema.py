@@ -25,6 +25,9 @@ NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 CLASS_NAME = r"^\S(.*\S)?$"
 DIGEST = r"^([0-9a-f]{64})?$"
 MASK_NAME = r"^[^{}/]*\{id\}[^{}/]*$"
+# The variant of an ablation that changes nothing; settings that an ablation sets for each run.
+BASE = "base"
+OF_THE_RUN = {"experiment", "results", "seed", "ablation"}
 # The label of class n is n + 1, in 8 bits, and 255 means ignored.
 MOST_CLASSES = 254
 # No JPEG has a longer side.
@@ -86,12 +89,17 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 AboveZero = Annotated[float, Field(gt=0)]
 # pydensecrf crashes at a smaller one.
 Width = Annotated[float, Field(ge=1e-3)]
+LARGEST_SCALE = 4  # of a photograph
+PhotoScales = Annotated[
+    list[Annotated[float, Field(gt=0, le=LARGEST_SCALE)]], Field(min_length=1, max_length=16)
+]
 Scales = Annotated[list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=1, max_length=16)]
 Grey = Annotated[int, Field(ge=0, le=255)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
 LastStage = Annotated[int | None, Field(ge=0)]
 Folder = Annotated[str, Field(pattern=PATH)]
 Source = Annotated[str, AfterValidator(_without_secrets), Field(pattern=PATH)]
+VariantName = Annotated[str, Field(pattern=NAME, max_length=60)]
 ClassName = Annotated[str, AfterValidator(composed), Field(pattern=CLASS_NAME)]
 Sha256 = Annotated[str, Field(pattern=DIGEST)]
 
@@ -328,10 +336,15 @@ class Training(Section):
     batch_size: Positive = setting(5, "images of one forward pass, over all processes")
     accumulate: Positive = setting(1, "forward passes for one optimiser step")
     batch_norm: Literal["train", "freeze"] = setting("train", "freeze: keep running statistics")
+    freeze_stages: int = setting(
+        0, "first feature maps of the backbone (1: stride 2, 2: stride 4) that learn nothing", ge=0
+    )
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = setting(
         "auto",
-        "auto: bf16 if the GPU supports it, fp16 on older GPUs, fp32 on the CPU; tf32: fp32, but "
-        "products of a GPU's convolutions and matrices are rounded to 10 bits",
+        "auto: bf16 if the GPU supports it, fp16 on older GPUs; on a CPU bf16 if it has units for "
+        "it (AVX512-BF16, AMX) and a few timed steps show that it is faster, else fp32 "
+        "(deterministic: always fp32); tf32: fp32, but products of a GPU's convolutions and "
+        "matrices are rounded to 10 bits",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -414,6 +427,15 @@ class Segmentation(Training):
     iterations: Positive = setting(20_000, "optimiser steps")
 
 
+class Prediction(Section):
+    """Prediction of the segmentation network (METHOD 23)."""
+
+    flip: bool = setting(False, "average with the mirrored photograph")
+    scales: PhotoScales = setting(
+        [1.0], "average over these multiples of the size; the time grows with their squares"
+    )
+
+
 class Crf(Section):
     """Dense CRF (METHOD 24-25)."""
 
@@ -494,6 +516,37 @@ class Compare(Section):
     experiments: list[str] = setting([], "result folders to compare; the first one is the baseline")
 
 
+class Ablation(Section):
+    """Variants of these settings, each run with several seeds (target ablation)."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = setting(
+        [0, 1, 2], "seeds of the runs of each variant, and of the settings without a change (base)"
+    )
+    variants: dict[VariantName, dict[str, Any]] = setting(
+        {}, "name of a variant -> the settings that it changes, such as `{crf: {labels: all}}`"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _refuse_bad_seeds(cls, seeds: list[int]) -> list[int]:
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError("give one seed or more, each once")
+        return seeds
+
+    @field_validator("variants")
+    @classmethod
+    def _refuse_bad_variants(cls, variants: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if BASE in variants:
+            raise ValueError(f"`{BASE}` is the name of the settings without a change; rename it")
+        for name, changes in variants.items():
+            for key in sorted(OF_THE_RUN & changes.keys()):
+                raise ValueError(
+                    f"the variant {name} changes `{key}`, which the ablation sets for each run; "
+                    "take it out"
+                )
+        return variants
+
+
 class Checkpoint(Section):
     """A published segmentation checkpoint to evaluate (target evaluate_checkpoint)."""
 
@@ -512,6 +565,9 @@ class Runtime(Section):
     )
     inference_threads: Positive = setting(4, "CPU threads of a shard, at most the given cores")
     gpus: Positive = setting(1, "GPUs of a training, at most those of the run")
+    crf_on_gpu: bool = setting(
+        False, "compute the dense CRF in PyTorch on a GPU where there is one, else on the cores"
+    )
     nodes: Positive = setting(1, "nodes of a training (SLURM); each gets an equal part of `gpus`")
     workers: int | None = setting(
         None,
@@ -562,10 +618,12 @@ class Config(Section):
     cam: Cam = Cam()
     pseudo_labels: PseudoLabels = PseudoLabels()
     segmentation: Segmentation = Segmentation()
+    prediction: Prediction = Prediction()
     crf: Crf = Crf()
     refinement: Refinement = Refinement()
     evaluation: Evaluation = Evaluation()
     compare: Compare = Compare()
+    ablation: Ablation = Ablation()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
 

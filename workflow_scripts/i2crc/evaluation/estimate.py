@@ -18,7 +18,7 @@ from i2crc.data.images import read_photo, write_gray, write_label
 from i2crc.data.index import Index
 from i2crc.data.transforms import IMAGENET
 from i2crc.evaluation.amount import Amount
-from i2crc.inference.prediction import predict_logits
+from i2crc.inference.prediction import predict_batch, predict_logits
 from i2crc.inference.saliency import load_saliency, saliency_map
 from i2crc.labels.cam import attention_maps, class_maps
 from i2crc.labels.crf_memory import LABEL, PIXEL, WORKER
@@ -127,12 +127,15 @@ def measure(
         if entry.classes:
             attention_maps(cam, pixels.shape[:2])
 
+    def predict() -> None:
+        predict_batch(network, [pixels], preprocessing[1], **config.prediction.model_dump())
+
     return Steps(
         start=start,
         classifier=classifier_step,
         segmentation=segmentation_step,
         cam=_seconds(infer_cam, one),
-        predict=_seconds(lambda: predict_logits(network, pixels, preprocessing[1]), one),
+        predict=_seconds(predict, one),
         # A network that has learnt nothing says of no class that it is likely.
         crf=(crf(entry.classes), crf(range(min(LIKELY, len(index.classes))))),
         saliency=_saliency_seconds(config.saliency, photo, gpus),
@@ -181,6 +184,7 @@ def _iteration(
     load = _seconds(lambda: samples[positions[0]], 1)
     batch = default_collate([samples[position] for position in positions])
     run = TrainingRun(plan, device, model, head, samples)
+    run.settle_precision()
     run.train_mode()
     threads = torch.get_num_threads() if on_cpu else 0
 
@@ -245,7 +249,7 @@ def stage_seconds(
     """
     threads = min(config.runtime.inference_threads, cores)
     at_once = max(1, cores // threads)
-    on_gpu = min(at_once, max(1, gpus))
+    on_gpu = min(at_once, gpus or at_once)
     memory = free_memory() if memory is None else memory
     worker = WORKER + amount.megapixels * 1e6 * (PIXEL + LABEL * (1 + amount.classes))
     workers = max(1, min(threads, int(memory / min(at_once, config.shards) / worker)))
@@ -289,7 +293,8 @@ def stage_seconds(
 def disk_bytes(config: Config, amount: Amount, steps: Steps) -> float:
     """Return the bytes that a finished run takes."""
     pixels, own = amount.megapixels * 1e6, amount.own_megapixels * 1e6
-    logits = 2 * (1 + amount.classes) * pixels / config.segmentation.output_stride**2
+    stride = config.segmentation.output_stride / max(config.prediction.scales)
+    logits = 2 * (1 + amount.classes) * pixels / stride**2
     predicted = logits + 2 * own * LABEL_BYTES + 3 * HALF_BLOCK
     maps = pixels * (SALIENCY_BYTES + amount.each * ATTENTION_BYTES)
     made = maps + 2 * own * LABEL_BYTES + (3 + amount.each) * HALF_BLOCK

@@ -65,13 +65,16 @@ def planned_bytes(
     indexes: Sequence[Index],
     networks: Mapping[str, Classifier | Segmentation],
     parameters: Mapping[str, int],
+    largest_scale: float = 1,
 ) -> dict[str, int]:
     """Return the most bytes that a run takes at a time, by what takes them.
 
     `networks` are the settings of the networks; a classifier among them means that the training is
     on pseudo labels. `parameters` are the numbers of parameters of those that are trained.
+    `largest_scale` is that of prediction.
     """
-    is_pseudo, stride = "classifier" in networks, networks["segmentation"].output_stride
+    is_pseudo = "classifier" in networks
+    stride = networks["segmentation"].output_stride / largest_scale
     planned: dict[str, int] = {}
     for index in indexes:
         if is_pseudo or index.split != "train":
@@ -88,7 +91,7 @@ def planned_bytes(
     return planned
 
 
-def image_bytes(entry: Entry, index: Index, stride: int) -> float:
+def image_bytes(entry: Entry, index: Index, stride: float) -> float:
     """Return the bytes of all artifacts of an image; `stride` is that of the logits.
 
     Each image has a prediction, a CRF result and logits. A training image also has a saliency map,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from i2crc.config.schema import LARGEST_SCALE
 from i2crc.data.images import (
     UNREADABLE,
     photo_size,
@@ -35,7 +36,6 @@ GIVE = (
 )
 # The working size of a network whose run had none (dataset.max_side is 0), in pixels.
 LARGEST_SIDE = 2048
-LARGEST_SCALE = 4
 BACKGROUND = "background"
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -86,13 +86,14 @@ class Model:
         photo: Photo,
         crf: bool = False,
         scales: Sequence[float] | None = None,
-        flip: bool = False,
+        flip: bool | None = None,
     ) -> Prediction:
         """Return the classes of the pixels of a photograph.
 
         It is a file, a PIL image, or an (H, W, 3) uint8 RGB array. With `crf`, a dense CRF refines
-        the label. The probabilities are averaged over `scales` (multiples of the working size, by
-        default 1) and, with `flip`, the mirrored photograph. Raise InputError if it cannot be used.
+        the label. The probabilities are averaged over `scales` (multiples of the working size) and,
+        with `flip`, the mirrored photograph; None means as the run did. Raise InputError if the
+        photograph cannot be used.
         """
         (prediction,) = self.segment([self.open(photo)], crf, scales, flip)
         return prediction
@@ -130,7 +131,7 @@ class Model:
         photos: Sequence[WorkingPhoto],
         crf: bool = False,
         scales: Sequence[float] | None = None,
-        flip: bool = False,
+        flip: bool | None = None,
         pool: Executor | None = None,
     ) -> list[Prediction]:
         """Return the predictions of photographs, as `__call__` does.
@@ -138,7 +139,8 @@ class Model:
         The network takes those of the same working size together. The CRF, which holds the
         interpreter's lock, runs in the processes of `pool`.
         """
-        scales = () if scales is None else tuple(scales)
+        scales = tuple(self.card.prediction.scales if scales is None else scales)
+        flip = self.card.prediction.flip if flip is None else flip
         if wrong := [scale for scale in scales if not 0 < scale <= LARGEST_SCALE]:
             problem = f"scale {wrong[0]:g}, expected a number above 0, at most {LARGEST_SCALE}"
             raise InputError(f"{problem}; give multiples of the photograph's size, such as 0.75 1")

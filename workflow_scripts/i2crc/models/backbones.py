@@ -1,5 +1,6 @@
 """Backbones without their classifiers: VGG16, ResNet-101, and the models of timm."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -8,6 +9,10 @@ from torch import nn
 
 from i2crc.models.dilated import replace_dilated
 from i2crc.runtime.errors import InputError
+
+# The modules that end the feature maps of the published backbones.
+VGG16_STAGES = ("4", "9", "16", "23")
+RESNET101_STAGES = ("relu", "layer1", "layer2", "layer3", "layer4")
 
 
 def vgg16_features() -> nn.Sequential:
@@ -68,3 +73,28 @@ def resnet101_features() -> nn.Module:
     for stage in stages:
         features.add_module(stage, getattr(net, stage))
     return features
+
+
+def freeze_stages(features: nn.Module, stages: int) -> None:
+    """Let a backbone learn nothing up to the end of its feature map `stages`; 0: all of it learns.
+
+    Raise InputError if it has fewer feature maps.
+    """
+    ends: Sequence[str]
+    if isinstance(features, nn.Sequential):
+        ends = VGG16_STAGES if "0" in features._modules else RESNET101_STAGES
+    else:
+        stages_of: Any = features
+        prefix = "model." if hasattr(features, "model") else ""  # of one that is cut off
+        ends = [prefix + stage["module"] for stage in stages_of.feature_info]
+    if stages > len(ends):
+        raise InputError(
+            f"freeze_stages is {stages}, the backbone has {len(ends)} feature maps; give fewer"
+        )
+    reached = not stages
+    for name, module in features.named_modules():  # each before the modules that it contains
+        if reached and not name.startswith(f"{ends[stages - 1]}."):
+            break
+        reached = name == ends[stages - 1] or reached
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad = False

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from i2crc.config.schema import Classifier
-from i2crc.models.backbones import timm_features, vgg16_features
+from i2crc.models.backbones import freeze_stages, timm_features, vgg16_features
 
 
 class CamNet(nn.Module):
@@ -51,4 +51,5 @@ def build_classifier(settings: Classifier, classes: int) -> CamNet:
         features, channels = timm_features(
             settings.backbone, settings.output_stride, settings.backbone_stage
         )
+    freeze_stages(features, settings.freeze_stages)
     return CamNet(features, channels, classes, settings)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from i2crc.config.schema import Segmentation
-from i2crc.models.backbones import resnet101_features, timm_features
+from i2crc.models.backbones import freeze_stages, resnet101_features, timm_features
 from i2crc.models.dilated import DilatedConv2d
 
 
@@ -81,5 +81,6 @@ def build_segmentation(settings: Segmentation, classes: int) -> MultiScale:
         features, channels = timm_features(
             settings.backbone, settings.output_stride, settings.backbone_stage
         )
+    freeze_stages(features, settings.freeze_stages)
     base = DeepLab(features, Aspp(channels, classes + 1, settings.aspp_rates))
     return MultiScale(base, settings.scales)

@@ -21,10 +21,14 @@ class DilatedConv2d(nn.Conv2d):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (N, O, H, W) outputs of (N, C, H, W) images."""
         learns = torch.is_grad_enabled() and (self.weight.requires_grad or images.requires_grad)
-        if not learns or images.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        if not learns or images.device.type != "cpu":
             return super().forward(images)
-        output = _Convolution.apply(images, self.weight, self.dilation[0], self.groups)
-        return output if self.bias is None else output + self.bias[:, None, None]
+        weight = self.weight
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            images, weight = images.to(dtype), weight.to(dtype)
+        output = _Convolution.apply(images, weight, self.dilation[0], self.groups)
+        return output if self.bias is None else output + self.bias.to(output.dtype)[:, None, None]
 
 
 class _Convolution(torch.autograd.Function):

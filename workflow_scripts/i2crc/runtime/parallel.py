@@ -5,12 +5,12 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +32,50 @@ def map_in_order(
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
+
+
+class Together(Generic[Item]):
+    """Compute items of several threads at once: a GPU computes some photographs in little time.
+
+    A thread that calls with an item waits for its result. Meanwhile a single thread computes: an
+    item and at most `most` - 1 others that wait and have the same key. If a group of several fails,
+    each is computed alone, so that only those fail that cannot be computed. With `most` 1, the
+    threads that call compute themselves.
+    """
+
+    def __init__(self, compute: Callable[[Sequence[Item]], Any], most: int) -> None:
+        self._compute, self._most = compute, most
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: dict[Hashable, deque[tuple[Item, Future]]] = {}
+
+    def __call__(self, item: Item, key: Hashable = None) -> Any:
+        """Return the result of an item, one of those that `compute` returns for some items."""
+        if self._most == 1:
+            return self._compute([item])[0]
+        future: Future = Future()
+        waiting = self._waiting.setdefault(key, deque())
+        waiting.append((item, future))
+        self._pool.submit(self._take, waiting)
+        return future.result()
+
+    def _take(self, waiting: deque[tuple[Item, Future]]) -> None:
+        group = [waiting.popleft() for _ in range(min(len(waiting), self._most))]
+        if group:  # else an earlier group had the item
+            self._compute_group(group)
+
+    def _compute_group(self, group: list[tuple[Item, Future]]) -> None:
+        try:
+            results = self._compute([item for item, _ in group])
+        except Exception as error:
+            if len(group) == 1:
+                group[0][1].set_exception(error)
+                return
+        else:
+            for (_, future), result in zip(group, results, strict=True):
+                future.set_result(result)
+            return
+        for one in group:  # now that the memory of the failed computation is free
+            self._compute_group([one])
 
 
 def processes(count: int) -> ProcessPoolExecutor:

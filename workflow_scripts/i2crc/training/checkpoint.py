@@ -5,9 +5,11 @@ Importing this module needs no torch, so that a finished training is recognised 
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from i2crc.artifacts.neighbours import in_neighbours, take
 from i2crc.artifacts.provenance import provenance_file
 from i2crc.models.weight_files import refusing
 from i2crc.runtime.atomic import atomic_path, digest_file, read_json, write_json
@@ -32,6 +34,22 @@ def read_finished(plan: Plan) -> dict[str, Any] | None:
     except (InputError, OSError, KeyError, TypeError):
         return None
     return record if is_finished else None
+
+
+def take_over(plan: Plan) -> dict[str, Any] | None:
+    """Take over the finished run of a plan from an experiment beside this one; return its record.
+
+    Return None if there is none. The processes of a training that has begun do not look: they may
+    find different things.
+    """
+    for folder in [] if "RANK" in os.environ else in_neighbours(plan.folder):
+        other = replace(plan, runs=folder.parent)
+        if record := read_finished(other):
+            for name in ("weights", "history", "finished"):  # the record last
+                take(getattr(other, name), getattr(plan, name))
+            log.info("taken over from %s", folder)
+            return record
+    return None
 
 
 def publish(plan: Plan, weights: Path, history: Path) -> None:

@@ -33,17 +33,18 @@ from i2crc.training import distributed, torchrun
 from i2crc.training.checkpoint import forget_runs, read_checkpoint, write_checkpoint
 from i2crc.training.optim import build_optimizer, learning_rate_factor, parameter_groups
 from i2crc.training.options import Plan
+from i2crc.training.precision import (
+    LEAST_GAIN,
+    PRECISIONS,
+    choose_precision,
+    has_bf16_units,
+    seconds_of_steps,
+)
 from i2crc.training.samples import Batch, Samples, batches_per_epoch, make_loader
 
 PICTURED_IMAGES = 4
 # Seconds between two times that a training waits for the device to read the loss.
 READ_SECONDS = {"cpu": 0.0, "cuda": 1.0}
-PRECISIONS = {
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 
 
 class TrainingError(InputError):
@@ -89,16 +90,47 @@ class TrainingRun:
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         groups = parameter_groups(self.model, self.head, self.settings.optimizer)
         self.optimizer = build_optimizer(groups, self.settings.optimizer)
-        self.precision = choose_precision(self.settings.precision, self.device)
-        torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
-        torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.compute_in(choose_precision(self.settings.precision, self.device))
         self.iteration = self.first_iteration = 0
         self.history: list[dict[str, float]] = []
         self.unread: list[UnreadStep] = []
         self.start = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_before, self.begin = 0.0, time.monotonic()
         self.logged = self.read_at = self.stepping = self.begin
+
+    def compute_in(self, precision: str) -> None:
+        """Set the type that this training computes in, a key of PRECISIONS."""
+        self.precision = precision
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+
+    def settle_precision(self) -> None:
+        """Let a CPU with bf16 units compute in bf16 if that is faster (`precision: auto`).
+
+        The first process decides for all. A deterministic training does not depend on a
+        measurement.
+        """
+        is_auto = self.settings.precision == "auto" and self.device.type == "cpu"
+        if self.plan.deterministic or not is_auto:
+            return
+        [lacks_units] = distributed.any_process(not has_bf16_units())
+        if lacks_units:
+            return
+        with self._trial() as images:
+            self.train_mode()
+
+            def step(precision: str) -> None:
+                self.precision = precision
+                self._try(self.model, images)
+
+            fp32, bf16 = seconds_of_steps(step)
+        pays = distributed.is_main() and fp32 > LEAST_GAIN * bf16
+        self.compute_in("bf16" if distributed.any_process(pays)[0] else "fp32")
+        log.info(
+            "precision %s: forward and backward of a batch take %.3g s in fp32, %.3g s in bf16",
+            *(self.precision, fp32, bf16),
+        )
 
     def train(self, facts: dict[str, Any]) -> None:
         """Train to the end; `facts` become metadata of the weights.
@@ -125,7 +157,11 @@ class TrainingRun:
         """Continue from the checkpoint of the same fingerprint, if there is an undamaged one."""
         saved = read_checkpoint(self.plan)
         if saved is None:
+            self.settle_precision()
             return
+        if self.settings.precision == "auto" and self.device.type == "cpu":
+            # Another measurement may end differently.
+            self.compute_in("bf16" if saved["precision"] == "bf16" else "fp32")
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty if the run was not in fp16 so far
@@ -145,6 +181,7 @@ class TrainingRun:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "precision": self.precision,
             "history": self.history,
             "start": self.start,
             "seconds": self.seconds(),
@@ -239,9 +276,14 @@ class TrainingRun:
                     raise Stopped(signals[0] if signals else signal.SIGTERM)
 
     def _is_compiled(self) -> bool:
-        """Return whether this training compiles its network (`runtime.compile`)."""
-        wanted = self.plan.runtime.compile and not self.plan.deterministic
-        return wanted and not dist.is_initialized()
+        """Return whether this training compiles its network; say why not if that is wanted."""
+        if not self.plan.runtime.compile:
+            return False
+        reason = "several processes" if dist.is_initialized() else ""
+        reason = "deterministic: true" if self.plan.deterministic else reason
+        if reason:
+            log.info("runtime.compile is not used with %s", reason)
+        return not reason
 
     def _compile(self) -> nn.Module:
         """Return the compiled model, or the model itself, with a warning, if that fails.
@@ -251,34 +293,49 @@ class TrainingRun:
         """
         log.info("compiling the network, which takes minutes (runtime.compile)")
         mode = "reduce-overhead" if self.settings.accumulate == 1 else "default"
-        image = self.samples[self.plan.seed, 0, 0]["image"]
-        size = min(self.settings.batch_size, len(self.samples))
-        batch = _to_device({"image": torch.stack([image] * size)}, self.device)
-        before = {name: value.clone() for name, value in self.model.state_dict().items()}
         network: Any = self.model
-        try:
-            compiled: Any = torch.compile(self.model, mode=mode, dynamic=False)
-            for _ in range(3):  # a CUDA graph is recorded at the second call, used at the third
-                with self._autocast():
-                    output = compiled(batch["image"])
-                scales = [output] if isinstance(output, torch.Tensor) else output
-                torch.stack([scale.float().mean() for scale in scales]).sum().backward()
-                self.optimizer.zero_grad(set_to_none=True)
-            network = compiled
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            log.warning("the network is not compiled, and each step takes longer: %s", reason)
-        self.model.load_state_dict(before)  # the running statistics of batch norms
-        self.optimizer.zero_grad(set_to_none=True)
+        with self._trial() as images:
+            try:
+                compiled: Any = torch.compile(self.model, mode=mode, dynamic=False)
+                for _ in range(3):  # a CUDA graph is recorded at the second call, used at the third
+                    self._try(compiled, images)
+                network = compiled
+            except Exception as error:
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                log.warning("the network is not compiled, and each step takes longer: %s", reason)
         return network
+
+    @contextlib.contextmanager
+    def _trial(self) -> Iterator[torch.Tensor]:
+        """Yield images of a batch to try the network with, which then is as it was before.
+
+        That is: its weights, the statistics of batch norms, gradients, and random numbers.
+        """
+        image = self.samples[self.plan.seed, 0, 0]["image"]
+        size = min(self.settings.batch_size, len(self.samples)) // distributed.world_size()
+        batch = _to_device({"image": torch.stack([image] * max(1, size))}, self.device)
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        with torch.random.fork_rng([]):
+            yield batch["image"]
+        self.model.load_state_dict(before)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _try(self, network: Any, images: torch.Tensor) -> None:
+        """Compute outputs and gradients of a batch as a step does."""
+        with self._autocast():
+            output = network(images)
+        scales = [output] if isinstance(output, torch.Tensor) else output
+        torch.stack([scale.float().mean() for scale in scales]).sum().backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def train_mode(self) -> None:
         """Set the network to training, but for frozen batch norms."""
         self.model.train()
-        if self.settings.batch_norm == "freeze":
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        freezes_all = self.settings.batch_norm == "freeze"
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                is_frozen = any(not parameter.requires_grad for parameter in module.parameters())
+                module.train(not (freezes_all or is_frozen))
 
     def read(self) -> list[dict[str, float]]:
         """Add the steps since the last call to the history; return their rows.
@@ -397,15 +454,6 @@ def _remembered_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def choose_precision(setting: str, device: torch.device) -> str:
-    """Return the name of the type to compute in, a key of PRECISIONS."""
-    if setting != "auto":
-        return setting
-    if device.type == "cpu":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
 
 
 def _wrap(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:

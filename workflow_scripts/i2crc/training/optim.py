@@ -11,16 +11,17 @@ from i2crc.config.schema import Optimizer, Schedule
 def parameter_groups(model: nn.Module, head: str, optimizer: Optimizer) -> list[dict[str, Any]]:
     """Return the groups: backbone weights, backbone biases, head weights, head biases.
 
-    Parameters whose name starts with `head` belong to the head. A group is `{"names", "params",
-    "lr", "base_lr"}`; "lr" changes with the schedule, "base_lr" does not.
+    Parameters whose name starts with `head` belong to the head; frozen ones to no group. A group
+    is `{"names", "params", "lr", "base_lr"}`; "lr" changes with the schedule, "base_lr" does not.
     """
     groups = []
     for in_head in (False, True):
         for is_bias in (False, True):
             names = [
                 name
-                for name, _ in model.named_parameters()
+                for name, parameter in model.named_parameters()
                 if name.startswith(head) == in_head and name.endswith("bias") == is_bias
+                if parameter.requires_grad
             ]
             rate = optimizer.learning_rate
             rate *= optimizer.head_factor if in_head else 1.0
