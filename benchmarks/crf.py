@@ -1,5 +1,7 @@
 """Dense CRF on one core: ours against pydensecrf with all labels; each turn, another photograph.
 
+With `--device cuda`, ours computes on the GPU, one photograph at a time; pydensecrf on one core.
+
 Ours is measured as in validation, where the classes of a photograph are unknown, and, with 21 and
 81 labels, as in training, where they are known.
 """
@@ -57,7 +59,7 @@ def ours(material: Material, labels: int, known: bool = True) -> harness.Work:
 
     def refine_one(entry: Entry, file: Path, folder: Path) -> None:
         entry = entry if known else replace(entry, classes=None)
-        refine(settings, {entry.id: entry}, {entry.id: file}, folder, entry.id)
+        refine(settings, {entry.id: entry}, {entry.id: file}, folder, entry.id, material.device)
 
     # The first one loads or compiles the libraries.
     tiny, file = material.folder / "tiny.png", material.folder / "tiny.npz"

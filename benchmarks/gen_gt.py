@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 import harness
 from material import Material
 
@@ -22,7 +20,7 @@ def published(material: Material) -> harness.Work:
             maps = {c: plain.read(attention / f"{entry.id}_{c}.png") for c in entry.classes or ()}
             salient = plain.read(saliency / f"{entry.id}.png")
             label = plain.initial_label(maps, salient, classes, settings)
-            Image.fromarray(label).save(folder / f"{entry.id}.png")
+            plain.write(folder / f"{entry.id}.png", label)
 
     return work
 

@@ -1,6 +1,7 @@
 """The published way of labels and scores, plainly from docs/METHOD.md, to compare with ours.
 
-One photograph at a time, with numpy, and arrays with a channel for each class.
+One photograph at a time, with numpy: arrays with a channel for each class in label generation,
+32-bit labels in refinement, PNGs with the palette of VOC as Pillow writes them by default.
 """
 
 from pathlib import Path
@@ -9,11 +10,21 @@ import numpy as np
 from PIL import Image
 
 from i2crc.config.schema import PseudoLabels
+from i2crc.data.images import voc_palette
+
+PALETTE = voc_palette().tobytes()
 
 
 def read(path: Path) -> np.ndarray:
     """Return the pixels of an image file as they are stored."""
     return np.asarray(Image.open(path))
+
+
+def write(path: Path, label: np.ndarray) -> None:
+    """Write an (H, W) uint8 label as a palette PNG."""
+    image = Image.fromarray(label)
+    image.putpalette(PALETTE)
+    image.save(path)
 
 
 def initial_label(
@@ -23,16 +34,16 @@ def initial_label(
     settings: PseudoLabels,
 ) -> np.ndarray:
     """Return the (H, W) uint8 initial label (METHOD 13-16), from a channel for every class."""
-    maps = np.zeros((num_classes, *saliency.shape), np.float32)
+    scores = np.zeros((num_classes + 1, *saliency.shape), np.float32)
+    scores[0] = 1 - saliency.astype(np.float32) / 255
+    doubtful = saliency >= settings.salient_value
     for c, values in attention.items():
         low, high = float(values.min()), float(values.max())
-        maps[c] = (values - low) / (high - low + 1e-8)
-    background = 1 - saliency.astype(np.float32) / 255
-    scores = np.concatenate([background[None], maps])
+        scores[c + 1] = (values - low) / (high - low + 1e-8)
+        doubtful |= scores[c + 1] > settings.object_threshold
     scores[scores < settings.attention_threshold] = 0
     label = scores.argmax(axis=0).astype(np.uint8)
     label[(scores > settings.conflict_threshold).sum(axis=0) > 1] = 255
-    doubtful = (saliency >= settings.salient_value) | (maps > settings.object_threshold).any(axis=0)
     label[(label == 0) & doubtful] = 255
     if ((label > 0) & (label < 255)).mean() < settings.min_foreground:
         label[:] = 255
@@ -40,22 +51,20 @@ def initial_label(
 
 
 def refine_label(
-    prediction: np.ndarray, initial: np.ndarray, classes: list[int], num_classes: int, least: float
+    prediction: np.ndarray, initial: np.ndarray, classes: list[int], least: float
 ) -> np.ndarray:
     """Return the (H, W) uint8 refined label (METHOD 27), class by class; `least` is of step d."""
-    label = prediction.copy()
-    for c in range(num_classes):
-        if c not in classes:
-            label[label == c + 1] = 255
+    label, initial = prediction.astype(np.int32), initial.astype(np.int32)
+    for value in np.unique(label):
+        if value not in (0, *(c + 1 for c in classes)):
+            label[label == value] = 255
     if len(classes) > 1:
-        missed = (label == 0) & (initial != 0)
-        label[missed] = initial[missed]
-    for c in classes:
-        if not (label == c + 1).any():
-            label[label == 0] = 255
+        label = np.where((label == 0) & (initial != 0), initial, label)
+    if any((label == c + 1).sum() == 0 for c in classes):
+        label[label == 0] = 255
     if ((label > 0) & (label < 255)).mean() < least:
         label[:] = 255
-    return label
+    return label.astype(np.uint8)
 
 
 def mean_iou(pairs: list[tuple[Path, Path]], num_labels: int) -> float:

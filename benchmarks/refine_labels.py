@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 import harness
 from material import Material
 
@@ -15,14 +13,14 @@ def published(material: Material) -> harness.Work:
     import published_labels as plain
 
     predictions, initial = material.predictions(), material.initial()
-    least, classes = material.config.refinement.min_foreground, len(material.index.classes)
+    least = material.config.refinement.min_foreground
 
     def work(amount: int, folder: Path) -> None:
         for entry in material.entries(amount):
             name, own = f"{entry.id}.png", entry.classes or []
             first, second = plain.read(predictions / name), plain.read(initial / name)
-            label = plain.refine_label(first, second, own, classes, least)
-            Image.fromarray(label).save(folder / name)
+            label = plain.refine_label(first, second, own, least)
+            plain.write(folder / name, label)
 
     return work
 

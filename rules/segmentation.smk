@@ -72,13 +72,15 @@ rule predict:
         **growing(12000, 120),
         gpu=1,
     params:
+        settings=section("prediction"),
         folder=f"{RESULTS}/predictions/{{round}}/{{split}}/images",
         logits=f"{RESULTS}/predictions/{{round}}/{{split}}/logits/maps",
         deterministic=DETERMINISTIC,
         script=script("predict"),
         code=code("predict"),
     shell:
-        "python {params.script:q} --weights {input.weights:q} --index {input.index:q}"
+        "python {params.script:q} --settings {params.settings:q}"
+        " --weights {input.weights:q} --index {input.index:q}"
         " --folder {params.folder:q} --manifest {output.manifest:q}"
         " --logits {params.logits:q} --logits-manifest {output.logits_manifest:q}"
         " --gpus {resources.gpu} {params.deterministic} --threads {threads} --log {log:q}"
@@ -100,6 +102,7 @@ rule crf:
     threads: RUNTIME.inference_threads
     resources:
         **growing(16000, 120),
+        gpu=int(RUNTIME.crf_on_gpu),
     params:
         settings=section("crf"),
         folder=f"{RESULTS}/crf/{{round}}/{{split}}/images",
@@ -109,7 +112,8 @@ rule crf:
     shell:
         "python {params.script:q} --settings {params.settings:q} --index {input.index:q}"
         " --logits {input.logits_manifest:q} --folder {params.folder:q}"
-        " --manifest {output.manifest:q} --jobs {params.jobs} --threads {threads} --log {log:q}"
+        " --manifest {output.manifest:q} --jobs {params.jobs} --gpus {resources.gpu}"
+        " --threads {threads} --log {log:q}"
 
 
 # What `i2crc segment` needs of a run, in one file, and its model card.
@@ -117,6 +121,9 @@ rule pack_model:
     input:
         weights=f"{RESULTS}/segmentation/final/weights.safetensors",
         scores=expand(f"{RESULTS}/scores/{{stage}}.json", stage=FINAL_SCORES if HAS_VAL else []),
+        images=expand(
+            f"{RESULTS}/scores/{{stage}}.images.csv", stage=FINAL_SCORES if HAS_VAL else []
+        ),
         indexes=[f"{RESULTS}/data/train.json", *([f"{RESULTS}/data/val.json"] if HAS_VAL else [])],
         leaks=rules.check_leaks.output,
         # All manifests name the same network.
@@ -132,10 +139,14 @@ rule pack_model:
         ENVIRONMENT
     params:
         dataset=as_json(CONFIG.dataset.model_dump(include={"name", "format", "max_side"})),
+        prediction=section("prediction"),
         crf=section("crf"),
+        bootstrap=CONFIG.evaluation.bootstrap,
         script=script("pack_model"),
         code=code("pack_model"),
     shell:
         "python {params.script:q} --weights {input.weights:q} --scores {input.scores:q}"
+        " --images {input.images:q} --bootstrap {params.bootstrap}"
         " --indexes {input.indexes:q} --leaks {input.leaks:q} --saliency {input.saliency:q}"
-        " --dataset {params.dataset:q} --crf {params.crf:q} --output {output.model:q} --log {log:q}"
+        " --dataset {params.dataset:q} --prediction {params.prediction:q} --crf {params.crf:q}"
+        " --output {output.model:q} --log {log:q}"

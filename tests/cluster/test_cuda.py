@@ -3,6 +3,7 @@
 import csv
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,6 +11,8 @@ from safetensors.torch import load_file
 from helpers.artifacts import artifacts
 from helpers.project import Project, run
 from helpers.training import Training, runtime, wait_for_iteration
+from i2crc.config.schema import Crf
+from i2crc.labels import dense_crf, gpu_crf
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 
@@ -24,7 +27,7 @@ CLOSE = {
     "optimizer": {"learning_rate": 1e-3},
 }
 ALL_CORES = ("--cores", "all")
-DETERMINISTIC = {"deterministic": True, "runtime": {"training_threads": 2}}
+DETERMINISTIC = {"deterministic": True, "runtime": {"training_threads": 2, "crf_on_gpu": True}}
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +58,22 @@ def losses(training: Training, name: str) -> list[float]:
 
 
 def test_networks_run_on_the_gpu(on_gpu):
-    stages = {"train_classifier", "infer_cam", "train_segmentation", "predict"}
+    stages = {"train_classifier", "infer_cam", "train_segmentation", "predict", "crf"}
     logs = on_gpu.results / "logs"
     files = {p: p.relative_to(logs).parts[0].removesuffix(".log") for p in logs.rglob("*.log")}
     said = [file.read_text() for file, stage in files.items() if stage in stages]
-    assert len(said) == 1 + 2 + 2 + 4
+    assert len(said) == 1 + 1 + 2 + 2 + 2
     assert all(torch.cuda.get_device_name() in text for text in said)
+
+
+def test_the_crf_is_that_of_pydensecrf():
+    random = np.random.default_rng(0)
+    photo = random.integers(0, 60, (90, 121, 3)).astype(np.uint8)
+    probabilities = np.full((3, 90, 121), 0.3, np.float32)
+    probabilities[random.integers(3)][20:60, 30:80] = 0.4
+    expected = dense_crf.mean_field(photo, probabilities, Crf())
+    found = gpu_crf.mean_field(photo, probabilities, Crf(), "cuda")
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_deterministic_runs_have_the_same_bytes(on_gpu, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin, read_provenance
 from i2crc.artifacts.schemas import Score, read_checked
-from i2crc.config.schema import Crf
+from i2crc.config.schema import Crf, Prediction
 from i2crc.data.index import Index, read_index
 from i2crc.models.weight_files import read_metadata
 from i2crc.runtime.parser import make_parser, run
@@ -17,10 +17,14 @@ from i2crc.runtime.parser import make_parser, run
 
 def main(arguments: argparse.Namespace) -> None:
     output, weights = arguments.output, arguments.weights
-    files = [weights, *arguments.scores, *arguments.indexes, *arguments.saliency]
+    scored = [*arguments.scores, *arguments.images]
+    files = [weights, *scored, *arguments.indexes, *arguments.saliency]
     inputs = [*files, *([arguments.leaks] if arguments.leaks else [])]
     crf = Crf.model_validate_json(arguments.crf).model_dump()
-    origin = Origin(Path(__file__), inputs, {"dataset": arguments.dataset, "crf": crf})
+    prediction = Prediction.model_validate_json(arguments.prediction).model_dump()
+    sections = {"prediction": prediction, "crf": crf}
+    settings = {"dataset": arguments.dataset, **sections, "bootstrap": arguments.bootstrap}
+    origin = Origin(Path(__file__), inputs, settings)
     experiment = output.absolute().parent.name
 
     def pack() -> list[bytes | None]:
@@ -32,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         scores = [one for one in scores if one["miou"] is not None]
         facts = {
             "max_side": arguments.dataset["max_side"],
-            "crf": crf,
+            **sections,
             "scores": {one["stage"]: one["miou"] for one in scores},
             "facts": {"experiment": experiment, **model_facts(arguments, scores)},
         }
@@ -48,6 +52,7 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
     """Return what the model card says of the data, the scores and the origin of the network."""
     from i2crc.evaluation.data_checks import check_splits
     from i2crc.models.pretrained import licence_of
+    from i2crc.report.findings import fallen_stages
     from i2crc.report.score_table import warnings
 
     metadata = read_metadata(arguments.weights)
@@ -56,6 +61,8 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
     counts = Counter(number for entry in train.images for number in entry.classes or ())
     changed = {*train.corrections.get("exclude", ()), *train.corrections.get("relabel", ())}
     keys = ("split", "images", "miou", "miou_interval", "iou")
+    by_stage = {one["stage"]: one for one in scores}
+    fallen = fallen_stages(by_stage, arguments.images, arguments.bootstrap)
     source = metadata["weights"]["source"]
     return {
         "dataset": arguments.dataset.get("name", ""),
@@ -63,7 +70,8 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
         "photographs": {split: len(index.images) for split, index in indexes.items()},
         "of_class": {name: counts[number] for number, name in enumerate(train.classes)},
         "corrected": len(changed),
-        "scores": {one["stage"]: {key: one[key] for key in keys} for one in scores},
+        "scores": {name: {key: one[key] for key in keys} for name, one in by_stage.items()},
+        "fallen": [one.text for one in fallen],
         "backbone": {"source": source, "licence": licence_of(source)},
         "saliency": saliency_licence(arguments.saliency),
         "warnings": [
@@ -92,6 +100,8 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="of the final training")
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="of its predictions")
+    parser.add_argument("--images", type=Path, nargs="*", default=[], help="scores per image")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="replicates of the bootstrap")
     parser.add_argument("--indexes", type=Path, nargs="*", default=[], help="of train and val")
     parser.add_argument("--saliency", type=Path, nargs="*", default=[], help="one of its manifests")
     parser.add_argument("--leaks", type=Path, help="findings of check_leaks")
@@ -101,6 +111,7 @@ if __name__ == "__main__":
         required=True,
         help="JSON: max_side, name and format of the section `dataset`",
     )
+    parser.add_argument("--prediction", default="{}", help="JSON: the section `prediction`")
     parser.add_argument("--crf", default="{}", help="JSON: the section `crf`")
     parser.add_argument(
         "--output", type=Path, required=True, help="output: model file; MODEL_CARD.md is beside it"

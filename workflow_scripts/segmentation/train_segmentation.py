@@ -10,7 +10,7 @@ from i2crc.runtime.atomic import digest_file, digest_value
 from i2crc.runtime.errors import InputError
 from i2crc.runtime.log import log
 from i2crc.runtime.parser import make_parser, run
-from i2crc.training.checkpoint import publish, read_finished
+from i2crc.training.checkpoint import publish, read_finished, take_over
 from i2crc.training.options import Plan, add_options, make_plan
 
 
@@ -67,7 +67,7 @@ def planned(arguments: argparse.Namespace) -> Plan:
 
 def main(arguments: argparse.Namespace) -> None:
     plan = planned(arguments)
-    finished = read_finished(plan)
+    finished = read_finished(plan) or take_over(plan)
     if finished:
         log.info("already trained: %s", plan.weights)
         leaks = finished["leaks"]

@@ -76,7 +76,7 @@ def test_initial_labels(rng, classes):
 @given(seeds, some_classes)
 def test_refined_labels(rng, classes):
     prediction, initial, least = labels_of(rng), labels_of(rng), Refinement().min_foreground
-    plain = published_labels.refine_label(prediction, initial, classes, CLASSES, least)
+    plain = published_labels.refine_label(prediction, initial, classes, least)
     assert np.array_equal(plain, refine_label(prediction, initial, classes, least))
 
 

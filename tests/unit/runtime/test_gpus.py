@@ -49,7 +49,7 @@ for script in sys.argv[1:]:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 import i2crc
 for module in pkgutil.walk_packages(i2crc.__path__, "i2crc."):
-    if module.name.split(".")[1] in ("evaluation", "inference", "models", "training"):
+    if module.name.split(".")[1] in ("evaluation", "inference", "labels", "models", "training"):
         importlib.import_module(module.name)
 assert not starts
 torch.cuda.is_available()

@@ -4,8 +4,10 @@ The content of a file determines its format, not its name. A photograph of any k
 RGB: the upper 8 bits of 16, transparent pixels over white, upright according to its EXIF data.
 """
 
+import functools
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +37,9 @@ SMOOTH = ("L", "RGB", "CMYK")
 MOST_PIXELS = 1 << 27
 # The limits here replace that of Pillow against decompression bombs.
 Image.MAX_IMAGE_PIXELS = None
+# Labels and maps are smooth: runs of one byte compress as well as all repetitions, and in a third
+# of the time.
+FAST = {"compress_type": zlib.Z_RLE}
 # What Pillow raises on damaged files.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error,
@@ -167,7 +172,12 @@ def read_saliency(path: Path, max_pixels: int = MOST_PIXELS) -> Image.Image:
 
 
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (H, W) uint8 values resized to `size` (width, height); the nearest pixel is taken."""
+    """Return (H, W) uint8 values resized to `size` (width, height); the nearest pixel is taken.
+
+    Values that have this size are returned as they are.
+    """
+    if values.shape == size[::-1]:
+        return values
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
 
 
@@ -182,24 +192,28 @@ def write_label(
     The file has the (width, height) `size`, if that is given; the nearest pixel is taken. The rows
     of `colors`, (N, 3) uint8, replace the colours of the indices below N.
     """
-    palette = voc_palette()
+    palette = voc_palette().copy()
     if colors is not None:
         palette[: len(colors)] = colors
     image = Image.fromarray(label.astype(np.uint8))
     image = image.resize(size, Image.Resampling.NEAREST) if size else image
     image.putpalette(palette.tobytes())  # changes mode L to P
     with atomic_path(path) as temporary:
-        image.save(temporary, "PNG")
+        image.save(temporary, "PNG", **FAST)
 
 
 def write_gray(path: Path, values: np.ndarray) -> None:
     """Write (H, W) uint8 values as a grey PNG, by atomic rename."""
     with atomic_path(path) as temporary:
-        Image.fromarray(values).save(temporary)
+        Image.fromarray(values).save(temporary, "PNG", **FAST)
 
 
+@functools.cache
 def voc_palette() -> np.ndarray:
-    """Return the VOC colour map, (256, 3) uint8: the bits of an index spread over R, G and B."""
+    """Return the VOC colour map, (256, 3) uint8: the bits of an index spread over R, G and B.
+
+    Do not change it in place: all callers share it.
+    """
     index, channel = np.arange(256)[:, None], np.arange(3)
     bits = [((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)]
     return np.sum(bits, 0).astype(np.uint8)

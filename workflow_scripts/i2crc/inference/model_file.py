@@ -12,15 +12,15 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 
 from i2crc.artifacts.schemas import Interval, Schema, Share
-from i2crc.config.schema import MOST_PIXELS, Crf, Grey, Segmentation, problem_of_classes
+from i2crc.config.schema import MOST_PIXELS, Crf, Grey, Prediction, Segmentation, problem_of_classes
 from i2crc.data.images import voc_palette
 from i2crc.data.transforms import Preprocessing
-from i2crc.inference.prediction import load_segmentation, predict_logits
+from i2crc.inference.prediction import SIDE, load_segmentation, predict_logits
 from i2crc.models.deeplab import MultiScale
 from i2crc.models.weight_files import file_metadata, read_state, refusing, save_state
 from i2crc.runtime.errors import FileError
 
-TRIED = (64, 64, 3)  # height, width and channels of a photograph that each model has to predict
+TRIED = (SIDE, SIDE, 3)  # shape of a photograph that each model has to predict
 Color = Annotated[list[Grey], Field(min_length=3, max_length=3)]
 GIVE = "give RESULTS/EXPERIMENT/model.safetensors, which a run makes after its last training"
 
@@ -54,8 +54,9 @@ class ModelFacts(Schema):
 
     `dataset` is its name, or empty. `photographs` are counted by split, `of_class` are those of
     train by class. `corrected` photographs were excluded or relabelled. `scores` are by the stages
-    of SCORED. `warnings` are what is known to make the network worse, or its scores say little.
-    `fingerprint` is that of the training.
+    of SCORED. `fallen` says whether the CRF lowers them; earlier versions did not say it.
+    `warnings` are what is known to make the network worse, or its scores say little. `fingerprint`
+    is that of the training.
     """
 
     experiment: str
@@ -65,6 +66,7 @@ class ModelFacts(Schema):
     of_class: dict[str, int]
     corrected: int
     scores: dict[str, ModelScore]
+    fallen: list[str] = Field(default=[])
     backbone: Licence
     saliency: Licence | None
     warnings: list[str]
@@ -76,7 +78,7 @@ class ModelCard(Schema):
 
     `colors` are the RGB values of the background and of each class. `max_side` is the working size
     in pixels, 0 means that photographs keep their own. `scores` are mIoU by the stages of SCORED.
-    Earlier versions wrote no `crf` and no `facts`.
+    Earlier versions wrote no `prediction`, no `crf` and no `facts`.
     """
 
     model_file: Literal[1]
@@ -85,6 +87,7 @@ class ModelCard(Schema):
     settings: Segmentation
     preprocessing: Preprocessing
     max_side: int = Field(ge=0, le=MOST_PIXELS)
+    prediction: Prediction = Prediction()
     crf: Crf | None = None
     supervision: Supervision
     scores: dict[str, Share]

@@ -1,6 +1,7 @@
 """The dense CRF of a segmentation (METHOD 24-26), through pydensecrf."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
@@ -16,30 +17,40 @@ def dense_crf(photo: np.ndarray, logits: np.ndarray, settings: Crf) -> np.ndarra
 
 
 def crf_label(
-    photo: np.ndarray, logits: np.ndarray, settings: Crf, classes: Sequence[int] | None = None
+    photo: np.ndarray,
+    logits: np.ndarray,
+    settings: Crf,
+    classes: Sequence[int] | None = None,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the (H, W) uint8 label after the CRF, and the (H, W) float32 marginal of each label.
 
     `photo` and `logits` are those of `dense_crf`. With `classes`, the 0-based ones of the
-    photograph, no other takes part. Without, `settings` decides.
+    photograph, no other takes part. Without, `settings` decides. On the `device` "cpu" pydensecrf
+    computes, on any other PyTorch.
     """
     size = photo.shape[:2]
+    infer = mean_field
+    if device != "cpu":
+        from i2crc.labels import gpu_crf  # here, because it loads torch
+
+        infer = partial(gpu_crf.mean_field, device=device)
     if classes is not None:
         labels = np.array([0, *(number + 1 for number in classes)], np.uint8)
         if len(labels) == 1:
             return np.zeros(size, np.uint8), np.ones(size, np.float32)
-        marginals = dense_crf(photo, logits[labels], settings)
+        marginals = infer(photo, softmax(upsample(logits[labels], size)), settings)
         return labels[marginals.argmax(axis=0)], marginals.max(axis=0)
     probabilities = softmax(upsample(logits, size))
     likely = probabilities.max(axis=(1, 2)) >= settings.min_probability
     likely[0] = True  # the background
     if settings.labels == "all" or likely.sum() >= len(likely) - 1:
-        marginals = mean_field(photo, probabilities, settings)
+        marginals = infer(photo, probabilities, settings)
         return marginals.argmax(axis=0).astype(np.uint8), marginals.max(axis=0)
     labels, others = (np.flatnonzero(chosen).astype(np.uint8) for chosen in (likely, ~likely))
     # The most probable of the others stands for all of them. Their sum would win where all are low.
     other = probabilities[others].max(axis=0, keepdims=True)
-    marginals = mean_field(photo, np.concatenate([probabilities[labels], other]), settings)
+    marginals = infer(photo, np.concatenate([probabilities[labels], other]), settings)
     winner = marginals.argmax(axis=0)
     label, is_other = np.append(labels, np.uint8(0))[winner], winner == len(labels)
     label[is_other] = others[probabilities[others][:, is_other].argmax(axis=0)]
@@ -58,7 +69,6 @@ def mean_field(photo: np.ndarray, probabilities: np.ndarray, settings: Crf) -> n
     """Return the (L, H, W) float32 marginals of a photograph and (L, H, W) probabilities."""
     height, width = photo.shape[:2]
     probabilities = probabilities.clip(1e-5, 1).reshape(len(probabilities), -1)
-    image = legacy_image(photo) if settings.image == "legacy" else photo
     unary = -np.log(probabilities)
     crf = DenseCRF2D(width, height, len(unary))
     crf.setUnaryEnergy(np.ascontiguousarray(unary))
@@ -66,11 +76,16 @@ def mean_field(photo: np.ndarray, probabilities: np.ndarray, settings: Crf) -> n
     crf.addPairwiseBilateral(
         sxy=settings.bilateral_xy,
         srgb=settings.bilateral_rgb,
-        rgbim=np.array(image, order="C"),  # a copy, because pydensecrf needs it writable
+        rgbim=crf_image(photo, settings),
         compat=settings.bilateral_weight,
     )
     result = crf.inference(settings.iterations)
     return np.asarray(result, dtype=np.float32).reshape(-1, height, width)
+
+
+def crf_image(photo: np.ndarray, settings: Crf) -> np.ndarray:
+    """Return the (H, W, 3) uint8 image that the CRF sees of a photograph, as a writable copy."""
+    return np.array(legacy_image(photo) if settings.image == "legacy" else photo, order="C")
 
 
 def legacy_image(photo: np.ndarray) -> np.ndarray:

@@ -29,18 +29,26 @@ def initial_label(
         return np.zeros(saliency.shape, dtype=np.uint8)
     # Ascending, because a tie goes to the lowest class.
     own = sorted(set(classes) & set(attention))
-    scores = np.empty((1 + len(own), *saliency.shape), dtype=np.float32)
-    scores[0] = 1 - saliency.astype(np.float32) / 255
+    # Inverted, so that in all channels a higher value has a higher score.
+    maps = [~saliency, *(attention[c] for c in own)]
+    # The score of each of the 256 values of a channel.
+    background = 1 - np.arange(255, -1, -1, dtype=np.float32) / 255
+    tables = np.stack([background, *(_min_max_table(values) for values in maps[1:])])
+    doubtful = saliency >= settings.salient_value
+    for values, table in zip(maps[1:], tables[1:], strict=True):
+        doubtful |= _above(values, table, settings.object_threshold)
+    tables[tables < settings.attention_threshold] = 0
+    label = np.zeros(saliency.shape, dtype=np.uint8)
     for channel, c in enumerate(own, 1):
-        scores[channel] = _min_max(attention[c])
-    is_object = (scores[1:] > settings.object_threshold).any(axis=0)
-    scores[scores < settings.attention_threshold] = 0
-    labels = np.array([0, *(c + 1 for c in own)], dtype=np.uint8)
-    label = labels[strongest(scores)]
-    above = scores > settings.conflict_threshold
-    conflict = above.sum(axis=0, dtype=np.uint8) > 1
-    label[conflict] = IGNORE
-    doubtful = is_object | (saliency >= settings.salient_value)
+        strongest_yet = np.ones(saliency.shape, dtype=bool)
+        for other in range(channel):
+            # For each value of the other channel: the highest value here without a higher score.
+            beaten = np.searchsorted(tables[channel], tables[other], "right") - 1
+            strongest_yet &= maps[channel] > beaten.astype(np.uint8).take(maps[other])
+        label[strongest_yet] = c + 1
+    pairs = zip(maps, tables, strict=True)
+    strong = [_above(*pair, settings.conflict_threshold).view(np.uint8) for pair in pairs]
+    label[sum(strong) > 1] = IGNORE
     label[(label == 0) & doubtful] = IGNORE
     return drop_if_empty(label, settings.min_foreground)
 
@@ -56,13 +64,13 @@ def refine_label(
     """
     if not classes:
         return np.zeros_like(prediction)
-    labels = np.array([c + 1 for c in classes], dtype=np.uint8)
-    refined = prediction.copy()
-    refined[~np.isin(refined, [0, *labels])] = IGNORE
+    labels = [c + 1 for c in classes]
+    table = np.full(256, IGNORE, dtype=np.uint8)
+    table[[0, *labels]] = [0, *labels]
+    refined = table.take(prediction)
     if len(labels) > 1:
-        missed = (refined == 0) & (initial != 0)
-        refined[missed] = initial[missed]
-    if not np.isin(labels, refined).all():
+        np.copyto(refined, initial, where=(refined == 0) & (initial != 0))
+    if not all((refined == label).any() for label in labels):
         refined[refined == 0] = IGNORE
     return drop_if_empty(refined, min_foreground)
 
@@ -82,13 +90,17 @@ def label_from_attention(
 def drop_if_empty(label: np.ndarray, min_foreground: float) -> np.ndarray:
     """Return the label; with a smaller share of foreground than `min_foreground`, all 255."""
     foreground = (label != 0) & (label != IGNORE)
-    if foreground.sum() < min_foreground * label.size:
+    if np.count_nonzero(foreground) < min_foreground * label.size:
         return np.full_like(label, IGNORE)
     return label
 
 
-def _min_max(values: np.ndarray) -> np.ndarray:
+def _min_max_table(values: np.ndarray) -> np.ndarray:
+    """Return the (256,) float32 scores of the values 0..255 in a min-max scaled uint8 map."""
     low, high = float(values.min()), float(values.max())
-    # Compute once for each of the 256 values, then look up.
-    scaled = (np.arange(256) - low) / (high - low + 1e-8)
-    return scaled.astype(np.float32)[values]
+    return ((np.arange(256) - low) / (high - low + 1e-8)).astype(np.float32)
+
+
+def _above(values: np.ndarray, table: np.ndarray, threshold: float) -> np.ndarray:
+    """Return (H, W) bool: whether the score of a value is above; scores in the table ascend."""
+    return values > 255 - int(np.count_nonzero(table > threshold))
