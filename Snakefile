@@ -8,29 +8,17 @@ from snakemake.utils import min_version
 
 min_version("9.12")
 
-# The folder of this file. `workflow.basedir` is that of the first Snakefile, which may use this one
-# as a module.
-PROJECT = Path(workflow.current_basedir)
-
 # A --configfile replaces the demo's settings instead of being merged into them.
 if not workflow.overwrite_configfiles:
 
-    configfile: os.path.relpath(PROJECT / "config/config.yaml")
+    configfile: os.path.relpath(Path(workflow.current_basedir, "config/config.yaml"))
 
 
 report: "rules/report/workflow.rst"
 
 
-include: "rules/common.smk"
-include: "rules/cluster.smk"
-include: "rules/inputs.smk"
-include: "rules/data.smk"
-include: "rules/classifier.smk"
-include: "rules/labels.smk"
-include: "rules/segmentation.smk"
-include: "rules/evaluation.smk"
-include: "rules/published.smk"
-include: "rules/report.smk"
+include: "rules/pipeline.smk"
+include: "rules/ablation.smk"
 include: "rules/messages.smk"
 include: "rules/run.smk"
 

@@ -6,22 +6,18 @@ from i2crc.runtime.slurm import largest_node
 
 # A scheduler runs `nodes` jobs at a time; on this machine there is no such limit.
 is_submitted = workflow.resource_settings.nodes is not None
-SLURM_PROBLEM = None
+NODE = SLURM_PROBLEM = None
 if workflow.is_main_process and is_submitted:
     try:
-        node = largest_node()
+        NODE = largest_node()
     except InputError as error:
-        node, SLURM_PROBLEM = None, str(error)
-    if node:
-        logger.info(
-            f"The nodes of SLURM have at most {node.cpus} CPUs, {node.memory} MB and {node.gpus} "
-            "GPUs: no job asks for more."
-        )
-        given = workflow.resource_settings.max_threads or node.cpus
-        workflow.resource_settings.max_threads = min(given, node.cpus)
+        SLURM_PROBLEM = str(error)
+    if NODE:
+        given = workflow.resource_settings.max_threads or NODE.cpus
+        workflow.resource_settings.max_threads = min(given, NODE.cpus)
         if "mem_mb" not in workflow.global_resources:
-            workflow.global_resources["mem_mb"] = node.memory
-        if not node.gpus:
+            workflow.global_resources["mem_mb"] = NODE.memory
+        if not NODE.gpus:
             workflow.global_resources["gpu"] = 0
 elif workflow.is_main_process:
     if "gpu" not in workflow.global_resources:

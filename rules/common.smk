@@ -13,7 +13,8 @@ sys.path.insert(0, str(SCRIPTS))
 from i2crc.artifacts.code_digest import code_digest
 from i2crc.artifacts.damage import forget_damaged
 from i2crc.artifacts.stages import FINAL_SCORES, PSEUDO_SCORES, SCORED, STAGES
-from i2crc.config.load import load_run_config
+from i2crc.config.ablation import ablation_folder, ablation_runs
+from i2crc.config.load import load_run_config, name_sources
 from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hidden_queries
 from i2crc.runtime.atomic import digest_value, files_digest
@@ -25,7 +26,9 @@ if os.pathsep in str(SCRIPTS):
         f"{PROJECT}: Python imports nothing from a path with `{os.pathsep}` in it; move the project"
     )
 try:
-    CONFIG = load_run_config(config, workflow.configfiles, workflow.config_settings.config)
+    SOURCES = workflow.configfiles, workflow.config_settings.config
+    CONFIG = load_run_config(config, *SOURCES)
+    ABLATION_RUNS = ablation_runs(config, CONFIG, name_sources(*SOURCES))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -95,6 +98,12 @@ def source_files(address):
     """Return `files` of the file or folder that an address names; "" for one from the web."""
     path = local_path(address)
     return files(str(path)) if path else ""
+
+
+def scored_stages(settings):
+    """Return the scores of a run of the whole pipeline with these settings."""
+    pseudo = PSEUDO_SCORES if settings.segmentation.supervision == "pseudo" else []
+    return [*pseudo, *(FINAL_SCORES if "val" in settings.dataset.splits else [])]
 
 
 def section(name):

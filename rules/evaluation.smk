@@ -1,7 +1,7 @@
 # Scores of every stage that makes pixels, threshold sweeps, the quality of the saliency maps,
 # comparison of experiments.
 # The scores of a run of the whole pipeline; the others are made if asked for by file name.
-PIPELINE_STAGES = [*(PSEUDO_SCORES if PSEUDO else []), *(FINAL_SCORES if HAS_VAL else [])]
+PIPELINE_STAGES = scored_stages(CONFIG)
 # Swept threshold -> the values to try.
 SWEEPS = CONFIG.evaluation.sweeps.model_dump()
 

@@ -66,6 +66,21 @@ def compared_experiments(wildcards):
     return []
 
 
+def ablation_scores(wildcards):
+    """Return the scores of all runs; raise WorkflowError if there is no variant."""
+    if not ABLATION_RUNS:
+        raise WorkflowError(
+            "ablation.variants is empty, but the target ablation needs some; name them as "
+            "config/ablation.yaml does, and give that file after yours: --configfile mine.yaml "
+            "config/ablation.yaml"
+        )
+    return [
+        f"{run.folder}/scores/{stage}.json"
+        for run in ABLATION_RUNS
+        for stage in scored_stages(run.config)
+    ]
+
+
 def index_settings(wildcards):
     """Return the settings of the data set, without its name and the lists of other splits."""
     others = {f"{split}_list" for split in SPLITS if split != wildcards.split}

@@ -26,7 +26,7 @@ def announce(record):
         jobs = {
             "/".join([Path(job.params.script).stem, *job.wildcards]): job
             for job in workflow.dag.needrun_jobs()
-            if "run" in job.params.keys()
+            if "run" in job.params.keys() and not job.params.run.startswith(ablation_folder(CONFIG))
         }
         for name in sorted(jobs, key=PIPELINE.index):
             if reason := reason_to_train(jobs[name]):

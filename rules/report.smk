@@ -73,6 +73,7 @@ SHEET_KINDS = ["best", "median", "worst"] if HAS_MASKS else ["sample"]
 rule score_table:
     input:
         scores=expand(SCORE_FILE, stage=PIPELINE_STAGES),
+        images=expand(rules.score.output.images, stage=PIPELINE_STAGES),
         index=f"{RESULTS}/data/train.json",
         leaks=rules.check_leaks.output,
         preflight=PREFLIGHT,
@@ -89,10 +90,12 @@ rule score_table:
     conda:
         ENVIRONMENT
     params:
+        bootstrap=CONFIG.evaluation.bootstrap,
         script=script("score_table"),
         code=code("score_table"),
     shell:
-        "python {params.script:q} --scores {input.scores:q} --index {input.index:q}"
+        "python {params.script:q} --scores {input.scores:q} --images {input.images:q}"
+        " --bootstrap {params.bootstrap} --index {input.index:q}"
         " --leaks {input.leaks:q} --preflight {input.preflight:q} --weights {input.weights:q}"
         " --output {output.markdown:q} --html {output.html:q}"
         " --log {log:q}"
@@ -101,6 +104,7 @@ rule score_table:
 rule front_page:
     input:
         scores=expand(SCORE_FILE, stage=PIPELINE_STAGES),
+        images=expand(rules.score.output.images, stage=PIPELINE_STAGES),
         leaks=rules.check_leaks.output,
         preflight=PREFLIGHT,
         weights=WEIGHTS,
@@ -115,12 +119,14 @@ rule front_page:
         ENVIRONMENT
     params:
         results=subpath(output[0], ancestor=2),
+        bootstrap=CONFIG.evaluation.bootstrap,
         splits=[word for words in SHOWN_SPLITS for word in words],
         columns=[word for words in SHOWN_COLUMNS for word in words],
         script=script("front_page"),
         code=code("front_page"),
     shell:
         "python {params.script:q} --results {params.results:q} --scores {input.scores:q}"
+        " --images {input.images:q} --bootstrap {params.bootstrap}"
         " --leaks {input.leaks:q} --preflight {input.preflight:q} --weights {input.weights:q}"
         " --histories {input.histories:q} {params.splits:q} {params.columns:q}"
         " --output {output:q} --log {log:q}"
@@ -242,7 +248,14 @@ rule run_facts:
         ENVIRONMENT
     params:
         config=as_json(
-            CONFIG.model_dump(exclude={"runtime": True, "compare": True, "saliency": {"retries"}})
+            CONFIG.model_dump(
+                exclude={
+                    "runtime": True,
+                    "compare": True,
+                    "ablation": True,
+                    "saliency": {"retries"},
+                }
+            )
         ),
         benchmarks=f"{RESULTS}/benchmarks",
         script=script("run_facts"),

@@ -48,17 +48,25 @@ def take_results():
 
 
 def save_settings():
-    """Save the settings of this run with what it makes; --configfile takes the file again."""
+    """Save the settings of each experiment of this run; --configfile takes the file again."""
     made = {file for job in workflow.dag.needrun_jobs() for file in job.output}
     if made <= set(rules.compare.output):
         return  # a comparison has no part in the experiment
+    folders = {RESULTS: CONFIG, **{run.folder: run.config for run in ABLATION_RUNS}}
     try:
-        write_bytes(Path(RESULTS, "config.yaml"), dump_config(CONFIG).encode())
+        for folder, settings in folders.items():
+            if any(file.startswith(f"{folder}/") for file in made):
+                write_bytes(Path(folder, "config.yaml"), dump_config(settings).encode())
     except OSError as error:
         raise WorkflowError(str(error)) from None
 
 
 if workflow.is_main_process:
+    if NODE:
+        logger.info(
+            f"The nodes of SLURM have at most {NODE.cpus} CPUs, {NODE.memory} MB and {NODE.gpus} "
+            "GPUs: no job asks for more."
+        )
     records = Path(".snakemake") if Path(".snakemake").exists() else Path(".")
     if not os.access(records, os.W_OK | os.X_OK):
         raise WorkflowError(
@@ -69,8 +77,9 @@ if workflow.is_main_process:
     if Path(RUN_LOCK.lock_file).exists():
         try:
             with RUN_LOCK:
-                for problem in forget_damaged(Path(RESULTS)):
-                    logger.warning(problem)
+                for folder in (RESULTS, *(run.folder for run in ABLATION_RUNS)):
+                    for problem in forget_damaged(Path(folder)):
+                        logger.warning(problem)
         except (filelock.Timeout, OSError):
             pass  # another run is at work, or the results can only be read
 
@@ -110,6 +119,7 @@ onsuccess:
     for name, table, page in (
         ("Scores", scores.markdown, scores.html),
         ("Comparison", comparison.table, comparison.html),
+        ("Ablation", rules.ablation.output.table, rules.ablation.output.html),
     ):
         if table in made:
             state = "of this run" if made[table] else "of an earlier run, found up to date"

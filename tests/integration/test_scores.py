@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.project import ROOT, run
+from helpers.project import ROOT, SCORED_IMAGES, run
 from i2crc.artifacts.stages import STAGES
+from i2crc.report.findings import VAL_PAGE, fallen_stages
 
 FOLDERS = {
     "initial_labels": ("train", "labels/initial/images"),
@@ -143,6 +144,19 @@ def test_every_artifact_carries_its_provenance(finished):
     names = {"script", "settings", "settings_sha256", "code_sha256", "inputs", "seed", "precision",
              "device", "versions", "git", "start", "seconds"}  # fmt: skip
     assert all(names <= set(found) for found in facts)
+
+
+def test_what_got_worse_is_told_wherever_scores_are(finished):
+    """Two iterations teach the networks of the reduced demo nothing."""
+    files = [finished.results / f"scores/{stage}.json" for stage in SCORED_IMAGES]
+    scores = {path.stem: json.loads(path.read_text()) for path in files}
+    images = [path.with_suffix(".images.csv") for path in files]
+    fallen = fallen_stages(scores, images, 1000)
+    assert any("(initial labels)" in one.text for one in fallen)
+    for name in ("scores/table.md", "scores/table.html", "report/landing.html", "MODEL_CARD.md"):
+        text = (finished.results / name).read_text()
+        told = [one.text for one in fallen if name != "MODEL_CARD.md" or one.page == VAL_PAGE]
+        assert [one.text for one in fallen if one.text in text] == told, name
 
 
 def explain(finished, path: str):

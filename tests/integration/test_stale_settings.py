@@ -62,7 +62,7 @@ MAKES_STALE = {
     "refinement": {"refine_labels"},
     "evaluation.cam_background": {"score:/cam.", "sweep:cam_background"},
     "evaluation.boundary_width": {"score"},
-    "evaluation.bootstrap": {"score", "compare"},
+    "evaluation.bootstrap": {"score", "compare", "score_table", "front_page", "pack_model"},
     "evaluation.saliency_threshold": {"saliency_quality"},
     "evaluation.sweeps.cam_background": {"sweep:cam_background"},
     "evaluation.sweeps.attention_threshold": {"sweep:attention_threshold"},
@@ -74,17 +74,19 @@ MAKES_STALE = {
     "evaluation.sheet_images": {"contact_sheet"},
     "evaluation.submission": set(),  # read by voc_submission alone
     "compare": {"compare"},
+    "ablation": set(),  # read by ablation alone
     "checkpoint": {"fetch_checkpoint"},
     "checkpoint.source": {"fetch_checkpoint", "preflight_published"},
     "runtime": set(),
 }  # fmt: skip
 # The report has a page of the settings that results depend on.
-NOT_ON_THE_PAGE = ("runtime", "compare", "saliency.retries")
+NOT_ON_THE_PAGE = ("runtime", "compare", "ablation", "saliency.retries")
 # Another value, where one cannot be told from the type.
 OTHER = {
     "dataset.classes": ["a", "b", "c", "d", "e", "f"],
     "dataset.limit": 5,
     "compare.experiments": ["results/copy", "results/demo"],
+    "ablation.variants": {"smooth": {"crf": {"iterations": 5}}},
     "saliency.sha256": "0" * 64,
     "saliency.model.sha256": "0" * 64,
     "classifier.weights.sha256": "0" * 64,

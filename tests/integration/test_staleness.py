@@ -82,7 +82,7 @@ def test_how_it_is_run_is_not_even_listed(copied):
         "resources: [gpu=3]\nretries: 2\nmax-checksum-file-size: 1000000000\n"
     )
     runtime = {"workers": 1, "log_seconds": 1, "checkpoint_seconds": 9, "gpus": 2,
-               "training_threads": 2, "inference_threads": 2}  # fmt: skip
+               "crf_on_gpu": True, "training_threads": 2, "inference_threads": 2}  # fmt: skip
     assert copied.planned("--cores", "1", "--resources", "gpu=2") == set()
     assert copied.planned("--workflow-profile", "profiles/other") == set()
     assert copied.planned(settings={"runtime": runtime}) == set()
@@ -105,7 +105,7 @@ def test_another_branch_and_back_changes_nothing(copied):
     git("commit", "-qm", "one")
     git("checkout", "-qb", "two")
     module = copied.folder / "workflow_scripts/i2crc/labels/pseudo_labels.py"
-    module.write_text(module.read_text().replace("strongest(scores)", "strongest(-scores)"))
+    module.write_text(module.read_text().replace("strongest(channels)", "strongest(-channels)"))
     git("commit", "-qam", "two")
     git("checkout", "-q", "one")
     assert copied.planned() == set()

@@ -85,15 +85,16 @@ def commands(file: Path) -> Iterator[list[str]]:
 
 def targets(words: list[str]) -> list[str]:
     """Return the targets of a `snakemake` command line: words that are no option and no value."""
-    values = False
+    values = several = False
     found = []
     for word in words:
         if word.startswith("-"):
             values = word not in ("-n", "--summary", "--forceall", "--dag")
+            several = word == "--configfile"
         elif "=" in word or "$" in word:
             continue
         elif values:
-            values = False
+            values = several
         else:
             found.append(word)
     return found

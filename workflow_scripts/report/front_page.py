@@ -16,8 +16,9 @@ def main(arguments: argparse.Namespace) -> None:
         columns.setdefault(split, {})[title] = [Path(name) for name in manifests]
     splits = {split: [Path(name) for name in files] for split, *files in arguments.split}
     inputs = [
-        *arguments.scores, *arguments.histories, *arguments.weights, arguments.leaks,
-        arguments.preflight, *(path for files in splits.values() for path in files),
+        *arguments.scores, *arguments.images, *arguments.histories, *arguments.weights,
+        arguments.leaks, arguments.preflight,
+        *(path for files in splits.values() for path in files),
         *(path for of_split in columns.values() for files in of_split.values() for path in files),
     ]  # fmt: skip
     trained = read_provenance(arguments.weights[-1])
@@ -28,14 +29,16 @@ def main(arguments: argparse.Namespace) -> None:
         import numpy as np
 
         from i2crc.report.contact_sheet import read_scores
+        from i2crc.report.findings import fallen_stages
         from i2crc.report.front_page import Shown, front_page
         from i2crc.report.score_table import warnings
 
-        scores = [read_checked(path, Score) for path in arguments.scores]
+        found = [read_checked(path, Score) for path in arguments.scores]
+        scores = {score["stage"]: score for score in found}
         page = front_page(
             arguments.results,
             date,
-            {score["stage"]: score for score in scores},
+            scores,
             {
                 path.parent.name: np.genfromtxt(path, delimiter=",", names=True, ndmin=1)["loss"]
                 for path in arguments.histories
@@ -46,10 +49,11 @@ def main(arguments: argparse.Namespace) -> None:
             },
             warnings(arguments.leaks, arguments.weights, None),
             warnings(None, [], arguments.preflight),
+            fallen_stages(scores, arguments.images, arguments.bootstrap),
         )
         return [page.encode()]
 
-    settings = {"results": str(arguments.results)}
+    settings = {"results": str(arguments.results), "bootstrap": arguments.bootstrap}
     # The date is in the provenance of the weights, which the digests of the inputs leave out.
     make_once(Origin(Path(__file__), inputs, settings), [arguments.output], draw, key=date)
 
@@ -58,6 +62,8 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="scores as JSON")
+    parser.add_argument("--images", type=Path, nargs="*", default=[], help="scores per image")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="replicates of the bootstrap")
     parser.add_argument("--leaks", type=Path, required=True, help="findings of check_leaks")
     parser.add_argument("--preflight", type=Path, required=True, help="findings of preflight")
     parser.add_argument(

@@ -53,14 +53,16 @@ class StageLine:
 
     def key_figure(self) -> str:
         """Return the last message, the counts of shards added up; else what the stage did."""
-        texts = [text.removeprefix(f"{self.rule}: ").partition("\n")[0] for text in self.messages]
+        # The rules of a run of an ablation have its name before theirs.
+        stage = self.rule.rpartition(".")[2]
+        texts = [text.removeprefix(f"{stage}: ").partition("\n")[0] for text in self.messages]
         words = [re.split(r"(\d+)", text) for text in texts]
         if len(texts) > 1 and len({tuple(text[::2]) for text in words}) == 1:
             columns = enumerate(zip(*words, strict=True))
             texts = ["".join(str(sum(map(int, c))) if n % 2 else c[0] for n, c in columns)]
         if len(texts) == 1 and texts[0]:
             return texts[0]
-        return STAGES[self.rule].does if self.rule in STAGES else ""
+        return STAGES[stage].does if stage in STAGES else ""
 
 
 class LogHandler(LogHandlerBase):

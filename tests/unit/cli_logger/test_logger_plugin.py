@@ -87,10 +87,11 @@ def test_a_stage_has_a_line_at_its_start_and_one_at_its_end(make, tmp_path, caps
     assert last.endswith(" s  no problems; 0.05 GB")
 
 
-def test_a_stage_that_says_nothing_is_described(make, tmp_path, capsys):
+@pytest.mark.parametrize("rule", ["render_demo", "base-0.render_demo"])  # of an ablation
+def test_a_stage_that_says_nothing_is_described(make, tmp_path, capsys, rule):
     handler = make()
-    send(handler, LogEvent.RUN_INFO, "Job stats", stats={"render_demo": 1})
-    start(handler, 1, "render_demo", job(tmp_path, "render_demo"))
+    send(handler, LogEvent.RUN_INFO, "Job stats", stats={rule: 1})
+    start(handler, 1, rule, job(tmp_path, "render_demo"))
     finish(handler, 1)
     assert lines(capsys)[1].endswith("drew the demo's photographs, masks and saliency maps")
 

@@ -1,6 +1,10 @@
 """What the front page says of a run: its headline, and what got worse, and nothing else."""
 
 import copy
+import re
+from functools import reduce
+from operator import getitem
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from i2crc.report.findings import MIOU, PAGES, STEPS, WORDS, findings, headline, still_falls
+from i2crc.config.schema import Config
+from i2crc.report.findings import (
+    MIOU,
+    PAGES,
+    STEPS,
+    WORDS,
+    fallen_stages,
+    findings,
+    headline,
+    still_falls,
+)
 
 NAMES = ["background", "cat", "dog"]
 
@@ -34,7 +48,7 @@ def rising() -> dict:
 
 
 def told(scores: dict, histories: dict | None = None) -> list[tuple[str, str]]:
-    found = findings(scores, histories or {})
+    found = findings(scores, histories or {}, [])
     assert {finding.page for finding in found} <= set(PAGES)
     return [(finding.text, finding.page) for finding in found]
 
@@ -75,22 +89,63 @@ def test_nothing_is_told_if_all_rises(values, data):
     assert told(scores, {"final": np.geomspace(8, 0.01, 100)}) == []
 
 
+def fallen(folder: Path, **stages: list[tuple[int, int]]) -> list[tuple[str, str]]:
+    """What is told of stages, given the hits and the ignored pixels of each of their images.
+
+    An image has 100 pixels of background, which are all found, and 100 of a cat. What is neither a
+    hit nor ignored is predicted as background.
+    """
+    scores, files = {}, []
+    for stage, images in stages.items():
+        hits, truth = sum(hit for hit, _ in images), 100 * len(images)
+        values = [truth / (2 * truth - hits), hits / truth]  # 255 is background, too
+        scores[stage] = score(stage, [*values, 0.0], stage[:5]) | {MIOU: sum(values) / 2}
+        files.append(folder / f"{stage}.images.csv")
+        rows = [
+            f"{n},0:100:100:{200 - hit - ignored}:0 1:{hit}:100:{hit}:{ignored}"
+            for n, (hit, ignored) in enumerate(images)
+        ]
+        files[-1].write_text("\n".join(["id,counts", *rows, ""]))
+    return [(finding.text, finding.page) for finding in fallen_stages(scores, files, 200)]
+
+
 @pytest.mark.parametrize("step", STEPS)
-def test_a_stage_below_its_predecessor_is_told(step):
+def test_a_stage_that_makes_things_worse_is_told_with_the_settings_to_look_at(tmp_path, step):
     before, after = step
-    scores = rising()
-    high = max(one[MIOU] for one in scores.values()) + 0.01
-    scores[before] |= {MIOU: high}
-    expected = f"The mIoU falls from {high:.3f} ({WORDS[before]}) to {scores[after][MIOU]:.3f}"
-    page = f"report/sheets/{scores[after]['split']}_worst.html"
-    assert any(text.startswith(expected) and where == page for text, where in told(scores))
+    ((text, page),) = fallen(tmp_path, **{before: [(80, 0)] * 9, after: [(50, 0)] * 9})
+    assert text == (
+        f"The mIoU (255 as background) falls from 0.817 ({WORDS[before]}) to 0.583 "
+        f"({WORDS[after]}), by 0.233 (95 % interval 0.233 to 0.233): look at {STEPS[step][0]}."
+    )
+    assert page == STEPS[step][1] and page in PAGES
 
 
-def test_a_difference_that_the_table_does_not_show_is_none():
-    scores = rising()
-    scores["val_crf"] |= {MIOU: 0.4501}
-    scores["val_prediction"] |= {MIOU: 0.4504}
-    assert told(scores) == []
+@pytest.mark.parametrize(
+    ("before", "after", "count"),
+    [
+        ([(50, 0)] * 9, [(80, 0)] * 9, 0),  # better
+        ([(80, 0)] * 5 + [(50, 0)] * 5, [(50, 0)] * 5 + [(79, 0)] * 5, 0),  # by chance
+        ([(50, 0)] * 9, [(50, 0)] * 9, 0),
+        ([(50, 0)] * 9, [(40, 60)] * 9, 1),  # all pixels right that have a class
+    ],
+)
+def test_only_a_fall_that_is_not_by_chance_is_told(tmp_path, before, after, count):
+    assert len(fallen(tmp_path, initial_labels=before, refined_labels=after)) == count
+
+
+def test_a_stage_whose_predecessor_was_not_scored_is_not_judged(tmp_path):
+    assert fallen(tmp_path, cam=[(80, 0)] * 9, refined_labels=[(50, 0)] * 9) == []
+    assert fallen_stages(rising() | {"val_crf": score("val_crf", [0.1] * 3)}, [], 200) == []
+
+
+def test_the_settings_that_are_named_exist():
+    settings = Config().model_dump()
+    for text, _ in STEPS.values():
+        names = re.findall(r"\w+(?:\.\w+)+", text)
+        assert names
+        for name in names:
+            section, *keys, last = name.split(".")
+            assert last in reduce(getitem, keys, settings[section]), name
 
 
 def test_missed_classes_are_told_apart():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from i2crc.data.images import write_gray
 from i2crc.data.index import Entry, Index
-from i2crc.report.findings import MIOU
+from i2crc.report.findings import MIOU, Finding
 from i2crc.report.flow import CELL, ROW, Step, flow_picture
 from i2crc.report.front_page import TRAIN_STEPS, Shown, bars, front_page
 from i2crc.runtime.atomic import write_json
@@ -27,9 +27,9 @@ def score(stage: str, miou: float | None) -> dict:
     }  # fmt: skip
 
 
-def page(miou: float | None, *, leaks=(), warnings=()) -> str:
+def page(miou: float | None, *, leaks=(), warnings=(), fallen=()) -> str:
     scores = {stage: score(stage, miou) for stage in ("val_prediction", "val_crf")}
-    return front_page(Path("results/a<b"), "2026-01-02", scores, {}, {}, leaks, warnings)
+    return front_page(Path("results/a<b"), "2026-01-02", scores, {}, {}, leaks, warnings, fallen)
 
 
 def test_it_is_a_fragment_without_scripts_and_with_escaped_names():
@@ -39,6 +39,14 @@ def test_it_is_a_fragment_without_scripts_and_with_escaped_names():
         assert text in made
     assert re.findall('class="banner">(.*?)</p>', made) == ["&lt;leak&gt;"]
     assert "On 3 photographs of val" in made and "0.500" in made
+
+
+def test_what_got_worse_has_a_link_to_its_page():
+    made = page(0.5, fallen=[Finding("It falls <far>.", "report/sheets/val_worst.html")])
+    (item,) = re.findall("<li>(It falls.*?)</li>", made, re.DOTALL)
+    assert item.startswith("It falls &lt;far&gt;. &rarr;")
+    assert "'/report/sheets/val_worst.html'" in item and "worst images of val" in item
+    assert "no stage lowers the mIoU" not in made
 
 
 def test_without_scores_there_are_no_bars():
@@ -51,7 +59,7 @@ def test_without_scores_there_are_no_bars():
 @pytest.mark.parametrize(("iterations", "claimed"), [((99, 99), True), ((99, 9), False)])
 def test_only_losses_that_were_judged_have_levelled_off(iterations, claimed):
     histories = dict(zip(("initial", "final"), map(np.ones, iterations), strict=True))
-    made = front_page(Path("a"), "", {}, histories, {}, [], [])
+    made = front_page(Path("a"), "", {}, histories, {}, [], [], [])
     assert ("every loss has levelled off" in made) is claimed
 
 
@@ -77,7 +85,7 @@ def split(tmp_path):
 def test_the_picture_tells_two_rounds_from_a_training_on_masks(split):
     def made(*names: str) -> str:
         splits = {name: split(name) for name in names}
-        return front_page(Path("a"), "", {}, {}, splits, [], [])
+        return front_page(Path("a"), "", {}, {}, splits, [], [], [])
 
     both, full = made("train", "val"), made("val")
     assert "second network" in both and "round two" in both

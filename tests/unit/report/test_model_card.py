@@ -81,6 +81,13 @@ def test_the_text_says_what_is_known(tmp_path):
     assert r"cow \| \<b\>\*ox\*\</b\>" in text and "<b>" not in text.split("---\n", 2)[2]
 
 
+def test_a_crf_that_makes_it_worse_is_told_beside_the_scores(tmp_path):
+    sentence = "It falls by 0.038: look at crf.bilateral_weight, or i2crc segment without --crf."
+    text = model_card(card(tmp_path, facts={**FACTS, "fallen": [sentence]}))
+    assert f"is after the dense CRF (`--crf`).\n{sentence}\n" in text
+    assert "It falls" not in model_card(card(tmp_path))
+
+
 def test_without_scores_it_says_so(tmp_path):
     text = model_card(card(tmp_path, facts={**FACTS, "scores": {}}))
     assert "Nothing was scored" in text and "mIoU" not in text

@@ -16,7 +16,8 @@ from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
 from i2crc.data.index import Index
 from i2crc.models.weight_files import save_weights
-from i2crc.report.score_table import CEILING, COLUMNS, UNSCORED, score_pages
+from i2crc.report.findings import Finding
+from i2crc.report.score_table import CEILING, COLUMNS, READING, UNSCORED, score_pages
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["score_table"].script
 RESULT = {
@@ -60,6 +61,8 @@ def table(
     runpy.run_path(str(SCRIPT))["main"](
         Namespace(
             scores=scores,
+            images=[],
+            bootstrap=200,
             index=None,
             leaks=leaks,
             preflight=preflight,
@@ -105,6 +108,15 @@ def test_a_note_counts_the_corrected_photographs():
     for text in score_pages([RESULT | {"stage": "cam"}], [], index.corrected):
         assert text.rindex(f"{note}dataset.corrections.") > text.index("0.580 to 0.630")
     assert "Training data" not in score_pages([], [], replace(index, corrections={}).corrected)[0]
+
+
+def test_what_got_worse_stands_first_below_the_table():
+    fallen = [Finding("The mIoU falls: look at crf.labels.", "report/sheets/val_worst.html")]
+    sentence = (
+        "The mIoU falls: look at crf.labels. See report/sheets/val_worst.html (target report)."
+    )
+    for text in score_pages([RESULT | {"stage": "cam"}], [], "", fallen):
+        assert text.index("0.580 to 0.630") < text.index(sentence) < text.index(READING)
 
 
 def weights(folder: Path, name: str, leaks: list[str], supervision: str) -> Path:

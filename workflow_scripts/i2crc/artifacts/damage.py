@@ -34,7 +34,7 @@ def _file_list(artifact: Path) -> dict[str, Any]:
 
 def _damaged(parent: Path, content: dict[str, Any]) -> list[str]:
     """Return the names of the damaged files that an artifact in the folder `parent` lists."""
-    folder = parent / content.get("folder", ".")
+    folder = str(parent / content.get("folder", "."))  # there may be a million names
 
     def is_damaged(name: str, size: int) -> bool:
         try:

@@ -10,9 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from i2crc.artifacts.neighbours import in_neighbours, take
 from i2crc.artifacts.schemas import RelativeName, Schema
 from i2crc.runtime.atomic import digest_file, write_bytes
-from i2crc.runtime.errors import naming
+from i2crc.runtime.errors import counted, naming
+from i2crc.runtime.log import log
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Journal:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
+        self.sources: list[Path] = []  # journals of other experiments
         if not path.is_file():
             # Not empty, so that a block is allocated: images must not fill the disk before one is
             # noted.
@@ -70,17 +73,20 @@ class Journal:
         """Return the files of the images (id -> key) that are finished and undamaged.
 
         What this journal lacks is taken over from the other journals of its folder, which are left
-        there when the number of shards is changed.
+        there when the number of shards is changed, and from those of the experiments beside this
+        one, with the files.
         """
-        found = self._search(self.path, keys)
-        for other in sorted(self.path.parent.glob("[!.]*.journal")):
-            missing = {image_id: key for image_id, key in keys.items() if image_id not in found}
-            if not missing:
-                break
-            if other != self.path:
-                taken = self._search(other, missing)
-                self._append(*(_image_line(i, keys[i], files) for i, files in taken.items()))
-                found |= taken
+        found = self._search(self.path, self.folder, keys)
+        inner = os.path.relpath(self.folder, self.path.parent)
+        for folder in (self.path.parent, *in_neighbours(self.path.parent)):
+            for other in sorted(folder.glob("[!.]*.journal")):
+                missing = {image_id: key for image_id, key in keys.items() if image_id not in found}
+                if not missing:
+                    return found
+                if other != self.path:
+                    taken = self._take(other, folder / inner, missing)
+                    self._append(*(_image_line(i, keys[i], files) for i, files in taken.items()))
+                    found |= taken
         return found
 
     def add(self, image_id: str, key: str, names: Sequence[str]) -> dict[str, FileRecord]:
@@ -94,25 +100,51 @@ class Journal:
         return files
 
     def provenance(self, made_of: str) -> dict[str, Any] | None:
-        """Return the provenance that was last noted with this `made_of`, or None."""
-        for line in reversed(_lines(self.path)):
-            with suppress(ValidationError):
-                entry = ShardEntry.model_validate_json(line)
-                if entry.made_of == made_of:
-                    return entry.provenance
+        """Return the provenance that was last noted with this `made_of`, or None.
+
+        The journals of other experiments, whose files were taken over, are asked after this one.
+        """
+        for path in (self.path, *self.sources):
+            for line in reversed(_lines(path)):
+                with suppress(ValidationError):
+                    entry = ShardEntry.model_validate_json(line)
+                    if entry.made_of == made_of:
+                        if path != self.path:
+                            self.finish(made_of, entry.provenance)
+                        return entry.provenance
         return None
 
     def finish(self, made_of: str, provenance: dict[str, Any]) -> None:
         """Note the provenance of the finished shard."""
         self._append(json.dumps({"made_of": made_of, "provenance": provenance}))
 
-    def _search(self, path: Path, keys: Mapping[str, str]) -> dict[str, dict[str, FileRecord]]:
-        """Return the undamaged files that the journal at `path` notes for `keys`."""
+    def _take(
+        self, path: Path, folder: Path, keys: Mapping[str, str]
+    ) -> dict[str, dict[str, FileRecord]]:
+        """Return what `_search` finds, whose files are then in the folder of this journal."""
+        found = self._search(path, folder, keys)
+        if folder == self.folder:
+            return found
+        taken = {}
+        for image_id, files in found.items():
+            with suppress(FileNotFoundError):  # somebody deletes them just now
+                for name in files:
+                    take(folder / name, self.folder / name)
+                taken[image_id] = files
+        if taken:
+            log.info("%s: %s taken over", path, counted(len(taken), "image"))
+            self.sources.append(path)
+        return taken
+
+    def _search(
+        self, path: Path, folder: Path, keys: Mapping[str, str]
+    ) -> dict[str, dict[str, FileRecord]]:
+        """Return the undamaged files below `folder` that the journal at `path` notes for `keys`."""
         noted = {e.id: e.files for e in _image_entries(path) if keys.get(e.id) == e.key}
         return {
             image_id: files
             for image_id, files in noted.items()
-            if all(record.matches(self.folder / name) for name, record in files.items())
+            if all(record.matches(folder / name) for name, record in files.items())
         }
 
     def _append(self, *lines: str) -> None:

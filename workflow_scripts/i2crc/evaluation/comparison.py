@@ -154,14 +154,42 @@ def paired_difference(
     """Return how the second of two scores of images differs from the first, and notes.
 
     files: CSV files of scores per image, that of the baseline first. The difference holds
-    "common_images" and, for each kind of `MIOUS`, "differenceKIND", "differenceKIND_interval"
-    (95 %, by a paired bootstrap) and "differsKIND" ("higher", "lower", or "" if the interval holds
-    0). These are of the images that both have.
+    "common_images", and `described_difference` for each kind of `MIOUS`. These are of the images
+    that both have.
     """
-    # Only here: a comparison that is already made needs no numpy.
-    import numpy as np
+    changes, common, notes = paired_changes(files, labels, replicates)
+    row: dict[str, Any] = {"common_images": common}
+    for kind, (change, drawn) in changes.items():
+        row |= described_difference(kind, change, drawn)
+    return row, notes
 
-    from i2crc.evaluation.bootstrap import interval
+
+def described_difference(kind: str, change: float, drawn: Any) -> dict[str, Any]:
+    """Return "differenceKIND", "differenceKIND_interval" (95 %) and "differsKIND".
+
+    change: the difference. drawn: (R,) that of each replicate. The last one is "higher", "lower",
+    or "" if the interval holds 0.
+    """
+    from i2crc.evaluation.bootstrap import interval  # only here: it needs numpy
+
+    limits = interval(drawn)
+    differs = limits is not None and not limits[0] <= 0 <= limits[1]
+    return {
+        f"difference{kind}": None if limits is None else float(change),
+        f"difference{kind}_interval": limits,
+        f"differs{kind}": ("higher" if change > 0 else "lower") if differs else "",
+    }
+
+
+def paired_changes(
+    files: list[Path], labels: int, replicates: int
+) -> tuple[dict[str, tuple[float, Any]], int, list[str]]:
+    """Return the change of each kind of `MIOUS`, the number of common images, and notes.
+
+    files: see `paired_difference`. A change is a number, and (R,) that of each resample of the
+    common images; resample r draws the same of them for all files.
+    """
+    import numpy as np  # only here: a comparison that is already made needs none
 
     base, own = (read_images(path, labels) for path in files)
     common = [image for image in base if image in own]
@@ -180,17 +208,11 @@ def paired_difference(
         resample({image: images[image] for image in common}, labels, replicates)
         for images in (base, own)
     )
-    row: dict[str, Any] = {"common_images": len(common)}
+    changes = {}
     for kind, as_background in MIOUS.items():
         (change,) = whole.mious(as_background) - base_whole.mious(as_background)
-        limits = interval(drawn.mious(as_background) - base_drawn.mious(as_background))
-        differs = limits is not None and not limits[0] <= 0 <= limits[1]
-        row |= {
-            f"difference{kind}": None if limits is None else float(change),
-            f"difference{kind}_interval": limits,
-            f"differs{kind}": ("higher" if change > 0 else "lower") if differs else "",
-        }
-    return row, notes
+        changes[kind] = change, drawn.mious(as_background) - base_drawn.mious(as_background)
+    return changes, len(common), notes
 
 
 def read_images(path: Path, labels: int) -> dict[str, Any]:

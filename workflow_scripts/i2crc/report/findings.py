@@ -1,11 +1,13 @@
 """What a reader has to be told of a finished run: its headline, and what got worse on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from i2crc.evaluation.comparison import paired_difference
 from i2crc.runtime.errors import counted
 
 # Score -> what it is the score of.
@@ -19,15 +21,35 @@ WORDS = {
     "val_crf": "final predictions with CRF",
 }
 NETWORKS = {"classifier": "classifier", "initial": "first network", "final": "final network"}
-# What a stage is made from, and the stage.
-STEPS = (
-    ("cam", "initial_labels"),
-    ("initial_labels", "train_aug_prediction"),
-    ("train_aug_prediction", "train_aug_crf"),
-    ("train_aug_crf", "refined_labels"),
-    ("initial_labels", "refined_labels"),
-    ("val_prediction", "val_crf"),
-)
+SWEEP_PAGE = "report/sweep_curves.html"
+TRAIN_PAGE, VAL_PAGE = "report/sheets/train_worst.html", "report/sheets/val_worst.html"
+CRF = "crf.bilateral_weight (lower: the CRF changes less), crf.bilateral_rgb and crf.bilateral_xy"
+# What a stage is made from, and the stage -> what to look at if it makes things worse: settings,
+# and one of PAGES.
+STEPS = {
+    ("cam", "initial_labels"): (
+        "pseudo_labels.attention_threshold, pseudo_labels.conflict_threshold, "
+        "pseudo_labels.object_threshold, pseudo_labels.salient_value and the saliency maps",
+        SWEEP_PAGE,
+    ),
+    ("initial_labels", "train_aug_prediction"): (
+        "segmentation.iterations and segmentation.optimizer.learning_rate",
+        "report/training_initial.html",
+    ),
+    ("train_aug_prediction", "train_aug_crf"): (CRF, TRAIN_PAGE),
+    ("train_aug_crf", "refined_labels"): (
+        "refinement.min_foreground (photographs with less foreground are ignored) and crf.labels",
+        TRAIN_PAGE,
+    ),
+    ("initial_labels", "refined_labels"): (
+        "segmentation.iterations and crf.bilateral_weight: they decide what refinement starts from",
+        TRAIN_PAGE,
+    ),
+    ("val_prediction", "val_crf"): (
+        f"{CRF}, or leave the CRF aside: i2crc segment without --crf",
+        VAL_PAGE,
+    ),
+}
 # Page of the report, below the results -> what a link to it says.
 PAGES = {
     "scores/table.html": "table of all stages",
@@ -95,13 +117,15 @@ def headline(scores: Scores) -> list[str]:
     ]  # fmt: skip
 
 
-def findings(scores: Scores, histories: Mapping[str, np.ndarray]) -> list[Finding]:
+def findings(
+    scores: Scores, histories: Mapping[str, np.ndarray], fallen: Sequence[Finding]
+) -> list[Finding]:
     """Return what got worse or looks wrong, the most important first; none if all is well.
 
-    histories: name of a training -> (N,) loss of its iterations.
+    histories: name of a training -> (N,) loss of its iterations. fallen: of `fallen_stages`.
     """
     return [
-        *fallen_stages(scores),
+        *fallen,
         *missed_classes(scores),
         *fallen_class(scores),
         *low_coverage(scores),
@@ -115,17 +139,29 @@ def scored_steps(scores: Scores) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return [(a, b) for a, b in found if a and b and a[MIOU] is not None and b[MIOU] is not None]
 
 
-def fallen_stages(scores: Scores) -> list[Finding]:
-    """Return the stages with a lower mIoU, as printed, than what they are made from."""
-    return [
-        Finding(
-            f"The mIoU falls from {before[MIOU]:.3f} ({WORDS[before['stage']]}) to "
-            f"{after[MIOU]:.3f} ({WORDS[after['stage']]}).",
-            worst_images(after["split"]),
-        )
-        for before, after in scored_steps(scores)
-        if round(after[MIOU], 3) < round(before[MIOU], 3)
-    ]  # fmt: skip
+def fallen_stages(scores: Scores, images: Sequence[Path], replicates: int) -> list[Finding]:
+    """Return the stages with a lower mIoU than what they are made from.
+
+    The 95 % interval of the difference (paired bootstrap over the images) must exclude 0.
+    images: the scores per image, STAGE.images.csv; stages without them are not compared.
+    """
+    files = {path.name.removesuffix(".images.csv"): path for path in images}
+    found = []
+    for before, after in scored_steps(scores):
+        step = before["stage"], after["stage"]
+        if after[MIOU] >= before[MIOU] or not files.keys() >= {*step}:
+            continue
+        pair, _ = paired_difference([files[name] for name in step], len(after[IOU]), replicates)
+        if pair["differs_255_as_background"] == "lower":
+            low, high = pair["difference_255_as_background_interval"]
+            settings, page = STEPS[step]
+            text = (
+                f"The mIoU (255 as background) falls from {before[MIOU]:.3f} ({WORDS[step[0]]}) to "
+                f"{after[MIOU]:.3f} ({WORDS[step[1]]}), by {before[MIOU] - after[MIOU]:.3f} (95 % "
+                f"interval {-high:.3f} to {-low:.3f}): look at {settings}."
+            )
+            found.append(Finding(text, page))
+    return found
 
 
 def missed_classes(scores: Scores) -> list[Finding]:
@@ -164,7 +200,7 @@ def fallen_class(scores: Scores) -> list[Finding]:
         f"The IoU of {name} falls most: from {before[IOU][name]:.3f} ({WORDS[before['stage']]}) to "
         f"{after[IOU][name]:.3f} ({WORDS[after['stage']]})."
     )
-    return [Finding(text, worst_images(after["split"]))]
+    return [Finding(text, VAL_PAGE if after["split"] == "val" else TRAIN_PAGE)]
 
 
 def low_coverage(scores: Scores) -> list[Finding]:
@@ -173,7 +209,7 @@ def low_coverage(scores: Scores) -> list[Finding]:
         Finding(
             f"Only {scores[stage]['coverage']:.0%} of the pixels of the {WORDS[stage]} have a "
             "class; training ignores the others.",
-            "report/sweep_curves.html",
+            SWEEP_PAGE,
         )
         for stage in ("initial_labels", "refined_labels")
         if stage in scores
@@ -209,8 +245,3 @@ def still_falls(losses: np.ndarray) -> bool:
         return False
     means = [part.mean() for part in np.array_split(losses[np.isfinite(losses)], PARTS)]
     return bool(means[-2] - means[-1] > STILL_FALLS * (means[0] - means[-1]) > 0)
-
-
-def worst_images(split: str) -> str:
-    """Return the page of the worst photographs of a split."""
-    return f"report/sheets/{split}_worst.html"

@@ -59,11 +59,13 @@ def front_page(
     splits: Mapping[str, Shown],
     leaks: Sequence[str],
     warnings: Sequence[str],
+    fallen: Sequence[Finding],
 ) -> Markup:
     """Return the front page as an HTML fragment.
 
     scores: stage -> content of its score file, in the order of the stages. histories: training ->
-    (N,) loss. leaks: messages that stand in a banner. warnings: of preflight.
+    (N,) loss. leaks: messages that stand in a banner. warnings: of preflight. fallen: of
+    `fallen_stages`.
     """
     found = [Finding(text, "scores/table.html") for text in warnings]
     steps = flow_steps(scores, splits)
@@ -78,7 +80,7 @@ def front_page(
         headline=headline(scores),
         bars=bars(scores),
         pages=PAGES,
-        findings=[*findings(scores, histories), *found],
+        findings=[*findings(scores, histories, fallen), *found],
         judged=bool(histories) and all(map(is_judged, histories.values())),
         splits=splits,
         overlays=overlays(splits),

@@ -6,6 +6,7 @@ from typing import Any
 
 from i2crc.artifacts.schemas import Leaks, Warnings, read_checked
 from i2crc.models.weight_files import read_metadata
+from i2crc.report.findings import Finding
 from i2crc.report.pages import Cell, markdown_table, render
 from i2crc.runtime.errors import counted
 
@@ -64,8 +65,13 @@ def warnings(leaks: Path | None, weights: Sequence[Path], preflight: Path | None
     return list(dict.fromkeys(found))
 
 
-def notes(results: Sequence[dict[str, Any]], corrected: str = "") -> list[str]:
-    """Return how to read the table, how many images were not scored, and how many `corrected`."""
+def notes(
+    results: Sequence[dict[str, Any]], corrected: str = "", fallen: Sequence[Finding] = ()
+) -> list[str]:
+    """Return the stages that have `fallen`, how to read the table, and notes on the images.
+
+    These say how many images were not scored, and how many `corrected`.
+    """
     training = [f"Training data: {corrected}."] if corrected else []
     if not any(one["images"] for one in results):
         return [UNSCORED, *training]
@@ -75,27 +81,26 @@ def notes(results: Sequence[dict[str, Any]], corrected: str = "") -> list[str]:
         for one in results
         if one["images_without_mask"]
     ]
-    return [READING, *left_out, *training]
+    worse = [f"{one.text} See {one.page} (target report)." for one in fallen]
+    return [*worse, READING, *left_out, *training]
 
 
 def score_pages(
-    results: Sequence[dict[str, Any]], messages: Sequence[str], corrected: str = ""
+    results: Sequence[dict[str, Any]],
+    messages: Sequence[str],
+    corrected: str = "",
+    fallen: Sequence[Finding] = (),
 ) -> list[str]:
     """Return the table as Markdown and as an HTML page; if nothing is scored, a sentence.
 
     results: contents of score files, in the order of the rows. messages: warnings above the table.
-    corrected: how many training photographs were.
+    corrected: how many training photographs were. fallen: of `fallen_stages`.
     """
+    below = notes(results, corrected, fallen)
     header, is_scored = list(COLUMNS.values()), any(result["images"] for result in results)
     rows = [row(result) for result in results] if is_scored else []
     bold = [f"**{message}**" for message in messages]
     table = [markdown_table(header, rows).rstrip()] if rows else []
-    markdown = [*bold, *table, *notes(results, corrected)]
-    page = render(
-        "scores.html",
-        header=header,
-        rows=rows,
-        warnings=messages,
-        notes=notes(results, corrected),
-    )
+    markdown = [*bold, *table, *below]
+    page = render("scores.html", header=header, rows=rows, warnings=messages, notes=below)
     return ["\n\n".join(markdown) + "\n", page]

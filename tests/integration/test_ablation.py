@@ -1,0 +1,71 @@
+"""The target ablation: the runs that it plans, and that what they share changes no score."""
+
+import os
+from collections import Counter
+
+import pytest
+
+from helpers.project import SCORED_IMAGES, Project, merge
+from i2crc.artifacts.provenance import content_digest
+from i2crc.runtime.atomic import read_json
+
+CRF = {"crf": {"labels": "all"}}
+VARIANTS = {"crf-all": CRF, "ceiling": {"segmentation": {"supervision": "full"}}}
+
+
+def described(*seeds: int) -> dict:
+    return {"ablation": {"seeds": list(seeds), "variants": VARIANTS}}
+
+
+def test_a_dry_run_lists_the_stages_of_every_run(finished):
+    planned = finished.planned("ablation", settings=described(3))
+    runs = Counter(name.rpartition(".")[0] for name in planned)
+    assert set(runs) == {"", "base-3", "crf-all-3", "ceiling-3"}
+    assert runs["base-3"] == runs["crf-all-3"] > runs["ceiling-3"]
+    assert {name for name in planned if "." not in name} == {"ablation"}
+    assert "ceiling-3.train_segmentation" in planned
+    assert "ceiling-3.train_classifier" not in planned
+
+
+def test_without_variants_the_target_says_how_to_name_some(finished):
+    done = finished.snakemake("--dry-run", "ablation")
+    assert done.returncode != 0
+    assert "ablation.variants is empty" in done.stdout + done.stderr
+
+
+@pytest.mark.exhaustive
+def test_runs_share_what_does_not_differ_and_have_the_scores_of_runs_alone(tmp_path):
+    project = Project.new(tmp_path / "project")
+    # With one core, no two runs compute the same at the same time.
+    done = project.snakemake("ablation", "--cores", "1", settings=described(0))
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "Ablation of this run" in text
+    folder = project.results / "ablation"
+    rows = read_json(folder / "ablation.json")["results"]
+    stages = Counter(row["variant"] for row in rows)
+    assert stages == {"base": 7, "crf-all": 7, "ceiling": 2}
+    assert len(list(folder.glob("*-0/config.yaml"))) == 3
+
+    base, variant = folder / "base-0", folder / "crf-all-0"
+    for stage in ("classifier", "segmentation/initial"):
+        (run,) = (base / stage / "run").glob("*/weights.safetensors")
+        assert os.path.samefile(run, variant / run.relative_to(base)), stage
+    labels = "labels/initial/images"
+    for file in (base / labels).iterdir():
+        assert os.path.samefile(file, variant / labels / file.name)
+    minutes = {(row["variant"], row["stage"]): row["minutes"] for row in rows}
+    assert minutes["crf-all", "train_aug_prediction"] == pytest.approx(
+        minutes["base", "train_aug_prediction"], rel=0.5
+    )
+
+    again = project.snakemake("ablation", settings=described(0))
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+    alone = project.snakemake("scores", settings=merge(CRF, {"results": "alone"}))
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    for stage in SCORED_IMAGES:
+        score = f"scores/{stage}.json"
+        assert content_digest(variant / score) == content_digest(
+            project.folder / "alone/demo" / score
+        )
