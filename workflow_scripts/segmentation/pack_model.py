@@ -9,7 +9,7 @@ from typing import Any
 from i2crc.artifacts.kept import make_once
 from i2crc.artifacts.provenance import Origin, read_provenance
 from i2crc.artifacts.schemas import Score, read_checked
-from i2crc.config.schema import Crf, Prediction
+from i2crc.config.schema import Crf, Predict
 from i2crc.data.index import Index, read_index
 from i2crc.models.weight_files import read_metadata
 from i2crc.runtime.parser import make_parser, run
@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
     files = [weights, *scored, *arguments.indexes, *arguments.saliency]
     inputs = [*files, *([arguments.leaks] if arguments.leaks else [])]
     crf = Crf.model_validate_json(arguments.crf).model_dump()
-    prediction = Prediction.model_validate_json(arguments.prediction).model_dump()
+    prediction = Predict.model_validate_json(arguments.prediction).model_dump()
     sections = {"prediction": prediction, "crf": crf}
     settings = {"dataset": arguments.dataset, **sections, "bootstrap": arguments.bootstrap}
     origin = Origin(Path(__file__), inputs, settings)

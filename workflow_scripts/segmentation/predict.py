@@ -8,7 +8,7 @@ from pathlib import Path
 
 from i2crc.artifacts.manifest import Work, make_shard, shard_parser, threads
 from i2crc.artifacts.provenance import Origin
-from i2crc.config.schema import Prediction
+from i2crc.config.schema import Predict
 from i2crc.data.index import read_index
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.parser import run
@@ -16,7 +16,7 @@ from i2crc.training.options import add_deterministic
 
 
 def main(arguments: argparse.Namespace) -> None:
-    settings = Prediction.model_validate_json(arguments.settings)
+    settings = Predict.model_validate_json(arguments.settings)
     # In the order of their sizes, because the network takes some of the same size together.
     images = sorted(read_index(arguments.index).images, key=lambda one: (one.height, one.width))
     entries = {entry.id: entry for entry in images}

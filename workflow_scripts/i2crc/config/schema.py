@@ -427,7 +427,7 @@ class Segmentation(Training):
     iterations: Positive = setting(20_000, "optimiser steps")
 
 
-class Prediction(Section):
+class Predict(Section):
     """Prediction of the segmentation network (METHOD 23)."""
 
     flip: bool = setting(False, "average with the mirrored photograph")
@@ -618,7 +618,7 @@ class Config(Section):
     cam: Cam = Cam()
     pseudo_labels: PseudoLabels = PseudoLabels()
     segmentation: Segmentation = Segmentation()
-    prediction: Prediction = Prediction()
+    prediction: Predict = Predict()
     crf: Crf = Crf()
     refinement: Refinement = Refinement()
     evaluation: Evaluation = Evaluation()

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 
 from i2crc.artifacts.schemas import Interval, Schema, Share
-from i2crc.config.schema import MOST_PIXELS, Crf, Grey, Prediction, Segmentation, problem_of_classes
+from i2crc.config.schema import MOST_PIXELS, Crf, Grey, Predict, Segmentation, problem_of_classes
 from i2crc.data.images import voc_palette
 from i2crc.data.transforms import Preprocessing
 from i2crc.inference.prediction import SIDE, load_segmentation, predict_logits
@@ -87,7 +87,7 @@ class ModelCard(Schema):
     settings: Segmentation
     preprocessing: Preprocessing
     max_side: int = Field(ge=0, le=MOST_PIXELS)
-    prediction: Prediction = Prediction()
+    prediction: Predict = Predict()
     crf: Crf | None = None
     supervision: Supervision
     scores: dict[str, Share]
