@@ -24,7 +24,7 @@ def test_as_many_photographs_as_were_measured_get_the_settings_that_were_measure
     found = nested(choose(photographs(311, 20), CPU, False))
     shipped = read_yaml(ROOT / "config/voc12-small.yaml")
     assert found["classifier"].pop("input_size") == 256  # the default
-    for section in ("classifier", "cam", "segmentation", "shards"):
+    for section in ("classifier", "cam", "segmentation", "prediction", "shards"):
         assert found[section] == shipped[section]
 
 
