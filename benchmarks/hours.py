@@ -41,14 +41,14 @@ def main(material: Material, device: str, nodes: int) -> list[dict[str, Any]]:
         folder.mkdir()
         steps = measure(config, material.index, folder, material.threads, gpus, start)
         amount = Amount(train, val, classes, each, 0.1875, 0.1875, 0.003, masks=True, saliency=True)
-        figures = {}
-        for column, machines in (("one machine", 1), (f"{nodes} machines", nodes)):
-            cores = machines * material.threads
-            shared = config.model_copy(update={"shards": max(config.shards, machines)})
-            seconds = stage_seconds(shared, amount, steps, cores, machines * gpus)
-            trainings = sum(value for part, value in seconds.items() if part.startswith("train "))
-            figures[column] = duration(sum(seconds.values()))
-            figures[f"of it the trainings, {machines}"] = duration(trainings)
+        seconds = stage_seconds(config, amount, steps, material.threads, gpus)
+        trainings = sum(value for part, value in seconds.items() if part.startswith("train "))
+        others = sum(seconds.values()) - trainings
+        figures = {
+            "one machine": duration(trainings + others),
+            f"{nodes} machines": duration(trainings + others / nodes),
+            "of it the trainings": duration(trainings),
+        }
         rows.append({"table": "Estimate", "benchmark": name, "figures": figures})
     return rows
 

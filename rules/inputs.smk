@@ -26,7 +26,8 @@ SALIENCY_MODEL = (
 def checked_settings(networks):
     """Return what decides whether networks can be built, and how large their files become."""
     keys = ["backbone", "output_stride", "backbone_stage", "weights", "head_convs", "head_channels"]
-    keys = dict.fromkeys([*keys, "aspp_rates", "supervision"], True) | {"optimizer": {"name"}}
+    keys += ["freeze_stages", "aspp_rates", "supervision"]
+    keys = dict.fromkeys(keys, True) | {"optimizer": {"name"}}
     return as_json({name: getattr(CONFIG, name).model_dump(include=keys) for name in networks})
 
 

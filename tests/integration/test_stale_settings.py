@@ -22,13 +22,13 @@ SEGMENTATION = {"train_segmentation", "fetch_checkpoint"}
 NETWORKS = {*TRAININGS, "infer_cam", "predict", "classifier_quality"}
 PREFLIGHTS = {"preflight", "preflight_published"}
 # What preflight builds networks by.
-BUILDING = ("backbone", "output_stride", "backbone_stage", "weights")
+BUILDING = ("backbone", "output_stride", "backbone_stage", "weights", "freeze_stages")
 INDEXES = "prepare_data:data/(train|val)"
 # The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
 # `rule:pattern` for those of the rule's files in whose name this is found.
 MAKES_STALE = {
     # By what it sets.
-    "preset": {*TRAININGS, "crf", "fetch_checkpoint", INDEXES, "pack_model"},
+    "preset": {*TRAININGS, "crf", "fetch_checkpoint", INDEXES, "pack_model", *PREFLIGHTS},
     "seed": TRAININGS,
     "deterministic": NETWORKS,
     "dataset": {INDEXES},
@@ -58,7 +58,10 @@ MAKES_STALE = {
     **{f"segmentation.{n}": {*SEGMENTATION, *PREFLIGHTS} for n in (*BUILDING, "aspp_rates")},
     "segmentation.weights": {*SEGMENTATION, *PREFLIGHTS, "check_leaks"},
     "segmentation.optimizer.name": {*SEGMENTATION, *PREFLIGHTS},
+    "prediction": {"predict", "pack_model"},
+    "prediction.scales": {"predict", "pack_model", *PREFLIGHTS},
     "crf": {"crf", "pack_model"},
+    "crf.labels": {"crf", "pack_model", *PREFLIGHTS},
     "refinement": {"refine_labels"},
     "evaluation.cam_background": {"score:/cam.", "sweep:cam_background"},
     "evaluation.boundary_width": {"score"},

@@ -20,7 +20,8 @@ def main(arguments: argparse.Namespace) -> None:
     inputs = [arguments.index, arguments.weights]
     origin = Origin(Path(__file__), inputs, settings, precision="fp32")
     weights = digest_file(arguments.weights)
-    keys = {entry.id: [weights, entry.sha256, entry.classes] for entry in entries.values()}
+    made_from = [weights, arguments.deterministic]
+    keys = {entry.id: [*made_from, entry.sha256, entry.classes] for entry in entries.values()}
 
     def prepare() -> tuple[Work, Executor]:
         # Imported here, because a finished shard must not wait for torch.

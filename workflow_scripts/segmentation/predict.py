@@ -23,7 +23,8 @@ def main(arguments: argparse.Namespace) -> None:
     inputs = [arguments.index, arguments.weights]
     origin = Origin(Path(__file__), inputs, settings, precision="fp32")
     weights = digest_file(arguments.weights)
-    keys = {entry.id: [weights, entry.sha256] for entry in entries.values()}
+    made_from = [weights, arguments.deterministic]
+    keys = {entry.id: [*made_from, entry.sha256] for entry in entries.values()}
     parent = Path(os.path.commonpath([arguments.folder, arguments.logits]))
 
     def prepare() -> tuple[Work, Executor]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from i2crc.artifacts import journal
 from i2crc.artifacts.manifest import make_shard, threads
 from i2crc.artifacts.neighbours import in_neighbours, take
 from i2crc.artifacts.provenance import Origin
-from i2crc.runtime.atomic import read_json
+from i2crc.runtime.atomic import read_json, write_bytes
 
 KEYS = {"a": ["1"], "b": ["1"]}
 
@@ -28,7 +29,8 @@ class Experiment:
         made = []
 
         def work(image_id: str) -> list[str]:
-            (self.folder / f"{image_id}.png").write_text(f"{image_id} of {keys[image_id]}")
+            content = f"{image_id} of {keys[image_id]}"
+            write_bytes(self.folder / f"{image_id}.png", content.encode())
             made.append(image_id)
             return [f"{image_id}.png"]
 
@@ -67,6 +69,18 @@ def test_other_inputs_are_computed_and_leave_the_other_experiment_as_it_was(firs
     assert second.make() == []
     assert second.make({"a": ["2"], "b": ["1"]}) == ["a"]
     assert second.files() == {**before, "a.png": "a of ['2']"}
+    assert first.files() == before
+
+
+def test_a_file_that_is_replaced_meanwhile_is_not_taken_over(first, tmp_path, monkeypatch):
+    def replaced(source, target):
+        write_bytes(source, b"of other settings")
+        take(source, target)
+
+    monkeypatch.setattr(journal, "take", replaced)
+    second = Experiment(tmp_path, "second")
+    assert second.make() == ["a", "b"]
+    assert second.files() == {"a.png": "a of ['1']", "b.png": "b of ['1']"}
 
 
 def test_a_damaged_file_is_not_taken_over(first, tmp_path):

@@ -79,11 +79,3 @@ def test_large_photographs_take_disk_for_their_working_copies_and_labels():
     large = replace(VOC, megapixels=0.2, own_megapixels=12)
     more = disk_bytes(config_of("voc12-small.yaml"), large, VOC_STEPS)
     assert more > disk_bytes(config_of("voc12-small.yaml"), VOC, VOC_STEPS) + 472 * 100_000
-
-
-def test_without_a_gpu_the_cores_share_the_stages_with_a_network():
-    steps = replace(VOC_STEPS, start=0)
-    few = seconds("voc12-small.yaml", VOC, steps, shards=32)
-    many = seconds("voc12-small.yaml", VOC, steps, 64, shards=32)
-    for name in ("attention maps", "its predictions", "predictions of val"):
-        assert many[name] < few[name] / 8

@@ -97,7 +97,7 @@ def test_estimate_of_an_image():
     predicted = 2 * (5000 * 0.05 + 4096) + 3 * 5000 / 64 * 2 + 4096
     assert preflight.image_bytes(entry([0]), val, 8) == pytest.approx(predicted)
     # A saliency map, attention of two classes, two labels; tiles, copy and doubt of the gallery.
-    made = 3 * (5000 * 0.4 + 4096) + 2 * (5000 * 0.05 + 4096) + predicted
+    made = 3 * (5000 * 0.55 + 4096) + 2 * (5000 * 0.05 + 4096) + predicted
     made += 60_000 + 4096 + 5000 * 0.4 + 4096 + 4096
     assert preflight.image_bytes(entry([0, 1]), train, 8) == pytest.approx(made)
     with_mask = preflight.image_bytes(entry([0, 1], "a.png"), train, 8)

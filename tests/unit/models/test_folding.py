@@ -106,7 +106,8 @@ def test_the_published_backbone_computes_the_same():
 
 
 def test_a_loaded_network_is_folded_and_predicts_the_same(tmp_path):
-    settings = Segmentation(backbone="efficientnet_lite0", backbone_stage=3, aspp_rates=[2])
+    frozen = {"backbone": "efficientnet_lite0", "backbone_stage": 3, "freeze_stages": 3}
+    settings = Segmentation(**frozen, aspp_rates=[2])
     model = trained(build_segmentation(settings, 2))
     metadata = {"classes": ["a", "b"], "preprocessing": PREPROCESSING}
     file = tmp_path / "weights.safetensors"

@@ -78,15 +78,17 @@ class Journal:
         """
         found = self._search(self.path, self.folder, keys)
         inner = os.path.relpath(self.folder, self.path.parent)
-        for folder in (self.path.parent, *in_neighbours(self.path.parent)):
-            for other in sorted(folder.glob("[!.]*.journal")):
-                missing = {image_id: key for image_id, key in keys.items() if image_id not in found}
-                if not missing:
-                    return found
-                if other != self.path:
-                    taken = self._take(other, folder / inner, missing)
-                    self._append(*(_image_line(i, keys[i], files) for i, files in taken.items()))
-                    found |= taken
+        own = [path for path in sorted(self.path.parent.glob("[!.]*.journal")) if path != self.path]
+        # With the same number of shards, a shard has the same images everywhere.
+        for other in [*own, *in_neighbours(self.path)]:
+            missing = {image_id: key for image_id, key in keys.items() if image_id not in found}
+            if not missing:
+                break
+            taken: dict[str, dict[str, FileRecord]] = {}
+            with suppress(OSError):  # somebody deletes it just now, or may read it alone
+                taken = self._take(other, other.parent / inner, missing)
+            self._append(*(_image_line(i, keys[i], files) for i, files in taken.items()))
+            found |= taken
         return found
 
     def add(self, image_id: str, key: str, names: Sequence[str]) -> dict[str, FileRecord]:
@@ -130,6 +132,8 @@ class Journal:
             with suppress(FileNotFoundError):  # somebody deletes them just now
                 for name in files:
                     take(folder / name, self.folder / name)
+            # Or replaced them since they were looked at.
+            if all(record.matches(self.folder / name) for name, record in files.items()):
                 taken[image_id] = files
         if taken:
             log.info("%s: %s taken over", path, counted(len(taken), "image"))

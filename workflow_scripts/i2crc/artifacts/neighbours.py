@@ -15,7 +15,7 @@ SETTINGS = "config.yaml"
 def in_neighbours(path: Path) -> list[Path]:
     """Return where a file or folder of an experiment is in the experiments beside it.
 
-    Only those that exist. There are none if the path is not below the folder of an experiment.
+    Only those that can be read; none if the path is not below the folder of an experiment.
     """
     path = Path(os.path.abspath(path))
     own = next((folder for folder in path.parents if (folder / SETTINGS).is_file()), None)
@@ -23,7 +23,7 @@ def in_neighbours(path: Path) -> list[Path]:
         return []
     others = (file.parent for file in sorted(own.parent.glob(f"*/{SETTINGS}")))
     places = [other / path.relative_to(own) for other in others if other != own]
-    return [place for place in places if place.exists()]
+    return [place for place in places if os.access(place, os.R_OK)]
 
 
 def take(source: Path, target: Path) -> None:

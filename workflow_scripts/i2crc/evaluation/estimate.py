@@ -249,7 +249,7 @@ def stage_seconds(
     """
     threads = min(config.runtime.inference_threads, cores)
     at_once = max(1, cores // threads)
-    on_gpu = min(at_once, gpus or at_once)
+    on_gpu = min(at_once, max(1, gpus))
     memory = free_memory() if memory is None else memory
     worker = WORKER + amount.megapixels * 1e6 * (PIXEL + LABEL * (1 + amount.classes))
     workers = max(1, min(threads, int(memory / min(at_once, config.shards) / worker)))

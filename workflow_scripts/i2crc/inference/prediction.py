@@ -53,7 +53,7 @@ def _load(path: Path, model: nn.Module, side: int, device: torch.device) -> None
     `side` is the height and width of pictures that the network can take.
     """
     load_weights(path, model)
-    model.eval()
+    model.eval().requires_grad_(True)  # folding looks at the gradients of all parameters
     fold_batch_norms(model, side)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -78,8 +78,10 @@ def resnet101_features() -> nn.Module:
 def freeze_stages(features: nn.Module, stages: int) -> None:
     """Let a backbone learn nothing up to the end of its feature map `stages`; 0: all of it learns.
 
-    Raise InputError if it has fewer feature maps.
+    Raise InputError if it has fewer feature maps, or none ends there.
     """
+    if not stages:
+        return
     ends: Sequence[str]
     if isinstance(features, nn.Sequential):
         ends = VGG16_STAGES if "0" in features._modules else RESNET101_STAGES
@@ -91,10 +93,15 @@ def freeze_stages(features: nn.Module, stages: int) -> None:
         raise InputError(
             f"freeze_stages is {stages}, the backbone has {len(ends)} feature maps; give fewer"
         )
-    reached = not stages
+    reached = False
     for name, module in features.named_modules():  # each before the modules that it contains
         if reached and not name.startswith(f"{ends[stages - 1]}."):
             break
         reached = name == ends[stages - 1] or reached
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = False
+    if not reached:
+        raise InputError(
+            f"freeze_stages is {stages}, but this feature map of the backbone does not end with one "
+            "of its modules; give another number, or 0"
+        )

@@ -22,8 +22,11 @@ def fold_batch_norms(model: nn.Module, side: int) -> None:
     }
     if not norms or torch.is_inference_mode_enabled():
         return  # in inference mode, autograd has no graph
-    with torch.enable_grad():
-        users = _users(model(torch.zeros(1, 3, side, side)).grad_fn)
+    try:
+        with torch.enable_grad():
+            users = _users(model(torch.zeros(1, 3, side, side)).grad_fn)
+    except RuntimeError:
+        return  # it takes no such picture
     # Parameter -> the operations that it is an input of.
     uses = {node.variable: frozenset(by) for node, by in users.items() if hasattr(node, "variable")}
     convolutions = {

@@ -5,6 +5,7 @@ Importing this module needs no torch, so that a finished training is recognised 
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,13 @@ def take_over(plan: Plan) -> dict[str, Any] | None:
     """
     for folder in [] if "RANK" in os.environ else in_neighbours(plan.folder):
         other = replace(plan, runs=folder.parent)
-        if record := read_finished(other):
-            for name in ("weights", "history", "finished"):  # the record last
-                take(getattr(other, name), getattr(plan, name))
-            log.info("taken over from %s", folder)
-            return record
+        if read_finished(other):
+            with suppress(OSError):  # somebody deletes it just now
+                for name in ("weights", "history", "finished"):  # the record last
+                    take(getattr(other, name), getattr(plan, name))
+            if record := read_finished(plan):
+                log.info("taken over from %s", folder)
+                return record
     return None
 
 

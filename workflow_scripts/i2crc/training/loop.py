@@ -161,7 +161,8 @@ class TrainingRun:
             return
         if self.settings.precision == "auto" and self.device.type == "cpu":
             # Another measurement may end differently.
-            self.compute_in("bf16" if saved["precision"] == "bf16" else "fp32")
+            keeps = saved["precision"] == "bf16" and has_bf16_units()
+            self.compute_in("bf16" if keeps else "fp32")
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty if the run was not in fp16 so far

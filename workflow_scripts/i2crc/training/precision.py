@@ -34,7 +34,8 @@ def choose_precision(setting: str, device: torch.device) -> str:
 
 def has_bf16_units() -> bool:
     """Return whether the CPU has units for products of bf16; others imitate them slowly."""
-    return not BF16_UNITS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    info = Path("/proc/cpuinfo")
+    return info.is_file() and not BF16_UNITS.isdisjoint(info.read_text().split())
 
 
 def seconds_of_steps(step: Callable[[str], None]) -> tuple[float, float]:
