@@ -66,7 +66,7 @@ config = {**config, "front_page": f"{RESULTS}/report/landing.html"}
 
 wildcard_constraints:
     shard=r"\d+-of-\d+",
-    split="train|val|test",
+    split="train|val|dev|test",
     round="initial|final|published",
 
 

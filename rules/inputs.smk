@@ -1,11 +1,12 @@
 # What the rules read, where a plain path does not say it: the user's files, caches, earlier stages.
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "dev", "test")
 DRAWING = {"val_share", "split_seed"}
 NETWORKS = ("classifier", "segmentation")
 INITIAL_WEIGHTS = as_json({name: getattr(CONFIG, name).weights.model_dump() for name in NETWORKS})
 
 CHECKED_SPLITS = CONFIG.dataset.splits
 HAS_VAL = "val" in CHECKED_SPLITS
+DEV_INDEX = [f"{RESULTS}/data/dev.json"] if "dev" in CHECKED_SPLITS else []
 MASKS = ["--masks", f"{DATA_ROOT}/{CONFIG.dataset.masks}"] if CONFIG.dataset.masks else []
 # Nothing expensive runs before these; what they say changes nothing that follows.
 PREFLIGHT = f"{RESULTS}/preflight/pipeline.json"

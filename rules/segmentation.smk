@@ -9,6 +9,7 @@ rule train_segmentation:
     input:
         index=f"{RESULTS}/data/train.json",
         labels=lambda wildcards: shards(LABELS_OF_ROUND[wildcards.round]) if PSEUDO else [],
+        dev=DEV_INDEX,
         preflight=PREFLIGHT,
     output:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
@@ -46,7 +47,7 @@ rule train_segmentation:
     shell:
         "python {params.script:q} --settings {params.settings:q}"
         " {params.seed} {params.deterministic} --index {input.index:q}"
-        " --labels {input.labels:q} {params.leaks}"
+        " --labels {input.labels:q} --dev {input.dev:q} {params.leaks}"
         " --dataset-name={params.dataset_name:q} --run-folder {params.run:q}"
         " --weights {output.weights:q} --history {output.history:q}"
         " --runtime {params.runtime:q} --gpus {resources.gpu}"

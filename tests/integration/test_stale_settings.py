@@ -40,6 +40,7 @@ MAKES_STALE = {
     "dataset.name": {"check_leaks", "pack_model"},
     "dataset.train_list": {"prepare_data:data/train"},
     "dataset.val_list": {"prepare_data:data/val"},
+    "dataset.dev_list": {"preflight", "prepare_data:data/dev", "train_segmentation"},
     "dataset.test_list": {"preflight", "prepare_data:data/test"},
     "dataset.val_share": set(),  # read by list_data alone
     "dataset.split_seed": set(),
@@ -174,6 +175,7 @@ def project(finished, tmp_path_factory) -> Project:
     return project
 
 
+OTHER_LISTS = {"dev_list": "x", "test_list": "x"}
 TARGETS = ["all", "compare", "results/demo/segmentation/published/weights.safetensors"]
 BELOW = {
     "compare": {"experiments": ["results/demo", "results/copy"]},
@@ -210,7 +212,7 @@ def test_a_setting_makes_stale_what_depends_on_it(project, every_one):
     every, current, *stale = project.looks(
         [
             *(target.replace("demo", "other") for target in TARGETS),
-            *config_options({**BELOW, "experiment": "other", "dataset": {"test_list": "x"}}),
+            *config_options({**BELOW, "experiment": "other", "dataset": OTHER_LISTS}),
         ],
         [*TARGETS, *config_options(BELOW)],
         *commands,

@@ -91,16 +91,23 @@ REPORTED = [
     "JPEGImages/badval.jpg: cannot be decoded (",
     "good2: a validation image that is in the training list too; take it out of one",
     "JPEGImages/twin.jpg = data/JPEGImages/good3.jpg: a validation image that is in the training",
+    "JPEGImages/good1.jpg: in dataset.dev_list, and in train, too; take it out of one of the two",
+    "JPEGImages/copy.jpg: in dataset.dev_list, and in train as data/JPEGImages/good2.jpg, too",
+    "JPEGImages/copy.jpg: in dataset.dev_list, and in val as data/JPEGImages/good2.jpg, too; take",
+    "JPEGImages/nomask.jpg: in dataset.dev_list, but without a mask; add its mask (dataset.masks)",
     "classifier.weights: none.safetensors: no such weight file below /",
 ]
 
 
 def write_bad(root: Path) -> None:
-    write_good(root, [*GOOD, *BAD, "noclass", "badval", "twin", "dgo"])
+    write_good(root, [*GOOD, *BAD, "noclass", "badval", "twin", "dgo", "copy", "nomask"])
     for spoil in BAD.values():
         spoil(root)
     (root / "JPEGImages/badval.jpg").write_bytes(b"")
     (root / "JPEGImages/twin.jpg").write_bytes((root / "JPEGImages/good3.jpg").read_bytes())
+    (root / "JPEGImages/copy.jpg").write_bytes((root / "JPEGImages/good2.jpg").read_bytes())
+    (root / "masks/nomask.png").unlink()
+    (root / "dev.txt").write_text("good1\ncopy\nnomask\n")
     lines = [*(f"{name} 0" for name in (*GOOD, *BAD)), *BAD_LINES]
     (root / "train.txt").write_text("\r\n".join(lines))
     (root / "val.txt").write_text("badval\ndgo dgo\ngood2 0\ntwin 0")
@@ -129,7 +136,7 @@ def project(tmp_path_factory) -> Project:
 def bad(project) -> Checked:
     write_bad(project.folder / "data")
     weights = {"source": "file", "name": "none.safetensors"}
-    return Checked(project, classifier={"weights": weights})
+    return Checked(project, classifier={"weights": weights}, dataset={"dev_list": "dev.txt"})
 
 
 @pytest.mark.parametrize("problem", REPORTED)

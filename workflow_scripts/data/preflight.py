@@ -43,6 +43,7 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
     splits = {index.split: index for index in indexes}
     has_masks = arguments.masks or any(e.mask for index in indexes for e in index.images)
     warnings += data_checks.check_splits(splits, bool(has_masks))
+    problems += data_checks.check_dev(splits)
     negatives = {f"{e.id}.png" for index in indexes for e in index.images if e.classes == []}
     recorded = []
     for manifest in map(read_json, arguments.saliency):
@@ -68,7 +69,8 @@ def find_problems(arguments: argparse.Namespace, networks: dict[str, Any]) -> di
         for name, network in networks.items():
             parameters[name], found = check_network(name, network, classes)
             problems += found
-    predicted = [index for index in indexes if "classifier" in networks or index.split != "train"]
+    unpredicted = {"dev"} if "classifier" in networks else {"dev", "train"}
+    predicted = [index for index in indexes if index.split not in unpredicted]
     photograph, needed = crf_memory.largest(predicted, arguments.crf_labels)
     return {
         "images": {index.split: len(index.images) for index in indexes},

@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
-    parser.add_argument("--split", choices=["train", "val", "test"], required=True)
+    parser.add_argument("--split", choices=["train", "val", "dev", "test"], required=True)
     parser.add_argument("--root", type=Path, required=True, help="data set folder")
     parser.add_argument("--listing", type=Path, nargs="?", help="listing, if the format is not voc")
     parser.add_argument("--settings", default="{}", help="JSON: the section `dataset`")

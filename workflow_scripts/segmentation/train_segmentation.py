@@ -42,20 +42,33 @@ def own_masks(arguments: argparse.Namespace, settings: Segmentation, index: Inde
     return [arguments.dataset_name or "an unnamed data set"] if has_masks else []
 
 
+def dev_index(arguments: argparse.Namespace) -> Index | None:
+    """Return the index of the photographs that choose the weights, if there are any."""
+    return read_index(arguments.dev) if arguments.dev else None
+
+
+def validation_digest(index: Index) -> str:
+    """Return a digest of the photographs and masks of an index."""
+    return digest_value([[entry.id, entry.sha256, entry.mask_sha256] for entry in index.images])
+
+
 def planned(arguments: argparse.Namespace) -> Plan:
     """Return what the script would train; rules/messages.smk asks before a run."""
     settings = Segmentation.model_validate_json(arguments.settings)
-    index = read_index(arguments.index)
+    index, dev = read_index(arguments.index), dev_index(arguments)
     masks, allowed = own_masks(arguments, settings, index), arguments.leak_images
+    if not dev and not settings.hold_out:  # the setting then determines nothing
+        settings = settings.model_copy(update={"validations": 0})
     return make_plan(
         arguments,
         Path(__file__),
         settings,
         settings.iterations,
-        files=[arguments.index, *arguments.labels],
+        files=[arguments.index, *arguments.labels, *([arguments.dev] if dev else [])],
         inputs={
             "photographs or classes": training_digest(index),
             "labels": training_labels(index, settings, arguments.labels)[1],
+            **({"dev photographs or masks": validation_digest(dev)} if dev else {}),
         },
         # Labels that were made are searched for leaks; a network that saw masks names their set.
         others={
@@ -74,6 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     else:
         # Imported here, because a finished training must not wait for torch.
         from i2crc.evaluation.leaks import labels_equal_to_masks
+        from i2crc.evaluation.validation import validation_of
         from i2crc.training import loop
         from i2crc.training.segmentation import train_segmentation
 
@@ -90,7 +104,9 @@ def main(arguments: argparse.Namespace) -> None:
             "on all the same, with a banner over every table: evaluation.allow_leaks: true)"
         )
     if not finished:
-        train_segmentation(plan, device, settings, index, labels, masks, leaks)
+        dev = dev_index(arguments)
+        index, validation = validation_of(index, labels, dev, settings, plan.seed)
+        train_segmentation(plan, device, settings, index, labels, masks, leaks, validation)
     publish(plan, arguments.weights, arguments.history)
 
 
@@ -100,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", default="{}", help="JSON: the section `segmentation`")
     parser.add_argument("--index", type=Path, required=True, help="training index")
     parser.add_argument("--labels", type=Path, nargs="*", default=[], help="manifests of labels")
+    parser.add_argument("--dev", type=Path, nargs="?", help="index of dev, if there is one")
     parser.add_argument("--leak-images", type=int, default=3, help="labels that may equal masks")
     parser.add_argument("--allow-leaks", action="store_true", help="record them, do not stop")
     parser.add_argument("--dataset-name", default="", help="recorded where masks are trained on")

@@ -104,6 +104,14 @@ def test_masks_must_exist_where_they_are_used(values):
             {"dataset": {"mask_pattern": "mask.png"}},
             "expected a file name with {id} in it, such as",
         ),
+        (
+            {"preset": "paper", "dataset": {"dev_list": "dev.txt"}},
+            "dataset.dev_list is never scored, because segmentation.validations is 0",
+        ),
+        (
+            {"dataset": {"dev_list": "dev.txt"}, "segmentation": {"hold_out": 0.05}},
+            "segmentation.hold_out leaves photographs out for nothing where dataset.dev_list",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other(values, words):

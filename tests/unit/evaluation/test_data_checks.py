@@ -1,9 +1,10 @@
 """What preflight says of the meaning of the data: masks, classes, splits, saliency maps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from i2crc.data.index import Entry, Index
-from i2crc.evaluation.data_checks import check_masks, check_saliency, check_splits
+from i2crc.evaluation.data_checks import check_dev, check_masks, check_saliency, check_splits
 
 NAMES = ["cat", "dog", "cow"]
 MASKS = Path("masks")
@@ -186,6 +187,25 @@ def test_a_data_set_without_validation_images_has_no_scores_on_them():
         {"train": index(*[([c], None) for c in (0, 1, 2)] * 5, split="train")}, True
     )
     assert warning.startswith("nothing was scored on val, because the data set has no validation")
+
+
+def test_photographs_of_dev_have_masks_and_are_in_no_other_list():
+    images = [
+        replace(entry, id=name, image=f"{name}.jpg", sha256=name)
+        for name, entry in zip("abcde", index(*[([0], [0, 1])] * 5).images, strict=True)
+    ]
+    a, b, c, d, e = images
+    found = {"train": Index("train", NAMES, [a]), "val": Index("val", NAMES, [b, c])}
+    assert check_dev(found) == []
+    assert check_dev({**found, "dev": Index("dev", NAMES, [d, e])}) == []
+    dev = [a, replace(d, sha256="c"), replace(e, mask=None)]
+    remedy = "take it out of one of the two: photographs of dev only choose the weights"
+    assert [*map(str, check_dev({**found, "dev": Index("dev", NAMES, dev)}))] == [
+        "e.jpg: in dataset.dev_list, but without a mask; add its mask (dataset.masks), or take it "
+        "out of dataset.dev_list",
+        f"a.jpg: in dataset.dev_list, and in train, too; {remedy}",
+        f"d.jpg: in dataset.dev_list, and in val as c.jpg, too; {remedy}",
+    ]
 
 
 GOOD = {

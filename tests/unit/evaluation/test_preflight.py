@@ -118,6 +118,11 @@ def test_plan_of_a_run():
         # Two of weights and moments; those of the classifier are larger.
         "checkpoints, until a training ends": 2 * 4 * 5 * 3,
     }
+    # Nothing is made of dev; the checkpoints of the network that it chooses hold its best weights.
+    dev, parameters = Index("dev", ["cat"], [entry([0])]), {"classifier": 5, "segmentation": 9}
+    plan = preflight.planned_bytes([train, val, dev], networks, parameters)
+    assert "images of dev" not in plan
+    assert plan["checkpoints, until a training ends"] == 2 * 4 * 9 * (2 + 1)
     full = {"segmentation": Segmentation(**LITE, supervision="full")}
     assert list(preflight.planned_bytes([train, val], full, {"segmentation": 7})) == [
         "images of val",

@@ -150,6 +150,16 @@ def test_training_figure_has_a_panel_per_term(tmp_path, count, terms):
     assert len(svg(figure)) < 400_000
 
 
+def test_training_figure_shows_the_validations(tmp_path):
+    path = history(tmp_path, np.ones(4), ())
+    rows = zip(path.read_text().splitlines(), ("dev_miou", "", "0.25", "", "0.5"), strict=True)
+    path.write_text("\n".join(f"{row},{score}" for row, score in rows))
+    figure = training_figure(path)
+    assert "mIoU on dataset.dev_list" in texts(figure)
+    _loss, dev, _rate = figure.axes
+    assert dev.lines[0].get_xydata().tolist() == [[2, 0.25], [4, 0.5]]
+
+
 def test_training_figure_survives_an_overflow(tmp_path):
     losses = np.ones(100)
     losses[3:9] = [np.nan, np.inf, -np.inf, np.nan, np.nan, np.nan]

@@ -38,7 +38,7 @@ FACTS = {
 def card(tmp_path, **changes) -> ModelCard:
     """Return the card of a model file with these classes and facts."""
     colors = [[n, 0, 0] for n in range(len(CLASSES) + 1)]
-    supervision = {"training_images": 40, "trusted_masks": 3}
+    supervision = {"training_images": 40, "trusted_masks": 3, "dev_masks": 6}
     values = {"facts": FACTS, "classes": CLASSES, "colors": colors, "supervision": supervision}
     file = write_model_file(tmp_path / "model.safetensors", **{**values, **changes})
     return ModelCard.model_validate(file_metadata(file))
@@ -72,6 +72,7 @@ def test_the_text_says_what_is_known(tmp_path):
     for words in (
         "0.412", "0.300 to 0.500", "40 photographs of train, 1 photograph of val",
         "3 of the 40 training labels are masks drawn by hand",
+        "those that did best on 6 further photographs with masks",
         "2 training photographs excluded or relabelled by hand", "Trained on: 2026-01-02",
         "licence: apache-2.0", "U2-Net-p; licence: Apache-2.0", "ab12", "too few to learn from.",
         "because no mask of the scored images shows them: cow",

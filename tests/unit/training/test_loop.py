@@ -34,6 +34,8 @@ CPU = torch.device("cpu")
 class Pixels(Samples):
     """Eight constant images, and the mean square of the output as their loss."""
 
+    preprocessing = None
+
     def __init__(self, loss) -> None:
         self.loss = loss
 
@@ -69,14 +71,14 @@ def squares(output, batch):
     return {"loss": output.square().mean()}
 
 
-def train(plan: Plan, loss=squares) -> None:
+def train(plan: Plan, loss=squares, validation: loop.Validation | None = None) -> None:
     """Train unless that is done already, as the scripts do."""
     if read_finished(plan):
         return
     torch.manual_seed(0)
     model = nn.Sequential(nn.Dropout(), nn.Conv2d(3, 1, 1))
     facts = {"weights": {"source": "random"}, "masks_seen": []}
-    loop.TrainingRun(plan, CPU, model, "head", Pixels(loss)).train(facts)
+    loop.TrainingRun(plan, CPU, model, "head", Pixels(loss), validation).train(facts)
 
 
 @pytest.mark.parametrize(
@@ -438,9 +440,9 @@ def test_damaged_weights_of_a_finished_run_are_trained_again(tmp_path):
     assert done.weights.read_bytes() == before
 
 
-def published(plan: Plan) -> tuple[bytes, bytes, dict]:
+def published(plan: Plan, validation=None) -> tuple[bytes, bytes, dict]:
     """Train unless that is done, and publish; weights, history and provenance."""
-    train(plan)
+    train(plan, validation=validation)
     place = plan.runs.parent
     weights, history = place / "weights.safetensors", place / "history.csv"
     publish(plan, weights, history)
@@ -602,3 +604,76 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 def test_a_finished_training_is_recognised_without_torch():
     ended = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+class Watch:
+    """Validations by a score that jumps up and down with the weights, and the weights it saw."""
+
+    def __init__(self, times: int = 5, chooses: bool = True) -> None:
+        self.seen: list[tuple[float, dict[str, torch.Tensor]]] = []
+        self.validation = loop.Validation("dev_miou", 7, times, self.score, chooses)
+
+    def score(self, model: nn.Module, preprocessing) -> float:
+        assert not model.training
+        torch.rand(3)  # changes nothing of the training
+        state = {name: value.clone() for name, value in model.state_dict().items()}
+        value = float(torch.cos(1e3 * state["1.weight"].sum()))
+        self.seen.append((value, state))
+        return value
+
+
+def scores(plan: Plan) -> dict[int, float]:
+    """The scores in the history of a training, by iteration."""
+    with open(plan.history) as file:
+        rows = csv.DictReader(file)
+        return {int(r["iteration"]): float(r["dev_miou"]) for r in rows if r["dev_miou"]}
+
+
+def test_the_best_weights_are_published_if_the_score_chooses(tmp_path):
+    done, watch = plan(tmp_path / "run"), Watch()
+    facts = published(done, watch.validation)[2]
+    best, (value, state) = max(enumerate(watch.seen, 1), key=lambda seen: seen[1][0])
+    assert best < 5  # else this would say nothing
+    assert all(torch.equal(w, state[n]) for n, w in read_state(done.weights)[0].items())
+    assert facts["chosen"] == {"iteration": best, "dev_miou": value}
+    assert read_state(done.weights)[1]["provenance"]["chosen"] == facts["chosen"]
+    assert scores(done) == {n: score for n, (score, _) in enumerate(watch.seen, 1)}
+    board = EventAccumulator(str(done.folder / "tensorboard")).Reload()
+    shown = {event.step: event.value for event in board.Scalars("dev_miou")}
+    assert shown == pytest.approx(scores(done))
+
+
+@pytest.mark.parametrize(("times", "expected"), [(1, [5]), (2, [3, 5]), (9, [1, 2, 3, 4, 5])])
+def test_a_score_that_does_not_choose_changes_no_weights(tmp_path, times, expected):
+    plain, watched = plan(tmp_path / "plain/run"), plan(tmp_path / "watched/run")
+    first = published(plain)
+    second = published(watched, Watch(times, chooses=False).validation)
+    assert list(scores(watched)) == expected
+    assert second[0] == first[0]
+    assert "chosen" not in second[2]
+    rows = second[1].decode().splitlines()
+    assert [row.rpartition(",")[0] for row in rows] == first[1].decode().splitlines()
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_an_interrupted_training_is_validated_and_chosen_like_a_whole_one(tmp_path, times):
+    expected = published(plan(tmp_path / "whole/run"), Watch(times).validation)[:2]
+    for iteration in (1, 3, 4, 5):
+        stopped = plan(tmp_path / f"{iteration}/run")
+        with pytest.raises(Stopped):
+            train(stopped, stop_at(iteration), Watch(times).validation)
+        assert published(stopped, Watch(times).validation)[:2] == expected
+
+
+def test_a_training_that_is_killed_while_it_validates_has_saved_its_last_iteration(tmp_path):
+    expected = published(plan(tmp_path / "whole/run"), Watch(2).validation)[:2]
+    killed, watch = plan(tmp_path / "killed/run"), Watch(2)
+
+    def die(model, preprocessing):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, validation=replace(watch.validation, score=die))
+    assert torch.load(killed.checkpoint)["iteration"] == 3
+    assert published(killed, watch.validation)[:2] == expected
+    assert len(watch.seen) == 2

@@ -18,7 +18,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "dataset": {"max_side": 0},
         "classifier": {"precision": "fp32"},
-        "segmentation": {"precision": "fp32", "preprocessing": "caffe_bgr"},  # 19
+        "segmentation": {
+            "precision": "fp32",
+            "preprocessing": "caffe_bgr",  # 19
+            "validations": 0,
+        },
         "crf": {"image": "legacy", "labels": "all"},  # 24-26
     },
 }

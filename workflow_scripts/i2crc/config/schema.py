@@ -203,6 +203,11 @@ class Dataset(Section):
     val_list: str = setting(
         "val_cls.txt", "validation images, below root: `id` or `id class ...`; empty: none"
     )
+    dev_list: str = setting(
+        "",
+        "photographs with masks, below root, that are in no other list: the weights with the "
+        "highest mIoU on them are kept (segmentation.validations); empty: the last ones are",
+    )
     test_list: str = setting("", "test server's images, below root: an `id` a line; empty: none")
     val_share: Annotated[float, Field(ge=0, le=0.9)] = setting(
         0.2,
@@ -233,9 +238,9 @@ class Dataset(Section):
 
     @property
     def splits(self) -> list[str]:
-        """The splits that the data set has, of train, val and test."""
-        given = [s for s in ("train", "val", "test") if s == "train" or getattr(self, f"{s}_list")]
-        return ["train", "val", *given[1:]] if self.is_drawn else given
+        """The splits that the data set has, of train, val, dev and test."""
+        given = [s for s in ("val", "dev", "test") if getattr(self, f"{s}_list")]
+        return ["train", *(["val"] if self.is_drawn else []), *given]
 
 
 class SaliencyModel(Section):
@@ -425,6 +430,18 @@ class Segmentation(Training):
     scale_jitter: Scales = setting([0.5, 0.75, 1.0, 1.25, 1.5], "random image scales")
     flip: bool = setting(True, "mirror half of the images")
     iterations: Positive = setting(20_000, "optimiser steps")
+    validations: int = setting(
+        5,
+        "how often a training scores its network on the photographs of dataset.dev_list (at most "
+        "100 of them) or hold_out, each time as long as it takes to predict them; 0: never",
+        ge=0,
+    )
+    hold_out: Annotated[float, Field(ge=0, le=0.5)] = setting(
+        0.0,
+        "share of the training photographs, at most 50 of them, that is left out of the training "
+        "to watch the agreement with their labels; 0: none, because each photograph counts where "
+        "there are few",
+    )
 
 
 class Predict(Section):
@@ -658,6 +675,18 @@ class Config(Section):
             raise ValueError("dataset.labels_from: masks needs dataset.masks")
         if segmentation.supervision == "full" and not dataset.masks:
             raise ValueError("segmentation.supervision: full needs dataset.masks")
+        watched = ["dataset.dev_list"] if dataset.dev_list else []
+        watched += ["segmentation.hold_out"] if segmentation.hold_out else []
+        if watched and not segmentation.validations:
+            raise ValueError(
+                f"{watched[0]} is never scored, because segmentation.validations is 0 (with the "
+                "preset paper, too); set it, or take the other out"
+            )
+        if len(watched) > 1:
+            raise ValueError(
+                "segmentation.hold_out leaves photographs out for nothing where dataset.dev_list "
+                "is scored; take one of the two out"
+            )
         if classifier.backbone == "vgg16" and classifier.output_stride != 8:
             raise ValueError("classifier.output_stride: vgg16 has 8; choose a timm backbone")
         if segmentation.backbone == "resnet101" and segmentation.output_stride != 8:

@@ -45,7 +45,7 @@ def build_index(
     workers: int,
     listed: Listing | None = None,
 ) -> Index:
-    """Return the index of a split ("train", "val" or "test") of a data set, with all its problems.
+    """Return the index of a split (train, val, dev or test) of a data set, with all its problems.
 
     Every photograph and mask is decoded. A training image needs known classes. `folder` gets what
     is made: `working` copies of large photographs, and in SPLIT/masks the masks with class values,

@@ -57,9 +57,9 @@ def draw_splits(listed: Listing, root: Path, dataset: Dataset, threads: int) -> 
 
 
 def _without_shapes(splits: dict[str, list[ListRow]]) -> dict[str, list[ListRow]]:
-    """Return the splits with the shapes of val alone: masks are used to score it, no further."""
+    """Return the splits with the shapes of val and dev alone: masks are used to score them."""
     return {
-        split: rows if split == "val" else [replace(row, shapes=None) for row in rows]
+        split: rows if split in ("val", "dev") else [replace(row, shapes=None) for row in rows]
         for split, rows in splits.items()
     }
 

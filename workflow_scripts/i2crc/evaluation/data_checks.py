@@ -182,6 +182,32 @@ def check_splits(indexes: Mapping[str, Index], has_masks: bool) -> list[str]:
     return warnings
 
 
+def check_dev(indexes: Mapping[str, Index]) -> list[Problem]:
+    """Return the problems of photographs of dev that have no mask or are in train or val, too.
+
+    `indexes` maps the names of the splits to their indexes.
+    """
+    dev = indexes["dev"].images if "dev" in indexes else []
+    add = "add its mask (dataset.masks), or take it out of dataset.dev_list"
+    problems = [
+        Problem(entry.photograph.image, "in dataset.dev_list, but without a mask", add)
+        for entry in dev
+        if not entry.mask
+    ]
+    for split in ("train", "val"):
+        others = indexes[split].images if split in indexes else []
+        by_id = {entry.id: entry for entry in others}
+        by_content = {entry.photograph.sha256: entry for entry in others}
+        for entry in dev:
+            twin = by_id.get(entry.id) or by_content.get(entry.photograph.sha256)
+            if twin:
+                name = "" if twin.id == entry.id else f" as {twin.photograph.image}"
+                problem = f"in dataset.dev_list, and in {split}{name}, too"
+                remedy = "take it out of one of the two: photographs of dev only choose the weights"
+                problems.append(Problem(entry.photograph.image, problem, remedy))
+    return problems
+
+
 def check_saliency(
     maps: Mapping[str, Any], negatives: Collection[str] = ()
 ) -> tuple[list[Problem], list[str]]:

@@ -69,6 +69,8 @@ def planned_bytes(
 ) -> dict[str, int]:
     """Return the most bytes that a run takes at a time, by what takes them.
 
+    Only trainings read the photographs of dev, and their checkpoints then hold the best weights.
+
     `networks` are the settings of the networks; a classifier among them means that the training is
     on pseudo labels. `parameters` are the numbers of parameters of those that are trained.
     `largest_scale` is that of prediction.
@@ -76,8 +78,9 @@ def planned_bytes(
     is_pseudo = "classifier" in networks
     stride = networks["segmentation"].output_stride / largest_scale
     planned: dict[str, int] = {}
+    splits = [index.split for index in indexes]
     for index in indexes:
-        if is_pseudo or index.split != "train":
+        if index.split != "dev" and (is_pseudo or index.split != "train"):
             sizes = (image_bytes(e, index, stride) for e in index.images)
             planned[f"images of {index.split}"] = round(sum(sizes))
     checkpoints = [0]
@@ -85,7 +88,8 @@ def planned_bytes(
         rounds = 2 if is_pseudo and name == "segmentation" else 1
         in_model_file = 4 * count if name == "segmentation" else 0
         planned[f"weights of {name}"] = rounds * count * WEIGHTS + in_model_file
-        checkpoints.append(count * CHECKPOINTS[networks[name].optimizer.name])
+        best = WEIGHTS if name == "segmentation" and "dev" in splits else 0
+        checkpoints.append(count * (CHECKPOINTS[networks[name].optimizer.name] + best))
     if parameters:
         planned["checkpoints, until a training ends"] = max(checkpoints)  # one trains at a time
     return planned

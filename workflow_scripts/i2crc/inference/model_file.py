@@ -26,10 +26,14 @@ GIVE = "give RESULTS/EXPERIMENT/model.safetensors, which a run makes after its l
 
 
 class Supervision(Schema):
-    """What a network learnt from, beside segmentation.supervision."""
+    """What a network learnt from, beside segmentation.supervision.
+
+    Its weights were chosen by `dev_masks`. Earlier versions wrote none.
+    """
 
     training_images: int = Field(ge=0)
     trusted_masks: int = Field(ge=0)
+    dev_masks: int = Field(0, ge=0)
 
 
 class ModelScore(Schema):

@@ -75,9 +75,7 @@ def load_published(path: Path, settings: Segmentation, classes: int) -> MultiSca
     return model
 
 
-def predict_logits(
-    model: MultiScale, photo: np.ndarray, preprocessing: Preprocessing
-) -> np.ndarray:
+def predict_logits(model: nn.Module, photo: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Return the (K+1, h, w) float32 logits, at the network's stride, of a photograph.
 
     `photo` is (H, W, 3) uint8 RGB; `preprocessing` is what the network was trained with.
@@ -86,7 +84,7 @@ def predict_logits(
 
 
 def predict_batch(
-    model: MultiScale,
+    model: nn.Module,
     photos: Sequence[np.ndarray],
     preprocessing: Preprocessing,
     scales: Sequence[float] = (1.0,),

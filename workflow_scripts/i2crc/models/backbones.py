@@ -102,6 +102,6 @@ def freeze_stages(features: nn.Module, stages: int) -> None:
             parameter.requires_grad = False
     if not reached:
         raise InputError(
-            f"freeze_stages is {stages}, but this feature map of the backbone does not end with one "
-            "of its modules; give another number, or 0"
+            f"freeze_stages is {stages}, but this feature map does not end with a module of the "
+            "backbone; give another number, or 0"
         )

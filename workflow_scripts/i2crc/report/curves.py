@@ -20,14 +20,20 @@ MEASURES = {
     "miou": "255 left out",
     "miou_255_as_wrong": "255 as wrong",
 }
+# Columns of a history with a score of some iterations, and what they show.
+VALIDATIONS = {
+    "dev_miou": "mIoU on dataset.dev_list",
+    "held_out_miou": "mIoU with labels that were left out",
+}
+TITLES = {"loss": "total loss", **VALIDATIONS}
 STYLES = ("-", "--", ":")  # equal curves stay visible
 
 
 def training_figure(history: Path) -> Figure:
-    """Return the loss, its terms and the learning rate over the iterations of a training.
+    """Return loss, its terms, validation and learning rate over the iterations of a training.
 
     `history` is the CSV file of the training. A pale band spans the lowest and highest values, a
-    line shows the running mean.
+    line shows the running mean. Points are validations.
     """
     table = np.genfromtxt(history, delimiter=",", names=True, ndmin=1)
     _, rate, *terms = table.dtype.names or ()  # the first column is the iteration
@@ -37,15 +43,19 @@ def training_figure(history: Path) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.3 * rows + 0.8), layout="constrained")
     for number, name in enumerate([*terms, rate], start=1):
         axes = figure.add_subplot(rows, 2, number)
-        axes.set_title("total loss" if name == "loss" else name.replace("_", " "))
+        axes.set_title(TITLES.get(name, name.replace("_", " ")))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlabel("iteration (optimiser steps)")
+        axes.grid()
+        if name in VALIDATIONS:
+            known = np.isfinite(table[name])
+            axes.plot(table["iteration"][known], table[name][known], color=COLORS[0], marker="o")
+            continue
         span = np.fmin.reduceat(table[name], bins), np.fmax.reduceat(table[name], bins)
         axes.fill_between(iteration, *span, color=COLORS[0], alpha=0.3, label="lowest to highest")
         mean = table[name] if name == rate else running_mean(table[name])
         marker = "o" if len(table) == 1 else None
         axes.plot(iteration, mean[bins], color=COLORS[0], marker=marker, label="running mean")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_xlabel("iteration (optimiser steps)")
-        axes.grid()
     headline(figure, f"Training: {history.parent.name}", figure.axes[0], columns=2)
     return figure
 

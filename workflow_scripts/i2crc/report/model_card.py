@@ -14,6 +14,7 @@ from i2crc.runtime.errors import InputError, counted
 # What Markdown or HTML would read as something else than text.
 SPECIAL = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
 TRUSTED = "{trusted_masks} of the {training_images} training labels are masks drawn by hand"
+CHOSEN = "The weights are those that did best on {dev_masks} further photographs with masks"
 DATASET = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)  # a name as Hugging Face wants it
 
 
@@ -92,6 +93,8 @@ def _data(card: ModelCard, facts: ModelFacts) -> str:
     sentences = [f"{name} (format {facts.format}): {', '.join(counts)}"]
     if card.supervision.trusted_masks:
         sentences.append(TRUSTED.format(**card.supervision.model_dump()))
+    if card.supervision.dev_masks:
+        sentences.append(CHOSEN.format(**card.supervision.model_dump()))
     if facts.corrected:
         what = counted(facts.corrected, "training photograph")
         sentences.append(f"{what} excluded or relabelled by hand (dataset.corrections)")

@@ -26,6 +26,10 @@ TRUSTED = (
     "{trusted_masks} of {training_images} training labels are masks drawn by hand "
     "(dataset.trusted_masks): more than weak supervision, and they raise the scores of the labels"
 )
+CHOSEN = (
+    "of each segmentation training, the weights with the highest mIoU on {dev_masks} photographs "
+    "with masks are kept (dataset.dev_list): more than weak supervision"
+)
 CEILING = "trained on ground-truth masks: a ceiling, not weak supervision"
 READING = (
     "A pixel predicted 255 has no class. The first mIoU counts it as background. The second leaves "
@@ -61,6 +65,8 @@ def warnings(leaks: Path | None, weights: Sequence[Path], preflight: Path | None
         supervision = metadata.get("supervision", {})
         if supervision.get("trusted_masks"):
             found.append(TRUSTED.format(**supervision))
+        if supervision.get("dev_masks"):
+            found.append(CHOSEN.format(**supervision))
     found += read_checked(preflight, Warnings)["warnings"] if preflight else []
     return list(dict.fromkeys(found))
 

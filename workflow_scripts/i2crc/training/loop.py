@@ -9,7 +9,7 @@ import contextlib
 import csv
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import default_collate
 from torch.utils.tensorboard import SummaryWriter
 
+from i2crc.data.transforms import Preprocessing
 from i2crc.models.weight_files import save_weights
 from i2crc.runtime.atomic import atomic_path, digest_file, write_json
 from i2crc.runtime.errors import InputError, counted, listing
@@ -72,6 +73,25 @@ class UnreadStep:
     batches: list[tuple[dict[str, torch.Tensor], list[str]]]
 
 
+@dataclass(frozen=True)
+class Validation:
+    """A score, in 0..1, of a network in evaluation mode, computed `times` times while it trains.
+
+    `name` is that of the score in the history, `images` is the number of its photographs. If it
+    `chooses`, the weights with the highest score are the result, not the last ones.
+    """
+
+    name: str
+    images: int
+    times: int
+    score: Callable[[nn.Module, Preprocessing], float]
+    chooses: bool = False
+
+    def is_due(self, iteration: int, iterations: int) -> bool:
+        """Return whether the network is scored after an iteration, as it is after the last one."""
+        return iteration * self.times // iterations > (iteration - 1) * self.times // iterations
+
+
 @dataclass
 class TrainingRun:
     """One training: it writes `plan.weights` and `plan.history`.
@@ -84,6 +104,7 @@ class TrainingRun:
     model: nn.Module
     head: str
     samples: Samples
+    validation: Validation | None = None
 
     def __post_init__(self) -> None:
         self.settings = self.plan.settings
@@ -94,6 +115,8 @@ class TrainingRun:
         self.iteration = self.first_iteration = 0
         self.history: list[dict[str, float]] = []
         self.unread: list[UnreadStep] = []
+        self.validated: dict[int, float] = {}  # iteration -> score
+        self.best: dict[str, torch.Tensor] | None = None
         self.start = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_before, self.begin = 0.0, time.monotonic()
         self.logged = self.read_at = self.stepping = self.begin
@@ -169,6 +192,7 @@ class TrainingRun:
             self.scaler.load_state_dict(saved["scaler"])
         self.iteration = self.first_iteration = saved["iteration"]
         self.history = saved["history"]
+        self.validated, self.best = saved["validated"], saved["best"]
         self.start, self.seconds_before = saved["start"], saved["seconds"]
         log.info("resumed at iteration %d", self.iteration)
 
@@ -184,6 +208,8 @@ class TrainingRun:
             "scaler": self.scaler.state_dict(),
             "precision": self.precision,
             "history": self.history,
+            "validated": self.validated,
+            "best": self.best,
             "start": self.start,
             "seconds": self.seconds(),
         }
@@ -207,13 +233,21 @@ class TrainingRun:
         """Write history and weights, then the record that they are finished."""
         self.check_weights()
         plan, origin = self.plan, self.plan.origin
+        name = self.validation.name if self.validation else ""
+        scores = {iteration: {name: score} for iteration, score in self.validated.items()}
+        rows = [{**row, **scores.get(int(row["iteration"]), {})} for row in self.history]
         with atomic_path(plan.history) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.history[0]))
+            writer = csv.DictWriter(file, list(rows[-1]))  # the last iteration is validated
             writer.writeheader()
-            writer.writerows(self.history)
+            writer.writerows(rows)
         origin.device, origin.precision = str(self.device), self.precision
         provenance = origin.lasting(plan.weights)
         del provenance["inputs"]  # they depend on the shards
+        if self.best:
+            chosen = best_of(self.validated)
+            provenance["chosen"] = {"iteration": chosen, name: self.validated[chosen]}
+            self.model.load_state_dict(self.best)
+            log.info("the weights of iteration %d are kept, with the highest %s", chosen, name)
         metadata = {
             "stage": origin.stage,
             "settings": self.settings.model_dump(),
@@ -255,12 +289,17 @@ class TrainingRun:
             board = SummaryWriter(self.plan.folder / "tensorboard", purge_step=self.iteration + 1)
         saved = self.stepping = time.monotonic()
         with _remembered_signals() as signals, board:
-            while self.iteration < self.plan.iterations:
+            while True:
+                if validation := self._due_validation():
+                    self._validate(validation, board)
+                if self.iteration == self.plan.iterations:
+                    return
                 self.step(network, batches)
                 now = time.monotonic()
                 stop, due, read = distributed.any_process(
                     bool(signals),
-                    now - saved > self.plan.runtime.checkpoint_seconds,
+                    now - saved > self.plan.runtime.checkpoint_seconds
+                    or bool(self._due_validation()),
                     now - self.read_at >= READ_SECONDS[self.device.type],
                 )
                 if not (stop or due or read or self._is_pictured()):
@@ -373,6 +412,29 @@ class TrainingRun:
         done, every = self.iteration, self.plan.runtime.picture_iterations
         return done % every == 0 or done == self.plan.iterations
 
+    def _due_validation(self) -> Validation | None:
+        """Return what this process scores the network with before the next iteration, if it does.
+
+        A stopped run may have left it undone.
+        """
+        done, validation = self.iteration, self.validation
+        if validation is None or not done or done in self.validated or not distributed.is_main():
+            return None
+        return validation if validation.is_due(done, self.plan.iterations) else None
+
+    def _validate(self, validation: Validation, board: SummaryWriter) -> None:
+        """Score the network; if the score chooses, copy the weights with the highest so far."""
+        done, name = self.iteration, validation.name
+        self.model.eval()
+        score = validation.score(self.model, self.samples.preprocessing)
+        self.train_mode()
+        self.validated[done] = score
+        board.add_scalar(name, score, done)
+        log.info("iteration %d/%d %s %.4g", done, self.plan.iterations, name, score)
+        if validation.chooses and done == best_of(self.validated):
+            state = self.model.state_dict()
+            self.best = {key: weight.to("cpu", copy=True) for key, weight in state.items()}
+
     def _show(self, board: SummaryWriter, rows: list[dict[str, float]]) -> None:
         """Show rows of the history in TensorBoard, now and then with pictures."""
         for row in rows:
@@ -443,6 +505,11 @@ class TrainingRun:
             values = {name: distributed.mean_count(v.detach()) for name, v in terms.items()}
             self.scaler.scale(terms["loss"] / self.settings.accumulate).backward()
         return values
+
+
+def best_of(validated: dict[int, float]) -> int:
+    """Return the iteration with the highest score, the last of several."""
+    return max(validated, key=lambda iteration: (validated[iteration], iteration))
 
 
 @contextlib.contextmanager

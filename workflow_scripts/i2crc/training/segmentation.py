@@ -14,7 +14,7 @@ from i2crc.data.transforms import CAFFE_BGR
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained, provenance
 from i2crc.runtime.errors import InputError
-from i2crc.training.loop import TrainingRun
+from i2crc.training.loop import TrainingRun, Validation
 from i2crc.training.losses import segmentation_loss
 from i2crc.training.options import Plan
 from i2crc.training.samples import Batch, Samples
@@ -28,11 +28,12 @@ def train_segmentation(
     labels: dict[str, Path],
     own_masks: list[str],
     leaks: list[str],
+    validation: Validation | None = None,
 ) -> None:
     """Train the network on an index; `labels` is the label image of each image id.
 
     `own_masks` names the data set if its masks are the labels, or some of them. `leaks` are
-    sentences that travel with the weights.
+    sentences that travel with the weights. `validation` scores the network meanwhile.
     """
     pretrained = load_pretrained(settings.weights, settings.backbone)
     bgr = settings.preprocessing == "caffe_bgr"
@@ -50,7 +51,9 @@ def train_segmentation(
         "training_images": len(index.images),
         "trusted_masks": trusted if is_pseudo else 0,
     }
-    TrainingRun(plan, device, model, "base.classifier", samples).train(facts)
+    if validation and validation.chooses:
+        facts["supervision"]["dev_masks"] = validation.images
+    TrainingRun(plan, device, model, "base.classifier", samples, validation).train(facts)
 
 
 class SegmentationSamples(Samples):
