@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from i2crc.config.schema import Segmentation
-from i2crc.data.images import write_label
+from i2crc.data.images import resize_nearest, write_label
 from i2crc.data.index import Entry, Index, Original
 from i2crc.data.transforms import CAFFE_BGR, Preprocessing
 from i2crc.runtime.errors import InputError
-from i2crc.training.segmentation import SegmentationSamples, random_crop, rescale
+from i2crc.training.segmentation import SegmentationSamples, padded, scaled_crop
 
 # Pixels stay as they are, so that an image can show its own label.
 RAW = Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -125,29 +126,35 @@ def test_every_scale_is_drawn(make_samples):
     assert sizes == {10, 20, 30}
 
 
-@given(st.integers(3, 30), st.integers(3, 30), st.sampled_from([0.5, 0.75, 1, 1.25, 1.5]))
-def test_scaled_sizes_are_truncated(height, width, scale):
-    label = blocks(height, width, side=2)
-    image = torch.from_numpy(label).float().expand(3, -1, -1)
-    scaled, target = rescale(image, label, scale)
-    assert scaled.shape == (3, int(scale * height), int(scale * width))
-    assert target.shape == scaled.shape[1:]
-    assert set(np.unique(target)) <= set(np.unique(label))
+@given(
+    st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.5, 0.75, 1, 1.25, 1.5]),
+    st.integers(1, 40), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_a_crop_is_a_piece_of_the_scaled_photograph(height, width, scale, size, seed):
+    rng = np.random.default_rng(seed)
+    photo = rng.integers(0, 256, (height, width, 3), np.uint8)
+    label = rng.integers(0, 256, (height, width), np.uint8)
+    draws = [np.random.default_rng(seed) for _ in range(2)]
+    part, target = scaled_crop(photo, label, scale, size, draws[0])
+    # The whole photograph, as torch and PIL resize it.
+    sides = [max(1, int(side * scale)) for side in label.shape]
+    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
+    whole = F.interpolate(pixels, sides, mode="bilinear", align_corners=False)[0]
+    top, left = (int(draws[1].integers(max(0, side - size) + 1)) for side in sides)
+    rows, columns = slice(top, top + size), slice(left, left + size)
+    expected = whole.permute(1, 2, 0)[rows, columns].numpy()
+    np.testing.assert_allclose(part, expected, atol=0.01)  # of 255
+    scaled = resize_nearest(label, (sides[1], sides[0]))
+    assert np.array_equal(target.numpy(), scaled[rows, columns])
 
 
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(0, 99))
-def test_crop_is_a_piece_of_the_image(height, width, size, seed):
-    label = torch.from_numpy(blocks(height, width, side=1))
-    image = label.float().expand(3, -1, -1)
-    cropped, target = random_crop(image, label, size, np.random.default_rng(seed))
-    assert (cropped.shape, target.shape) == ((3, size, size), (size, size))
-    rows, columns = min(height, size), min(width, size)
-    kept = target[:rows, :columns]
-    assert torch.equal(cropped[0, :rows, :columns], kept.float())
-    assert (target[rows:] == 255).all()
-    assert (target[:, columns:] == 255).all()
-    pieces = label.unfold(0, rows, 1).unfold(1, columns, 1)
-    assert (pieces == kept).all(dim=3).all(dim=2).any()
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 5))
+def test_padding_is_below_and_at_the_right(height, width, more):
+    size = max(height, width) + more
+    image, label = padded(torch.ones(3, height, width), torch.ones(height, width).byte(), size)
+    assert (image.shape, label.shape) == ((3, size, size), (size, size))
+    assert (image[:, :height, :width] == 1).all() and image.sum() == 3 * height * width
+    assert (label[:height, :width] == 1).all() and (label == 255).sum() == size**2 - height * width
 
 
 def test_label_of_another_size_is_named(make_samples, tmp_path):
@@ -155,8 +162,3 @@ def test_label_of_another_size_is_named(make_samples, tmp_path):
     write_label(tmp_path / "label.png", np.zeros((60, 50)))
     with pytest.raises(InputError, match=r"label\.png: size \(50, 60\)"):
         samples.sample(0, np.random.default_rng(0))
-
-
-def test_image_of_one_pixel():
-    image, label = rescale(torch.zeros(3, 1, 1), np.zeros((1, 1), np.uint8), 0.5)
-    assert (image.shape, label.shape) == ((3, 1, 1), (1, 1))

@@ -70,7 +70,7 @@ class SegmentationSamples(Samples):
         Raise InputError if label and photograph itself differ in size.
         """
         entry = self.index.images[number]
-        photo = np.asarray(read_photo(Path(entry.image)))
+        photo = np.array(read_photo(Path(entry.image)))
         label = read_label(self.files[entry.id])
         if label.shape[::-1] != entry.own_size:
             raise InputError(
@@ -79,8 +79,8 @@ class SegmentationSamples(Samples):
             )
         label = resize_nearest(label, entry.size)
         scale = self.settings.scale_jitter[rng.integers(len(self.settings.scale_jitter))]
-        image, target = rescale(self.preprocessing(photo), label, scale)
-        image, target = random_crop(image, target, self.settings.crop_size, rng)
+        part, target = scaled_crop(photo, label, scale, self.settings.crop_size, rng)
+        image, target = padded(self.preprocessing(part), target, self.settings.crop_size)
         if self.settings.flip and rng.random() < 0.5:
             image, target = image.flip(2), target.flip(1)
         return {"id": entry.id, "image": image, "label": target}
@@ -100,32 +100,53 @@ class SegmentationSamples(Samples):
         return {"loss": segmentation_loss([scale.float() for scale in output], batch["label"])}
 
 
-def rescale(
-    image: torch.Tensor, label: np.ndarray, scale: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a (3, H, W) image and its (H, W) label, scaled; sides are truncated to integers.
+def scaled_crop(
+    photo: np.ndarray, label: np.ndarray, scale: float, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, torch.Tensor]:
+    """Return a random crop of an (H, W, 3) uint8 photograph and its (H, W) label, both scaled.
 
-    The image is resized bilinear without antialias, the label nearest.
+    The (h, w, 3) float32 and (h, w) crops have the side `size`, or that of the scaled photograph
+    where it is smaller. Scaled sides are truncated to integers. The photograph is resized bilinear
+    without antialias, the label nearest. Pixels outside the crop are not computed.
     """
-    height, width = (max(1, int(side * scale)) for side in label.shape)
+    sides = [max(1, int(side * scale)) for side in label.shape]
+    starts = [int(rng.integers(max(0, side - size) + 1)) for side in sides]
+    rows, columns = (
+        torch.arange(start, min(start + size, side))
+        for start, side in zip(starts, sides, strict=True)
+    )
+    part = torch.from_numpy(photo)
+    for axis, (side, wanted) in enumerate(zip(sides, (rows, columns), strict=True)):
+        part = resized_lines(part, axis, side, wanted)
     if scale != 1:
-        image = F.interpolate(
-            image[None], size=(height, width), mode="bilinear", align_corners=False
-        )[0]
-        label = resize_nearest(label, (width, height))
-    return image, torch.from_numpy(np.array(label))
+        label = resize_nearest(label, (sides[1], sides[0]))
+    target = np.array(label[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return part.float().numpy(), torch.from_numpy(target)
 
 
-def random_crop(
-    image: torch.Tensor, label: torch.Tensor, size: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a random crop of side `size` of an image and its label.
+def resized_lines(pixels: torch.Tensor, axis: int, side: int, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the lines `wanted` along an axis of pixels that are resized to `side` along it.
 
-    A smaller image is padded below and at the right with 0, its label with 255.
+    They are those of F.interpolate, bilinear without antialias and without aligned corners.
     """
-    missing = [max(0, size - side) for side in label.shape]
-    image = F.pad(image, (0, missing[1], 0, missing[0]))
-    label = F.pad(label, (0, missing[1], 0, missing[0]), value=IGNORE)
-    top, left = (int(rng.integers(side - size + 1)) for side in label.shape)
-    rows, columns = slice(top, top + size), slice(left, left + size)
-    return image[:, rows, columns], label[rows, columns]
+    own = pixels.shape[axis]
+    if own == side:
+        return pixels.index_select(axis, wanted)
+    places = ((wanted + 0.5) * (own / side) - 0.5).clamp(min=0)
+    before = places.long()
+    after = (before + 1).clamp(max=own - 1)
+    shape = [-1 if number == axis else 1 for number in range(pixels.dim())]
+    return torch.lerp(
+        pixels.index_select(axis, before).float(),
+        pixels.index_select(axis, after).float(),
+        (places - before).view(shape),
+    )
+
+
+def padded(
+    image: torch.Tensor, label: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return image and label with the side `size`, padded below and at the right: 0, label 255."""
+    missing = [size - side for side in label.shape]
+    padding = (0, missing[1], 0, missing[0])
+    return F.pad(image, padding), F.pad(label, padding, value=IGNORE)
