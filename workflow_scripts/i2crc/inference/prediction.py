@@ -100,7 +100,7 @@ def predict_batch(
 
 @torch.inference_mode()
 def compute_logits(
-    model: MultiScale,
+    model: nn.Module,
     inputs: Sequence[torch.Tensor],
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
