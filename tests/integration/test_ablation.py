@@ -62,7 +62,7 @@ def test_runs_share_what_does_not_differ_and_have_the_scores_of_runs_alone(tmp_p
     again = project.snakemake("ablation", settings=described(0))
     assert "Nothing to be done" in again.stdout + again.stderr
 
-    alone = project.snakemake("scores", settings=merge(CRF, {"results": "alone"}))
+    alone = project.snakemake("scores", "--cores", "1", settings=merge(CRF, {"results": "alone"}))
     assert alone.returncode == 0, alone.stdout + alone.stderr
     for stage in SCORED_IMAGES:
         score = f"scores/{stage}.json"
