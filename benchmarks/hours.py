@@ -1,7 +1,7 @@
 """How long whole data sets take: estimates from some steps that are measured on this machine.
 
-The settings are those that `i2crc new` chooses for that number of photographs. --nodes is the number
-of such machines in a cluster: shards run on all of them at the same time, a training on one.
+The settings are those that `i2crc new` chooses for that number of photographs. --nodes is the
+number of such machines in a cluster: shards run on all of them at once, a training on one.
 """
 
 import argparse

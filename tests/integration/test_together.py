@@ -26,14 +26,17 @@ SHARD, MOST = "1-of-1.json", 4
 def groups(monkeypatch) -> list[int]:
     """The sizes of the groups that the networks take, which are given time to fill."""
     found: list[int] = []
-    compute_group = parallel.Together._compute_group
 
-    def compute(self, group: list) -> None:
-        found.append(len(group))
-        time.sleep(0.05)
-        compute_group(self, group)
+    class Slow(parallel.Together):
+        def __init__(self, compute, most: int) -> None:
+            def counted(items):
+                found.append(len(items))
+                time.sleep(0.05)
+                return compute(items)
 
-    monkeypatch.setattr(parallel.Together, "_compute_group", compute)
+            super().__init__(counted, most)
+
+    monkeypatch.setattr(parallel, "Together", Slow)
     monkeypatch.setitem(prediction.TOGETHER, "cpu", MOST)
     return found
 

@@ -90,7 +90,7 @@ def test_nothing_is_told_if_all_rises(values, data):
 
 
 def fallen(folder: Path, **stages: list[tuple[int, int]]) -> list[tuple[str, str]]:
-    """What is told of stages, given the hits and the ignored pixels of each of their images.
+    """The sentences about stages with these hits and ignored pixels in each of their images.
 
     An image has 100 pixels of background, which are all found, and 100 of a cat. What is neither a
     hit nor ignored is predicted as background.

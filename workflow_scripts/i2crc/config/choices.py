@@ -163,7 +163,7 @@ def _add_small(add: Any, train: int, side: int, size: str, machine: Machine, cla
         if tiny:
             add(f"{name}.backbone_stage", 3, why)
         else:
-            add(f"{name}.freeze_stages", 3, "each step of a training is a fifth shorter; one run scored as others did")
+            add(f"{name}.freeze_stages", 3, "a training step is a fifth shorter; scored alike")
     add("classifier.input_size", 128 if tiny else 256, size)
     batch = max(1, min(16, train // 4))
     why = "memory for 16 is 4 GB" if batch == 16 else f"{train} photographs: four steps an epoch"
