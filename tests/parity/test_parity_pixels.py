@@ -48,8 +48,9 @@ def test_legacy_crf_image(pixels):
     assert np.array_equal(thinned(image, expected), expected)
 
 
-def test_dense_crf(golden):
+@pytest.mark.parametrize("engine", ["pydensecrf", "lattice"])
+def test_dense_crf(golden, engine):
     case = np.load(golden / "dense_crf.npz")
-    marginals = dense_crf(case["image"], case["low_logits"][0], Crf())
+    marginals = dense_crf(case["image"], case["low_logits"][0], Crf(engine=engine))
     assert (marginals.argmax(0) == case["argmax"]).mean() >= 0.9995
     assert np.abs(thinned(marginals.max(0), case["q_max"]) - case["q_max"]).max() <= 5e-4

@@ -16,7 +16,7 @@ TORCH = {
 HELP = """
 import contextlib, io, runpy, sys
 large = {"torch", "torchvision", "timm", "numpy", "PIL", "scipy", "onnxruntime",
-         "matplotlib", "jinja2", "snakemake"}
+         "matplotlib", "jinja2", "snakemake", "numba"}
 for script in sys.argv[1:]:
     sys.argv = [script, "--help"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):

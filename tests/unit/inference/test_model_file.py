@@ -37,6 +37,12 @@ def test_the_run_packs_its_final_network(finished):
     assert file.stat().st_mode & 0o044 == 0o044  # others may read it
 
 
+def test_an_older_model_keeps_its_engine(tmp_path):
+    file = write_model_file(tmp_path / "model.safetensors", crf={"iterations": 5})
+    _, card = read_model(file, CPU)
+    assert (card.crf.iterations, card.crf.engine) == (5, "pydensecrf")
+
+
 def test_a_card_that_could_not_be_read_is_not_written(tmp_path):
     weights = write_model_file(tmp_path / "w.safetensors", model_file=None)
     with pytest.raises(ValueError, match="max_side"):

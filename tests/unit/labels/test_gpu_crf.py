@@ -23,7 +23,8 @@ def test_the_marginals_are_those_of_pydensecrf(height, width, labels, levels, da
         "bilateral_xy": data.draw(st.sampled_from([1, 5, 67])),
         "bilateral_rgb": data.draw(st.sampled_from([1, 3, 13])),
     }
-    settings = Crf(image=data.draw(st.sampled_from(["real", "legacy"])), **widths)
+    image = data.draw(st.sampled_from(["real", "legacy"]))
+    settings = Crf(engine="pydensecrf", image=image, **widths)
     photo = random.integers(0, levels, (height, width, 3)).astype(np.uint8)
     scores = random.dirichlet(np.ones(labels), (height, width)).astype(np.float32)
     probabilities = np.ascontiguousarray(scores.transpose(2, 0, 1))
@@ -40,7 +41,7 @@ def test_the_labels_are_those_of_pydensecrf(classes, labels):
     photo = np.repeat(random.integers(0, 256, (6, 1, 3)), 50, axis=1).repeat(7, axis=0)
     photo = (photo * 0.9 + random.integers(0, 25, photo.shape)).astype(np.uint8)
     logits = random.normal(0, 2, (5, 6, 7)).astype(np.float16)
-    settings = Crf(labels=labels, min_probability=0.9)
+    settings = Crf(engine="pydensecrf", labels=labels, min_probability=0.9)
     expected, marginal = crf_label(photo, logits, settings, classes)
     label, found = crf_label(photo, logits, settings, classes, PYTORCH)
     np.testing.assert_array_equal(label, expected)

@@ -28,6 +28,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "timm",
+    "numba",
     "numpy",
     "pillow",
     "onnxruntime",

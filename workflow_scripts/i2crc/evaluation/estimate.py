@@ -115,6 +115,7 @@ def measure(
     rows, columns = (-(-side // stride) for side in part.shape[:2])
     small = logits[:, :rows, :columns]
     is_all = config.crf.labels == "all"
+    crf_label(part[:1, :1], small[:, :1, :1], config.crf)  # the first call may compile
 
     def crf(classes: Sequence[int] | None) -> float:
         given = None if is_all else classes

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from i2crc.artifacts.schemas import Interval, Schema, Share
 from i2crc.config.schema import MOST_PIXELS, Crf, Grey, Predict, Segmentation, problem_of_classes
@@ -97,6 +97,12 @@ class ModelCard(Schema):
     scores: dict[str, Share]
     facts: ModelFacts | None = None
     provenance: dict[str, Any]
+
+    @field_validator("crf", mode="before")
+    @classmethod
+    def _add_engine(cls, crf: Any) -> Any:
+        """Earlier versions had no other engine than pydensecrf."""
+        return {"engine": "pydensecrf", **crf} if isinstance(crf, dict) else crf
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

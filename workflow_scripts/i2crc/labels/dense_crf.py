@@ -1,4 +1,4 @@
-"""The dense CRF of a segmentation (METHOD 24-26), through pydensecrf."""
+"""The dense CRF of a segmentation (METHOD 24-26)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,8 +26,8 @@ def crf_label(
     """Return the (H, W) uint8 label after the CRF, and the (H, W) float32 marginal of each label.
 
     `photo` and `logits` are those of `dense_crf`. With `classes`, the 0-based ones of the
-    photograph, no other takes part. Without, `settings` decides. On the `device` "cpu" pydensecrf
-    computes, on any other PyTorch.
+    photograph, no other takes part. Without, `settings` decides. On the `device` "cpu"
+    `settings.engine` computes, on any other PyTorch.
     """
     size = photo.shape[:2]
     infer = mean_field
@@ -67,6 +67,10 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 def mean_field(photo: np.ndarray, probabilities: np.ndarray, settings: Crf) -> np.ndarray:
     """Return the (L, H, W) float32 marginals of a photograph and (L, H, W) probabilities."""
+    if settings.engine == "lattice":
+        from i2crc.labels import lattice  # here, because it loads numba
+
+        return lattice.mean_field(photo, probabilities, settings)
     height, width = photo.shape[:2]
     probabilities = probabilities.clip(1e-5, 1).reshape(len(probabilities), -1)
     unary = -np.log(probabilities)

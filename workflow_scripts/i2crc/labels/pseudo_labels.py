@@ -69,7 +69,7 @@ def refine_label(
     table[[0, *labels]] = [0, *labels]
     refined = table.take(prediction)
     if len(labels) > 1:
-        np.copyto(refined, initial, where=(refined == 0) & (initial != 0))
+        np.copyto(refined, initial, where=refined == 0)
     if not all((refined == label).any() for label in labels):
         refined[refined == 0] = IGNORE
     return drop_if_empty(refined, min_foreground)
