@@ -18,6 +18,7 @@ from i2crc.artifacts.lineage import find_artifact
 from i2crc.artifacts.provenance import Origin, read_provenance
 from i2crc.artifacts.schemas import ProvenanceRecord, checked
 from i2crc.config.schema import Optimizer, Runtime, Training
+from i2crc.models.backbones import Vgg16, memory_format
 from i2crc.models.weight_files import read_state
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.signals import Stopped
@@ -29,6 +30,7 @@ from i2crc.training.options import Plan
 from i2crc.training.samples import Samples, loading_workers
 
 CPU = torch.device("cpu")
+FACTS: dict = {"weights": {"source": "random"}, "masks_seen": []}
 
 
 class Pixels(Samples):
@@ -77,8 +79,7 @@ def train(plan: Plan, loss=squares, validation: loop.Validation | None = None) -
         return
     torch.manual_seed(0)
     model = nn.Sequential(nn.Dropout(), nn.Conv2d(3, 1, 1))
-    facts = {"weights": {"source": "random"}, "masks_seen": []}
-    loop.TrainingRun(plan, CPU, model, "head", Pixels(loss), validation).train(facts)
+    loop.TrainingRun(plan, CPU, model, "head", Pixels(loss), validation).train(FACTS)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +191,7 @@ def networks_trained(runs, compiled: bool) -> dict[str, torch.Tensor]:
     one = replace(one, runtime=Runtime(workers=0, compile=compiled))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
-    facts = {"weights": {"source": "random"}, "masks_seen": []}
-    loop.TrainingRun(one, CPU, model, "head", Pixels(squares)).train(facts)
+    loop.TrainingRun(one, CPU, model, "head", Pixels(squares)).train(FACTS)
     return read_state(one.weights)[0]
 
 
@@ -384,6 +384,25 @@ def test_why_a_network_is_not_compiled(caplog):
 def test_data_loading_workers(monkeypatch, setting, on_gpu, threads, workers):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert loading_workers(setting, on_gpu) == workers
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "expected"),
+    [
+        (Vgg16, "cpu", torch.contiguous_format),
+        (Vgg16, "cuda", torch.channels_last),
+        (nn.Sequential, "cpu", torch.channels_last),
+    ],
+)
+def test_vgg16_alone_is_trained_without_channels_last_on_a_cpu(tmp_path, kind, device, expected):
+    model = nn.Sequential(kind(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()), nn.Conv2d(4, 2, 1))
+    assert memory_format(model, torch.device(device)) == expected
+    if device == "cpu":
+        orders = []
+        model[0].register_forward_hook(lambda *values: orders.append(values[-1]))
+        loop.TrainingRun(plan(tmp_path), CPU, model, "1", Pixels(squares)).train(FACTS)
+        assert orders
+        assert all(output.is_contiguous(memory_format=expected) for output in orders)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

@@ -161,27 +161,36 @@ def segmentation_batch():
     return logits, labels
 
 
-def test_segmentation_loss_of_two_processes_is_that_of_the_batch(over_two_processes):
+CLASS_WEIGHTS = torch.tensor([0.5, 3.0, 20.0])
+
+
+@pytest.mark.parametrize("weights", [None, CLASS_WEIGHTS])
+def test_segmentation_loss_of_two_processes_is_that_of_the_batch(over_two_processes, weights):
     logits, labels = segmentation_batch()
-    whole = segmentation_loss(logits, labels)
-    halves = [([s[h] for s in logits], labels[h]) for h in (slice(0, 2), slice(2, 4))]
+    whole = segmentation_loss(logits, labels, weights)
+    halves = [([s[h] for s in logits], labels[h], weights) for h in (slice(0, 2), slice(2, 4))]
     torch.testing.assert_close(over_two_processes(segmentation_loss, halves), whole)
 
 
-def test_segmentation_loss_is_the_sum_of_the_scales_cross_entropies():
+@pytest.mark.parametrize("weights", [None, CLASS_WEIGHTS])
+def test_segmentation_loss_is_the_sum_of_the_scales_cross_entropies(weights):
     logits, labels = segmentation_batch()
     expected = sum(
         torch.nn.functional.cross_entropy(
-            scale, resize_labels(labels, scale.shape[2:]), ignore_index=255
+            scale,
+            resize_labels(labels, scale.shape[2:]),
+            None if weights is None else weights.double(),
+            ignore_index=255,
         )
         for scale in logits
     )
-    torch.testing.assert_close(segmentation_loss(logits, labels), expected)
+    torch.testing.assert_close(segmentation_loss(logits, labels, weights), expected)
 
 
-def test_segmentation_loss_without_a_label_is_zero_with_a_gradient():
+@pytest.mark.parametrize("weights", [None, CLASS_WEIGHTS])
+def test_segmentation_loss_without_a_label_is_zero_with_a_gradient(weights):
     logits, labels = segmentation_batch()
-    loss = segmentation_loss(logits, torch.full_like(labels, 255))
+    loss = segmentation_loss(logits, torch.full_like(labels, 255), weights)
     loss.backward()
     assert loss.item() == 0
     assert all(torch.equal(scale.grad, torch.zeros_like(scale)) for scale in logits)

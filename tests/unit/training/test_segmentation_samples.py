@@ -15,7 +15,12 @@ from i2crc.data.images import resize_nearest, write_label
 from i2crc.data.index import Entry, Index, Original
 from i2crc.data.transforms import CAFFE_BGR, Preprocessing
 from i2crc.runtime.errors import InputError
-from i2crc.training.segmentation import SegmentationSamples, padded, scaled_crop
+from i2crc.training.segmentation import (
+    SegmentationSamples,
+    balanced_weights,
+    padded,
+    scaled_crop,
+)
 
 # Pixels stay as they are, so that an image can show its own label.
 RAW = Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -162,3 +167,19 @@ def test_label_of_another_size_is_named(make_samples, tmp_path):
     write_label(tmp_path / "label.png", np.zeros((60, 50)))
     with pytest.raises(InputError, match=r"label\.png: size \(50, 60\)"):
         samples.sample(0, np.random.default_rng(0))
+
+
+def test_rare_classes_weigh_more_by_their_share_of_the_labelled_pixels(tmp_path):
+    first = np.repeat(np.uint8([0, 1, 255]), [10, 6, 4]).reshape(4, 5)
+    write_label(tmp_path / "a.png", first)
+    write_label(tmp_path / "b.png", np.zeros((3, 3), np.uint8))
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    shares = np.array([19 / 25, 6 / 25, 1e-4])  # no pixel of the last class
+    weights = balanced_weights(files, 2, 0.5)
+    torch.testing.assert_close(weights, torch.from_numpy(shares**-0.5).float())
+    assert torch.equal(balanced_weights(files, 2, 0), torch.ones(3))
+
+
+def test_balanced_weights_without_a_labelled_pixel_are_equal(tmp_path):
+    write_label(tmp_path / "a.png", np.full((3, 3), 255, np.uint8))
+    assert len(balanced_weights([tmp_path / "a.png"], 2, 0.5).unique()) == 1

@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "segmentation.scales": [1.0],
     "segmentation.accumulate": 1,
     "segmentation.batch_norm": "freeze",
+    "segmentation.class_balance": 0.25,
     "segmentation.optimizer": {"name": "adamw", "learning_rate": 0.0002, "head_factor": 10},
 }
 # The published networks (config/voc12.yaml), whose other settings are the defaults.
@@ -149,7 +150,11 @@ def _add_small(add: Any, train: int, side: int, size: str, machine: Machine, cla
         where = f"a GPU with {machine.gpu_memory / 1e9:.0f} GB"
         where += "" if machine.weights else ", but weights of larger networks cannot be fetched"
     tiny = side <= TINY
-    reasons = {"backbone": f"{where}: a small network", "weights": "installed with the rest"}
+    reasons = {
+        "backbone": f"{where}: a small network",
+        "weights": "installed with the rest",
+        "class_balance": "rare classes are found more often",
+    }
     for key, value in SMALL.items():
         add(key, value, reasons.get(key.partition(".")[2], MEASURED))
     # The loss is a mean over the classes, so with few of them each has larger gradients: at 0.01

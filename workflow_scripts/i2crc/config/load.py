@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "preprocessing": "caffe_bgr",  # 19
             "validations": 0,
         },
-        "crf": {"image": "legacy", "labels": "all"},  # 24-26
+        "crf": {"engine": "pydensecrf", "image": "legacy", "labels": "all"},  # 24-26
     },
 }
 

@@ -349,7 +349,8 @@ class Training(Section):
         "auto: bf16 if the GPU supports it, fp16 on older GPUs; on a CPU bf16 if it has units for "
         "it (AVX512-BF16, AMX) and a few timed steps show that it is faster, else fp32 "
         "(deterministic: always fp32); tf32: fp32, but products of a GPU's convolutions and "
-        "matrices are rounded to 10 bits",
+        "matrices are rounded to 10 bits. The trained network predicts in fp32; on a GPU in fp16, "
+        "unless this is fp32 or tf32",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -429,6 +430,12 @@ class Segmentation(Training):
     crop_size: int = setting(321, "side of the training crop", ge=32)
     scale_jitter: Scales = setting([0.5, 0.75, 1.0, 1.25, 1.5], "random image scales")
     flip: bool = setting(True, "mirror half of the images")
+    class_balance: Annotated[float, Field(ge=0, le=1)] = setting(
+        0.0,
+        "how far rare classes weigh more: the loss of a pixel is weighted by the share of its "
+        "label among all labelled pixels to the power of minus this; 0: all pixels weigh alike, as "
+        "published",
+    )
     iterations: Positive = setting(20_000, "optimiser steps")
     validations: int = setting(
         5,
@@ -464,6 +471,11 @@ class Crf(Section):
     bilateral_rgb: Width = setting(3.0, "its colour standard deviation in grey levels")
     image: Literal["real", "legacy"] = setting(
         "real", "real: the photograph; legacy: as published, BGR minus mean, wrapped to uint8"
+    )
+    engine: Literal["lattice", "pydensecrf"] = setting(
+        "lattice",
+        "what computes it on a CPU; lattice: numba, with the same approximation and in less than "
+        "half the time where labels are few; pydensecrf: the published code",
     )
     labels: Literal["all", "likely"] = setting(
         "likely",

@@ -94,19 +94,26 @@ def _pairs(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     return first, second
 
 
-def segmentation_loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+def segmentation_loss(
+    logits: list[torch.Tensor], labels: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the sum of the cross entropies of all scales (METHOD 21).
 
     `logits` are tensors (N, K+1, h, w). `labels` are (N, H, W) integers in 0..K or 255, which is
-    ignored; they are resized to each scale. Without any label the loss is 0.
+    ignored; they are resized to each scale. Each mean over pixels is weighted by the (K+1,)
+    `class_weights` of their labels, if there are any. Without any label the loss is 0.
     """
     total = logits[0].new_zeros(())
+    weights = logits[0].new_ones(logits[0].shape[1]) if class_weights is None else class_weights
+    weights = weights.to(total)
     for scale in logits:
         target = resize_labels(labels, (scale.shape[2], scale.shape[3])).long()
-        counted = mean_count((target != IGNORE).sum().to(scale)).clamp(min=1)
+        is_labelled = target != IGNORE
+        weight = weights[target.where(is_labelled, 0)] * is_labelled
+        counted = mean_count(weight.sum())
         # Not reduced by torch, whose sum has no deterministic kernel.
         entropy = F.cross_entropy(scale, target, ignore_index=IGNORE, reduction="none")
-        total = total + entropy.sum() / counted
+        total = total + (entropy * weight).sum() / counted.where(counted > 0, 1)
     return total
 
 

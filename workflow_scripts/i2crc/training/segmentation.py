@@ -1,5 +1,6 @@
 """The training of the segmentation network: samples, loss, initial weights (METHOD 17-22)."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from i2crc.training.loop import TrainingRun, Validation
 from i2crc.training.losses import segmentation_loss
 from i2crc.training.options import Plan
 from i2crc.training.samples import Batch, Samples
+
+# The share of pixels below which a class weighs no more in the loss.
+SMALLEST = 1e-4
 
 
 def train_segmentation(
@@ -42,6 +46,10 @@ def train_segmentation(
     model = build_segmentation(settings, len(index.classes))
     insert(model.base.features, pretrained)
     samples = SegmentationSamples(index, labels, settings, preprocessing)
+    if settings.class_balance:
+        samples.class_weights = balanced_weights(
+            (labels[entry.id] for entry in index.images), len(index.classes), settings.class_balance
+        )
     facts = provenance(pretrained, preprocessing, index.classes)
     facts["masks_seen"] = sorted({*pretrained.masks_seen, *own_masks})
     facts["leaks"] = leaks
@@ -63,6 +71,7 @@ class SegmentationSamples(Samples):
     """
 
     settings: Segmentation
+    class_weights: torch.Tensor | None = None
 
     def sample(self, number: int, rng: np.random.Generator) -> Batch:
         """Return sample `number`, scaled, cropped and mirrored with random numbers from `rng`.
@@ -97,7 +106,22 @@ class SegmentationSamples(Samples):
 
     def loss(self, output: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         """Return the summed cross entropies of all scales (METHOD 21)."""
-        return {"loss": segmentation_loss([scale.float() for scale in output], batch["label"])}
+        scales = [scale.float() for scale in output]
+        return {"loss": segmentation_loss(scales, batch["label"], self.class_weights)}
+
+
+def balanced_weights(labels: Iterable[Path], classes: int, power: float) -> torch.Tensor:
+    """Return the (K+1,) float32 weights of background and K classes for the loss.
+
+    The weight is a class's share of the labelled pixels of the label images, not below SMALLEST,
+    to the power of -`power`.
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for path in labels:
+        counts += np.bincount(read_label(path).ravel(), minlength=256)
+    counts = counts[: classes + 1]
+    shares = counts / max(1, counts.sum())
+    return torch.from_numpy(shares.clip(SMALLEST) ** -power).float()
 
 
 def scaled_crop(
