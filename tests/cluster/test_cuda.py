@@ -12,6 +12,13 @@ from helpers.artifacts import artifacts
 from helpers.project import Project, run
 from helpers.training import Training, runtime, wait_for_iteration
 from i2crc.config.schema import Crf
+from i2crc.data.images import read_photo
+from i2crc.inference.prediction import (
+    load_segmentation,
+    network_label,
+    precision_of,
+    predict_logits,
+)
 from i2crc.labels import dense_crf, gpu_crf
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
@@ -71,9 +78,21 @@ def test_the_crf_is_that_of_pydensecrf():
     photo = random.integers(0, 60, (90, 121, 3)).astype(np.uint8)
     probabilities = np.full((3, 90, 121), 0.3, np.float32)
     probabilities[random.integers(3)][20:60, 30:80] = 0.4
-    expected = dense_crf.mean_field(photo, probabilities, Crf())
+    expected = dense_crf.mean_field(photo, probabilities, Crf(engine="pydensecrf"))
     found = gpu_crf.mean_field(photo, probabilities, Crf(), "cuda")
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_half_precision_predicts_nearly_the_same_labels(on_gpu):
+    weights = on_gpu.results / "segmentation/final/weights.safetensors"
+    photo = np.asarray(read_photo(next(on_gpu.results.glob("dataset/JPEGImages/*.jpg"))))
+    labels = []
+    for device, precision in (("cpu", "fp32"), ("cuda", "fp16")):
+        model, preprocessing = load_segmentation(weights, torch.device(device))
+        assert precision_of(model) == precision
+        logits = predict_logits(model, photo, preprocessing)
+        labels.append(network_label(logits, photo.shape[:2])[0])
+    assert (labels[0] == labels[1]).mean() > 0.99
 
 
 def test_deterministic_runs_have_the_same_bytes(on_gpu, tmp_path):

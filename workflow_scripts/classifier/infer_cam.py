@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
     def prepare() -> tuple[Work, Executor]:
         # Imported here, because a finished shard must not wait for torch.
         from i2crc.data.images import read_photo, write_gray
-        from i2crc.inference.prediction import TOGETHER, load_classifier
+        from i2crc.inference.prediction import TOGETHER, load_classifier, precision_of
         from i2crc.labels.cam import attention_maps, averaged_maps, scaled_inputs
         from i2crc.runtime.parallel import Together
         from i2crc.training import distributed
@@ -35,6 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
         device = distributed.start(arguments.gpus, 1, arguments.deterministic)
         origin.device = str(device)
         model, classifier, preprocessing = load_classifier(arguments.weights, device)
+        origin.precision = precision_of(model)
         # How a photograph is rounded depends on the others that are computed with it.
         most = 1 if arguments.deterministic else TOGETHER[device.type]
         compute = Together(partial(averaged_maps, model, flip=settings.flip), most)

@@ -40,13 +40,14 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.training import loop
         from i2crc.training.classifier import train_classifier
 
-        device = loop.start(arguments, plan)
         settings = Classifier.model_validate_json(arguments.settings)
+        # Before `start`, after which the memory of the text would stay with this process.
         index = read_index(arguments.index)
         saliency = {
             name.removesuffix(".png"): path
             for name, (path, _) in read_manifests(arguments.saliency).items()
         }
+        device = loop.start(arguments, plan)
         train_classifier(plan, device, settings, index, saliency)
     publish(plan, arguments.weights, arguments.history)
 

@@ -28,7 +28,8 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.fetch.archives import remove
 
         sizes, digest, files, facts = map_sizes(index), None, {}, {}
-        masks = {entry.id: Path(entry.mask) for entry in index.images if entry.mask}
+        masks = {entry.id: entry.mask for entry in index.images if entry.mask}
+        del index  # there may be a million photographs
         unpacked = maps.with_name("unpacked")
         try:
             folder, digest = fetch_folder(

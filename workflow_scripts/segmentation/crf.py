@@ -11,7 +11,7 @@ from i2crc.artifacts.provenance import Origin
 from i2crc.config.schema import Crf
 from i2crc.data.index import Entry, read_index
 from i2crc.labels.crf_memory import known_classes, largest, workers_that_fit
-from i2crc.runtime.parallel import processes
+from i2crc.runtime.parallel import in_processes
 from i2crc.runtime.parser import run
 
 
@@ -63,7 +63,7 @@ def main(arguments: argparse.Namespace) -> None:
                 return partial(work, device=origin.device), threads(arguments.threads)
         most = largest([index], settings.labels)
         count = workers_that_fit(*most, arguments.threads, arguments.jobs)
-        return work, processes(count)
+        return in_processes(work, count)
 
     make_shard({arguments.manifest: arguments.folder}, origin, arguments.folder, keys, prepare)
 

@@ -33,7 +33,12 @@ def main(arguments: argparse.Namespace) -> None:
 
         from i2crc.data.images import read_photo, write_label
         from i2crc.inference.logits import read_logits, write_logits
-        from i2crc.inference.prediction import TOGETHER, compute_logits, load_segmentation
+        from i2crc.inference.prediction import (
+            TOGETHER,
+            compute_logits,
+            load_segmentation,
+            precision_of,
+        )
         from i2crc.labels.strongest import strongest
         from i2crc.models.upsampling import upsample
         from i2crc.runtime.parallel import Together
@@ -43,6 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
         device = distributed.start(arguments.gpus, 1, arguments.deterministic)
         origin.device = str(device)
         model, preprocessing = load_segmentation(arguments.weights, device)
+        origin.precision = precision_of(model)
         # How a photograph is rounded depends on the others that are computed with it.
         most = 1 if arguments.deterministic else TOGETHER[device.type]
         views = {"scales": settings.scales, "flip": settings.flip}

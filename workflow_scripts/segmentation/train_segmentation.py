@@ -91,9 +91,10 @@ def main(arguments: argparse.Namespace) -> None:
         from i2crc.training import loop
         from i2crc.training.segmentation import train_segmentation
 
-        device = loop.start(arguments, plan)
         settings = Segmentation.model_validate_json(arguments.settings)
+        # Before `start`, after which the memory of the text would stay with this process.
         index = read_index(arguments.index)
+        device = loop.start(arguments, plan)
         labels, _ = training_labels(index, settings, arguments.labels)
         masks, leaks, allowed = own_masks(arguments, settings, index), [], arguments.leak_images
         if not is_full(settings):

@@ -131,7 +131,8 @@ def test_partial_override_keeps_the_other_values_of_the_section(preset):
 def test_paper_preset_is_the_published_computation():
     paper = load_config({"preset": "paper"}, "my.yaml")
     assert paper.segmentation.preprocessing == "caffe_bgr"
-    assert (paper.crf.image, paper.crf.labels) == ("legacy", "all")
+    crf = paper.crf
+    assert (crf.engine, crf.image, crf.labels) == ("pydensecrf", "legacy", "all")
     assert paper.dataset.max_side == 0
     assert paper.classifier.precision == paper.segmentation.precision == "fp32"
 

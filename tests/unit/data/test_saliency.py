@@ -217,7 +217,7 @@ def test_maps_of_one_value_are_not_compared(place):
     place.photograph("white")
     place.map("white", Image.new("L", SIZE, 255))
     write_label(place.root / "mask.png", np.eye(4, 6))
-    masks = {"white": place.root / "mask.png"}
+    masks = {"white": str(place.root / "mask.png")}
     _, _, facts = collect(place.source, place.sizes, place.destination, masks=masks)
     assert (facts["compared"], facts["salient_background"], facts["salient_border"]) == (0, 0, 0)
 
@@ -229,7 +229,7 @@ def test_what_is_at_the_border_and_in_the_centre(place):
     place.photograph("a", (60, 40))
     place.map("a", Image.fromarray(grid))
     write_label(place.root / "mask.png", np.where(grid > 0, 0, 255))
-    masks = {"a": place.root / "mask.png"}
+    masks = {"a": str(place.root / "mask.png")}
     _, _, facts = collect(place.source, place.sizes, place.destination, masks=masks)
     border = 40 * 60 - 32 * 48
     assert facts["salient_border"] == pytest.approx(4 * 60 / border)
@@ -249,8 +249,9 @@ def test_maps_are_compared_with_the_masks(place):
     for name, truth in truths.items():
         place.photograph(name)
         place.map(name)
-        masks[name] = place.root / f"masks/{name}.png"
-        write_label(masks[name], truth)
+        path = place.root / f"masks/{name}.png"
+        write_label(path, truth)
+        masks[name] = str(path)
     place.photograph("without")
     place.map("without")
     _, problems, facts = collect(place.source, place.sizes, place.destination, masks=masks)

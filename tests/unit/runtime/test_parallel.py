@@ -1,12 +1,15 @@
-"""Items of several threads that are computed together."""
+"""Items of several threads that are computed together, and what is sent to processes."""
 
+import operator
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
-from i2crc.runtime.parallel import Together
+from i2crc.runtime.parallel import Together, in_processes
 
 THREADS, MOST = 8, 3
 
@@ -62,3 +65,11 @@ def test_threads_that_compute_alone_do_not_wait_for_each_other():
         return items
 
     assert call(Together(compute, 1), range(THREADS)) == [*range(THREADS)]
+
+
+def test_work_that_holds_much_is_not_sent_with_each_item():
+    work = partial(operator.getitem, list(range(10_000, 0, -1)))
+    run, pool = in_processes(work, 1)
+    with pool:
+        assert list(pool.map(run, [0, 9_999])) == [10_000, 1]
+    assert len(pickle.dumps(run)) < 1000 < len(pickle.dumps(work))

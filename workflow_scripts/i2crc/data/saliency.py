@@ -34,14 +34,18 @@ ADD_MAP = (
 MEMBERS, MEMBERS_PER_IMAGE = 100_000, 10
 
 
-def map_sizes(index: Index) -> dict[str, list[Size]]:
-    """Return the sizes (width, height) that the map of each photograph may have; [] for any.
+def map_sizes(index: Index) -> dict[str, tuple[Size, ...]]:
+    """Return the sizes (width, height) that the map of each photograph may have; () for any.
 
     The first is the size that it gets: that of the working copy, if there is one.
     """
     # The photographs left out have problems; their maps may have problems, too.
-    unknown: dict[str, list[Size]] = {image_id: [] for image_id in index.left_out}
-    return unknown | {entry.id: [entry.size, entry.own_size] for entry in index.images}
+    sizes: dict[str, tuple[Size, ...]] = dict.fromkeys(index.left_out, ())
+    equal: dict[tuple[Size, ...], tuple[Size, ...]] = {}  # a million photographs have few sizes
+    for entry in index.images:
+        own = entry.size, entry.own_size
+        sizes[entry.id] = equal.setdefault(own, own)
+    return sizes
 
 
 def fetch_folder(
@@ -72,7 +76,7 @@ def collect(
     destination: Path,
     workers: int = 1,
     max_pixels: int = MOST_PIXELS,
-    masks: Mapping[str, Path] = MappingProxyType({}),
+    masks: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[dict[str, FileRecord], list[Problem], dict[str, Any]]:
     """Write the map of each image to `destination/<id>.png`.
 
@@ -97,7 +101,7 @@ def collect(
             image, content = _checked_map(found or [source / name], sizes[image_id], max_pixels)
             truth = None
             if image_id in masks:
-                truth = resize_nearest(read_label(masks[image_id]), image.size)
+                truth = resize_nearest(read_label(Path(masks[image_id])), image.size)
         except FileError as error:
             return error.problem
         facts.add(name, np.asarray(image), truth)

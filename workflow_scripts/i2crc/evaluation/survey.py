@@ -240,7 +240,7 @@ def _check_saliency(found: Survey, folder: Path, threads: int) -> None:
         found.maps = len(index.images) if location else 0  # those of an archive are not looked at
         return
     sizes = map_sizes(replace(index, left_out=[]))
-    masks = {entry.id: Path(entry.mask) for entry in index.images if entry.mask}
+    masks = {entry.id: entry.mask for entry in index.images if entry.mask}
     masks = {} if found.config.dataset.binary_masks else masks
     maps, problems, facts = collect(Path(location), sizes, folder / "maps", threads, masks=masks)
     found.maps = len(maps) - len(facts["constant"])

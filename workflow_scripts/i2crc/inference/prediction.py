@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from i2crc.config.schema import Classifier, Segmentation
+from i2crc.config.schema import Classifier, Segmentation, Training
 from i2crc.data.transforms import Preprocessing
 from i2crc.labels.strongest import strongest
 from i2crc.models.cam_classifier import CamNet, build_classifier
@@ -20,6 +20,7 @@ from i2crc.models.mirrored import both_ways
 from i2crc.models.upsampling import upsample
 from i2crc.models.weight_files import load_weights, read_metadata, read_state
 from i2crc.runtime.errors import FileError
+from i2crc.training.precision import PRECISIONS
 
 # The head's bias has one value for each class and one for the background.
 HEAD_BIAS = "base.classifier.conv2d_list.0.bias"
@@ -34,7 +35,7 @@ def load_classifier(path: Path, device: torch.device) -> tuple[CamNet, Classifie
     metadata = read_metadata(path)
     settings = Classifier.model_validate(metadata["settings"])
     model = build_classifier(settings, len(metadata["classes"]))
-    _load(path, model, settings.input_size, device)
+    _load(path, model, settings, settings.input_size, device)
     return model, settings, Preprocessing(**metadata["preprocessing"])
 
 
@@ -43,11 +44,28 @@ def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Pre
     metadata = read_metadata(path)
     settings = Segmentation.model_validate(metadata["settings"])
     model = build_segmentation(settings, len(metadata["classes"]))
-    _load(path, model, SIDE, device)
+    _load(path, model, settings, SIDE, device)
     return model, Preprocessing(**metadata["preprocessing"])
 
 
-def _load(path: Path, model: nn.Module, side: int, device: torch.device) -> None:
+def inference_precision(setting: str, device: torch.device) -> str:
+    """Return the name of the type to predict in, by the setting `precision` of the training.
+
+    It is float16 on a GPU, which rounds more finely than bfloat16. After fp32 and tf32, and with
+    deterministic algorithms, it is float32.
+    """
+    exact = setting in ("fp32", "tf32") or torch.are_deterministic_algorithms_enabled()
+    return "fp32" if exact or device.type != "cuda" else "fp16"
+
+
+def precision_of(model: nn.Module) -> str:
+    """Return the name of the type that a loaded network predicts in."""
+    return "fp16" if next(model.parameters()).dtype == torch.float16 else "fp32"
+
+
+def _load(
+    path: Path, model: nn.Module, settings: Training, side: int, device: torch.device
+) -> None:
     """Load the weights of a network, and move it to a device, ready to predict.
 
     `side` is the height and width of pictures that the network can take.
@@ -55,7 +73,8 @@ def _load(path: Path, model: nn.Module, side: int, device: torch.device) -> None
     load_weights(path, model)
     model.eval().requires_grad_(True)  # folding looks at the gradients of all parameters
     fold_batch_norms(model, side)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = PRECISIONS[inference_precision(settings.precision, device)]
+    model.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def load_published(path: Path, settings: Segmentation, classes: int) -> MultiScale:
@@ -111,10 +130,10 @@ def compute_logits(
     for scale in scales:
         outputs += both_ways(model, _resized(images, scale), flip)
     if len(outputs) == 1:
-        return outputs[0].float().cpu().numpy()
+        return outputs[0].cpu().numpy()
     largest = max((output.shape[2:] for output in outputs), key=math.prod)
     probabilities = [
-        F.interpolate(output.float(), size=largest, mode="bilinear", align_corners=False).softmax(1)
+        F.interpolate(output, size=largest, mode="bilinear", align_corners=False).softmax(1)
         for output in outputs
     ]
     return torch.stack(probabilities).mean(0).clamp(min=SMALLEST).log().cpu().numpy()
@@ -122,7 +141,7 @@ def compute_logits(
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute convolutions on a GPU in float32, as the stages do, and not in TF32."""
+    """Compute float32 convolutions on a GPU as the stages do, and not in TF32."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 import torchvision
 from torch import nn
 
@@ -15,7 +16,11 @@ VGG16_STAGES = ("4", "9", "16", "23")
 RESNET101_STAGES = ("relu", "layer1", "layer2", "layer3", "layer4")
 
 
-def vgg16_features() -> nn.Sequential:
+class Vgg16(nn.Sequential):
+    """The layers of VGG16, by which `memory_format` knows it."""
+
+
+def vgg16_features() -> Vgg16:
     """Return VGG16 without batch norm at stride 8.
 
     Pool4 is 3x3 with stride 1, conv5 is dilated by 2, and pool5 is left out.
@@ -24,7 +29,7 @@ def vgg16_features() -> nn.Sequential:
     layers[23] = nn.MaxPool2d(3, stride=1, padding=1)
     for conv in (layers[24], layers[26], layers[28]):
         conv.dilation = conv.padding = (2, 2)
-    return nn.Sequential(*layers)
+    return Vgg16(*layers)
 
 
 def timm_features(name: str, output_stride: int, stage: int | None) -> tuple[nn.Module, int]:
@@ -73,6 +78,15 @@ def resnet101_features() -> nn.Module:
     for stage in stages:
         features.add_module(stage, getattr(net, stage))
     return features
+
+
+def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return the order of values in memory that a network is trained with.
+
+    On a CPU, gradients of VGG16's large 3x3 convolutions take twice as long with channels last.
+    """
+    is_slow = device.type == "cpu" and any(isinstance(m, Vgg16) for m in model.modules())
+    return torch.contiguous_format if is_slow else torch.channels_last
 
 
 def freeze_stages(features: nn.Module, stages: int) -> None:

@@ -84,6 +84,31 @@ def processes(count: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent)
 
 
+def in_processes(
+    work: Callable[[Item], Result], count: int
+) -> tuple[Callable[[Item], Result], ProcessPoolExecutor]:
+    """Return what calls `work` in a pool of new processes, and the pool.
+
+    Each process gets `work` once: it may hold a million entries, too many to send with each item.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(work,))
+    return _do, pool
+
+
+_work: Callable[[Any], Any]  # of a process of `in_processes`
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    _end_with_parent()
+
+
+def _do(item: Any) -> Any:
+    return _work(item)
+
+
 def crash_of(workers: Iterable[BaseProcess]) -> str | None:
     """Return the name of the signal that ended a worker of a broken pool.
 

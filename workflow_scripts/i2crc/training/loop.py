@@ -23,6 +23,7 @@ from torch.utils.data import default_collate
 from torch.utils.tensorboard import SummaryWriter
 
 from i2crc.data.transforms import Preprocessing
+from i2crc.models.backbones import memory_format
 from i2crc.models.weight_files import save_weights
 from i2crc.runtime.atomic import atomic_path, digest_file, write_json
 from i2crc.runtime.errors import InputError, counted, listing
@@ -108,7 +109,8 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         self.settings = self.plan.settings
-        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        order = memory_format(self.model, self.device)
+        self.model.to(self.device, memory_format=order)  # type: ignore[call-overload]
         groups = parameter_groups(self.model, self.head, self.settings.optimizer)
         self.optimizer = build_optimizer(groups, self.settings.optimizer)
         self.compute_in(choose_precision(self.settings.precision, self.device))
@@ -535,7 +537,7 @@ def _wrap(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
-    tensors = {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}
-    moved = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
-    moved["image"] = moved["image"].contiguous(memory_format=torch.channels_last)
-    return {**batch, **moved}
+    def moved(value: Any) -> Any:
+        return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+
+    return {name: moved(value) for name, value in batch.items()}
