@@ -85,12 +85,30 @@ def test_extreme_widths_and_weights_stay_finite():
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("folder", ["cache", ""], ids=["shared", "none"])
-def test_processes_compile_at_the_same_time(tmp_path, folder):
-    """numba keeps the code in a folder that the processes share, or finds none to keep it in."""
+@pytest.mark.parametrize("content", [None, b""], ids=["unwritable", "damaged"])
+def test_without_a_cache_it_computes_all_the_same(tmp_path, content):
+    """There is a file in place of the folder, or the files in it were cut off."""
+    cache = tmp_path / "cache"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow_scripts")}
-    environment |= {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
-    environment |= {"NUMBA_CACHE_DIR": folder and str(tmp_path / folder)}
+    environment |= {"NUMBA_CACHE_DIR": str(cache)}
+    if content is None:
+        cache.write_bytes(b"")
+    else:
+        subprocess.run([sys.executable, "-c", RUN], env=environment, check=True)
+        files = [path for path in cache.rglob("*") if path.is_file()]
+        assert files
+        for path in files:
+            path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "64.0"
+
+
+@pytest.mark.exhaustive
+def test_processes_compile_at_the_same_time(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow_scripts")}
+    environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     command = [sys.executable, "-c", RUN]
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -98,4 +116,4 @@ def test_processes_compile_at_the_same_time(tmp_path, folder):
     ]
     assert {process.communicate()[0].strip() for process in started} == {"64.0"}
     assert {process.returncode for process in started} == {0}
-    assert bool(list(tmp_path.rglob("*.nbc"))) == bool(folder)
+    assert list(tmp_path.rglob("*.nbc"))

@@ -406,6 +406,24 @@ def test_vgg16_alone_is_trained_without_channels_last_on_a_cpu(tmp_path, kind, d
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_training_resumed_with_another_order_in_memory_ends_alike(tmp_path, monkeypatch, name):
+    """As of VGG16 on a CPU, begun on a GPU."""
+
+    def train_in(order, run: str, loss=squares) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(loop, "memory_format", lambda *_: order)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1))
+        one = plan(tmp_path / run, optimizer=Optimizer(name=name))
+        loop.TrainingRun(one, CPU, model, "1", Pixels(loss)).train(FACTS)
+        return read_state(one.weights)[0]
+
+    expected = train_in(torch.contiguous_format, "whole")
+    with pytest.raises(Stopped):
+        train_in(torch.channels_last, "interrupted", stop_at(3))
+    torch.testing.assert_close(train_in(torch.contiguous_format, "interrupted"), expected)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_a_fused_step_is_that_of_the_plain_optimiser(name):
     settings = Optimizer(name=name)
     networks, optimizers = [], []

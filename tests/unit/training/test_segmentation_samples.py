@@ -15,6 +15,7 @@ from i2crc.data.images import resize_nearest, write_label
 from i2crc.data.index import Entry, Index, Original
 from i2crc.data.transforms import CAFFE_BGR, Preprocessing
 from i2crc.runtime.errors import InputError
+from i2crc.training import segmentation
 from i2crc.training.segmentation import (
     SegmentationSamples,
     balanced_weights,
@@ -169,17 +170,46 @@ def test_label_of_another_size_is_named(make_samples, tmp_path):
         samples.sample(0, np.random.default_rng(0))
 
 
-def test_rare_classes_weigh_more_by_their_share_of_the_labelled_pixels(tmp_path):
+@pytest.fixture
+def make_labelled(tmp_path):
+    """A function that makes an index of two classes, and the label files of its photographs."""
+
+    def make(*labels: np.ndarray) -> tuple[Index, dict]:
+        entries, files = [], {}
+        for number, label in enumerate(labels):
+            name = f"{number:02}"
+            files[name] = tmp_path / f"{name}.png"
+            write_label(files[name], label)
+            entries.append(Entry(name, "photo.jpg", None, [0], *label.shape[::-1], ""))
+        return Index("train", ["cat", "dog"], entries), files
+
+    return make
+
+
+def test_rare_classes_weigh_more_by_their_share_of_the_labelled_pixels(make_labelled):
     first = np.repeat(np.uint8([0, 1, 255]), [10, 6, 4]).reshape(4, 5)
-    write_label(tmp_path / "a.png", first)
-    write_label(tmp_path / "b.png", np.zeros((3, 3), np.uint8))
-    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    index, files = make_labelled(first, np.zeros((3, 3), np.uint8))
     shares = np.array([19 / 25, 6 / 25, 1e-4])  # no pixel of the last class
-    weights = balanced_weights(files, 2, 0.5)
+    weights = balanced_weights(index, files, 0.5)
     torch.testing.assert_close(weights, torch.from_numpy(shares**-0.5).float())
-    assert torch.equal(balanced_weights(files, 2, 0), torch.ones(3))
+    assert torch.equal(balanced_weights(index, files, 0), torch.ones(3))
 
 
-def test_balanced_weights_without_a_labelled_pixel_are_equal(tmp_path):
-    write_label(tmp_path / "a.png", np.full((3, 3), 255, np.uint8))
-    assert len(balanced_weights([tmp_path / "a.png"], 2, 0.5).unique()) == 1
+def test_balanced_weights_without_a_labelled_pixel_are_equal(make_labelled):
+    weights = balanced_weights(*make_labelled(np.full((3, 3), 255, np.uint8)), 0.5)
+    assert len(weights.unique()) == 1
+
+
+def test_labels_count_at_the_size_of_the_working_copy(make_labelled):
+    """One photograph has nine times the pixels of what the stages read of it."""
+    index, files = make_labelled(np.zeros((9, 9), np.uint8), np.ones((3, 3), np.uint8))
+    large = replace(index.images[0], width=3, height=3, original=Original("photo.jpg", 9, 9, ""))
+    weights = balanced_weights(replace(index, images=[large, index.images[1]]), files, 1)
+    assert weights[0] == weights[1] == 2
+
+
+def test_of_many_labels_evenly_taken_ones_are_counted(make_labelled, monkeypatch):
+    monkeypatch.setattr(segmentation, "MOST_COUNTED", 2)
+    index, files = make_labelled(*[np.full((2, 2), n % 2, np.uint8) for n in range(4)])
+    files = {name: files[name] for name in ("00", "02")}  # the others are not read
+    assert balanced_weights(index, files, 1)[0] == 1

@@ -350,7 +350,7 @@ class Training(Section):
         "it (AVX512-BF16, AMX) and a few timed steps show that it is faster, else fp32 "
         "(deterministic: always fp32); tf32: fp32, but products of a GPU's convolutions and "
         "matrices are rounded to 10 bits. The trained network predicts in fp32; on a GPU in fp16, "
-        "unless this is fp32 or tf32",
+        "unless this is fp32 or tf32, or the run deterministic",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -432,9 +432,9 @@ class Segmentation(Training):
     flip: bool = setting(True, "mirror half of the images")
     class_balance: Annotated[float, Field(ge=0, le=1)] = setting(
         0.0,
-        "how far rare classes weigh more: the loss of a pixel is weighted by the share of its "
-        "label among all labelled pixels to the power of minus this; 0: all pixels weigh alike, as "
-        "published",
+        "how much more the pixels of rare classes count: the loss of a pixel is weighted by the "
+        "share of its label among the labelled pixels (at least 0.0001) to the power of minus "
+        "this; 0: all pixels count alike, as published",
     )
     iterations: Positive = setting(20_000, "optimiser steps")
     validations: int = setting(

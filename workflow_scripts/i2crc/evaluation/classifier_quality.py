@@ -24,7 +24,6 @@ def measure_classifier(
     labelled image has None.
     """
     model, settings, preprocessing = load_classifier(weights, device)
-    model.float()
     labelled = [entry for entry in index.images if entry.classes is not None or entry.mask]
     unlabelled = [e.id for e in index.images if e.classes is None and not e.mask]
 

@@ -18,7 +18,7 @@ from i2crc.data.images import read_photo, write_gray, write_label
 from i2crc.data.index import Index
 from i2crc.data.transforms import IMAGENET
 from i2crc.evaluation.amount import Amount
-from i2crc.inference.prediction import predict_batch, predict_logits
+from i2crc.inference.prediction import predict_batch, predict_logits, predicts_in_half
 from i2crc.inference.saliency import load_saliency, saliency_map
 from i2crc.labels.cam import attention_maps, class_maps
 from i2crc.labels.crf_memory import LABEL, PIXEL, WORKER
@@ -103,8 +103,8 @@ def measure(
     classifier_step = _iteration(classifier, "extra_convs", first, config, device, cores)
     segmentation_step = _iteration(network, "base.classifier", second, config, device, cores)
 
-    classifier.eval()
-    network.eval()
+    classifier.eval().in_half = predicts_in_half(config.classifier.precision, device)
+    network.eval().in_half = predicts_in_half(config.segmentation.precision, device)
     torch.set_num_threads(1)
     one = int(device.type == "cpu")
     entry = max(index.images, key=lambda entry: len(entry.classes or ()))

@@ -20,7 +20,6 @@ from i2crc.models.mirrored import both_ways
 from i2crc.models.upsampling import upsample
 from i2crc.models.weight_files import load_weights, read_metadata, read_state
 from i2crc.runtime.errors import FileError
-from i2crc.training.precision import PRECISIONS
 
 # The head's bias has one value for each class and one for the background.
 HEAD_BIAS = "base.classifier.conv2d_list.0.bias"
@@ -48,23 +47,23 @@ def load_segmentation(path: Path, device: torch.device) -> tuple[MultiScale, Pre
     return model, Preprocessing(**metadata["preprocessing"])
 
 
-def inference_precision(setting: str, device: torch.device) -> str:
-    """Return the name of the type to predict in, by the setting `precision` of the training.
+def predicts_in_half(setting: str, device: torch.device) -> bool:
+    """Return whether a network predicts in float16, by the setting `precision` of its training.
 
-    It is float16 on a GPU, which rounds more finely than bfloat16. After fp32 and tf32, and with
-    deterministic algorithms, it is float32.
+    On a GPU it does: float16 rounds more finely than bfloat16. After fp32 and tf32, and with
+    deterministic algorithms, it predicts in float32.
     """
     exact = setting in ("fp32", "tf32") or torch.are_deterministic_algorithms_enabled()
-    return "fp32" if exact or device.type != "cuda" else "fp16"
+    return device.type == "cuda" and not exact
 
 
-def precision_of(model: nn.Module) -> str:
+def precision_of(model: CamNet | MultiScale) -> str:
     """Return the name of the type that a loaded network predicts in."""
-    return "fp16" if next(model.parameters()).dtype == torch.float16 else "fp32"
+    return "fp16" if model.in_half else "fp32"
 
 
 def _load(
-    path: Path, model: nn.Module, settings: Training, side: int, device: torch.device
+    path: Path, model: CamNet | MultiScale, settings: Training, side: int, device: torch.device
 ) -> None:
     """Load the weights of a network, and move it to a device, ready to predict.
 
@@ -73,8 +72,8 @@ def _load(
     load_weights(path, model)
     model.eval().requires_grad_(True)  # folding looks at the gradients of all parameters
     fold_batch_norms(model, side)
-    dtype = PRECISIONS[inference_precision(settings.precision, device)]
-    model.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.in_half = predicts_in_half(settings.precision, device)
 
 
 def load_published(path: Path, settings: Segmentation, classes: int) -> MultiScale:

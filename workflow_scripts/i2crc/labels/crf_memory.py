@@ -8,8 +8,8 @@ from i2crc.runtime.memory import free_memory
 
 # Bytes of a worker, of a pixel, and of a label in a pixel. The photographs of VOC and COCO with the
 # most detail took 0.59, 1.57 and 5.04 kB a pixel with 3, 21 and 81 labels, 2 to 6 % less than this.
-# Noise takes 1.4 times as much. These are of pydensecrf. The engine `lattice` takes as much with 3
-# labels, and with 21 half.
+# Noise takes 1.4 times as much. This was measured with pydensecrf. The engine `lattice` takes half
+# as much with 21 labels, and as much with 3.
 WORKER, PIXEL, LABEL = 300_000_000, 450, 58
 
 

@@ -1,11 +1,12 @@
 """The dense CRF of pydensecrf (METHOD 24) for one core, compiled by numba.
 
-The first call compiles for some seconds. numba keeps the result beside this file, or in the user's
-cache folder if this one cannot be written to.
+The first import compiles for some seconds. numba keeps the result in a folder that
+`i2crc/__init__.py` names.
 """
 
 from collections.abc import Callable
 from math import sqrt
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class CompiledLattice:
         steps[d] = -steps[:d].sum()
         padded = np.zeros((-(-count // BLOCK) * BLOCK, d), np.float32)
         padded[:count] = features
-        table = np.full(1 << (padded.size + len(padded)).bit_length(), -1, np.int32)
+        table = np.full(2 << (padded.size + len(padded)).bit_length(), -1, np.int32)
         corners, weights, keys = _embed(padded, scales.astype(np.float32), steps, table)
         self.corners, self.weights = corners[:count], weights[:count]
         self.near = _neighbours(keys, steps, table)
@@ -83,15 +84,21 @@ class CompiledLattice:
         return _filter(values, self.corners, self.weights, self.near)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function at its first call; keep the result if a folder for it can be written."""
-    try:
-        return njit(function, cache=True)
-    except RuntimeError:
-        return njit(function)
+def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function of these arguments now; keep the result where that is possible."""
+
+    def compile_now(function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any]
+        try:
+            compiled = njit(signature, cache=True)(function)
+        except (RuntimeError, OSError, EOFError, UnpicklingError):  # no folder, full, damaged
+            compiled = njit(signature)(function)
+        return compiled
+
+    return compile_now
 
 
-@_compiled
+@_compiled("int64(int64, int64[::1], int32[::1])")
 def _find(key, keys, table):  # type: ignore[no-untyped-def]
     """Return the place of a key in the hash table, or the free one where it belongs."""
     place = key & (len(table) - 1)
@@ -100,7 +107,7 @@ def _find(key, keys, table):  # type: ignore[no-untyped-def]
     return place
 
 
-@_compiled
+@_compiled("(float32[:, ::1], float32[::1], int64[::1], int32[::1])")
 def _embed(features, scales, steps, table):  # type: ignore[no-untyped-def]
     """Return the simplex of the lattice that each of (N, d) features lies in.
 
@@ -153,7 +160,7 @@ def _embed(features, scales, steps, table):  # type: ignore[no-untyped-def]
     return corners, weights, keys[:found].copy()
 
 
-@_compiled
+@_compiled("(int64[::1], int64[::1], int32[::1])")
 def _neighbours(keys, steps, table):  # type: ignore[no-untyped-def]
     """Return the (d+1, M, 2) vertices one step after and before each of M; M means none."""
     count = len(keys)
@@ -167,7 +174,7 @@ def _neighbours(keys, steps, table):  # type: ignore[no-untyped-def]
     return near
 
 
-@_compiled
+@_compiled("(complex64[::1], uint32[:, ::1], float32[:, ::1], uint32[:, :, ::1])")
 def _filter(values, corners, weights, near):  # type: ignore[no-untyped-def]
     """Splat values of pixels to the vertices, blur these in each direction, and slice them."""
     count, directions = corners.shape

@@ -17,7 +17,7 @@ RESNET101_STAGES = ("relu", "layer1", "layer2", "layer3", "layer4")
 
 
 class Vgg16(nn.Sequential):
-    """The layers of VGG16, by which `memory_format` knows it."""
+    """VGG16, a class of its own so that `memory_format` recognises it."""
 
 
 def vgg16_features() -> Vgg16:

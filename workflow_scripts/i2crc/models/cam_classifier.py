@@ -15,6 +15,8 @@ class CamNet(nn.Module):
     State-dict keys are the published ones: `features.*` and `extra_convs.*`.
     """
 
+    in_half = False  # whether it predicts in float16
+
     def __init__(
         self, features: nn.Module, channels: int, classes: int, settings: Classifier
     ) -> None:

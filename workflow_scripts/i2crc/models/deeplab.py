@@ -43,6 +43,8 @@ class MultiScale(nn.Module):
     State-dict keys are the published ones: `base.features.*` and `base.classifier.*`.
     """
 
+    in_half = False  # whether it predicts in float16
+
     def __init__(self, base: DeepLab, scales: list[float]) -> None:
         super().__init__()
         self.base = base

@@ -87,7 +87,7 @@ def processes(count: int) -> ProcessPoolExecutor:
 def in_processes(
     work: Callable[[Item], Result], count: int
 ) -> tuple[Callable[[Item], Result], ProcessPoolExecutor]:
-    """Return what calls `work` in a pool of new processes, and the pool.
+    """Return a function that calls `work` in a worker process, and the pool of workers.
 
     Each process gets `work` once: it may hold a million entries, too many to send with each item.
     """

@@ -190,6 +190,11 @@ class TrainingRun:
             self.compute_in("bf16" if keeps else "fp32")
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        # Fused steps take values in the order of memory, and it may be that of another device.
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter).copy_(value)
         if saved["scaler"]:  # empty if the run was not in fp16 so far
             self.scaler.load_state_dict(saved["scaler"])
         self.iteration = self.first_iteration = saved["iteration"]

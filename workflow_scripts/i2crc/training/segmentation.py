@@ -1,6 +1,6 @@
 """The training of the segmentation network: samples, loss, initial weights (METHOD 17-22)."""
 
-from collections.abc import Iterable
+import math
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,8 @@ from i2crc.training.losses import segmentation_loss
 from i2crc.training.options import Plan
 from i2crc.training.samples import Batch, Samples
 
-# The share of pixels below which a class weighs no more in the loss.
-SMALLEST = 1e-4
+# Smaller shares of pixels count as this one. So many label images are enough to find the shares.
+SMALLEST, MOST_COUNTED = 1e-4, 10_000
 
 
 def train_segmentation(
@@ -47,9 +47,7 @@ def train_segmentation(
     insert(model.base.features, pretrained)
     samples = SegmentationSamples(index, labels, settings, preprocessing)
     if settings.class_balance:
-        samples.class_weights = balanced_weights(
-            (labels[entry.id] for entry in index.images), len(index.classes), settings.class_balance
-        )
+        samples.class_weights = balanced_weights(index, labels, settings.class_balance)
     facts = provenance(pretrained, preprocessing, index.classes)
     facts["masks_seen"] = sorted({*pretrained.masks_seen, *own_masks})
     facts["leaks"] = leaks
@@ -110,16 +108,18 @@ class SegmentationSamples(Samples):
         return {"loss": segmentation_loss(scales, batch["label"], self.class_weights)}
 
 
-def balanced_weights(labels: Iterable[Path], classes: int, power: float) -> torch.Tensor:
+def balanced_weights(index: Index, labels: dict[str, Path], power: float) -> torch.Tensor:
     """Return the (K+1,) float32 weights of background and K classes for the loss.
 
-    The weight is a class's share of the labelled pixels of the label images, not below SMALLEST,
-    to the power of -`power`.
+    The weight is a class's share of the labelled pixels, not below SMALLEST, to the power of
+    -`power`. The labels count at the size of what the stages read, at most MOST_COUNTED of them,
+    evenly taken from the index.
     """
     counts = np.zeros(256, dtype=np.int64)
-    for path in labels:
-        counts += np.bincount(read_label(path).ravel(), minlength=256)
-    counts = counts[: classes + 1]
+    for entry in index.images[:: math.ceil(len(index.images) / MOST_COUNTED)]:
+        label = resize_nearest(read_label(labels[entry.id]), entry.size)
+        counts += np.bincount(label.ravel(), minlength=256)
+    counts = counts[: len(index.classes) + 1]
     shares = counts / max(1, counts.sum())
     return torch.from_numpy(shares.clip(SMALLEST) ** -power).float()
 
