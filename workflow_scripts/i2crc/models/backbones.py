@@ -83,7 +83,7 @@ def resnet101_features() -> nn.Module:
 def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
     """Return the order of values in memory that a network is trained with.
 
-    On a CPU, gradients of VGG16's large 3x3 convolutions take twice as long with channels last.
+    On a CPU, the gradients of VGG16's large 3x3 convolutions take longer with channels last.
     """
     is_slow = device.type == "cpu" and any(isinstance(m, Vgg16) for m in model.modules())
     return torch.contiguous_format if is_slow else torch.channels_last
