@@ -1,6 +1,7 @@
 """Trainings as processes: killed and resumed, on two processes, with a loss that is not finite."""
 
 import csv
+import json
 import signal
 
 import psutil
@@ -105,6 +106,18 @@ def test_two_processes_compute_what_one_does(training, batch_size):
         for history in histories
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.exhaustive
+def test_more_processes_than_photographs(training, tmp_path):
+    content = json.loads((training.results / "data/train.json").read_text())
+    content["images"] = content["images"][:2]
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(content))
+    command = training.command("few", *runtime(), "--processes", "3", "--index", str(few))
+    done = run(command, training.results.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert training.weights("few").exists()
 
 
 @pytest.mark.exhaustive

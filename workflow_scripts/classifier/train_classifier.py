@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
             name.removesuffix(".png"): path
             for name, (path, _) in read_manifests(arguments.saliency).items()
         }
-        device = loop.start(arguments, plan)
+        device = loop.start(arguments, plan, len(index.images))
         train_classifier(plan, device, settings, index, saliency)
     publish(plan, arguments.weights, arguments.history)
 

@@ -94,7 +94,8 @@ def main(arguments: argparse.Namespace) -> None:
         settings = Segmentation.model_validate_json(arguments.settings)
         # Before `start`, after which the memory of the text would stay with this process.
         index = read_index(arguments.index)
-        device = loop.start(arguments, plan)
+        learnt = int(len(index.images) * (1 - settings.hold_out))
+        device = loop.start(arguments, plan, learnt)
         labels, _ = training_labels(index, settings, arguments.labels)
         masks, leaks, allowed = own_masks(arguments, settings, index), [], arguments.leak_images
         if not is_full(settings):

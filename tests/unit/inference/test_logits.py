@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from i2crc.inference.logits import read_logits, write_logits
+from i2crc.inference.logits import read_logits, rounded_logits, write_logits
 from i2crc.runtime.errors import InputError
 
 LOGITS = arrays(np.float32, (3, 4, 5), elements=st.floats(-500, 500, width=32))
@@ -23,6 +23,22 @@ def test_logits_come_back_as_the_nearest_half_precision_numbers(folder, logits):
     found = read_logits(folder / "a.npz")
     assert found.dtype == np.float16
     assert np.array_equal(found, logits.astype(np.float16))
+
+
+@given(arrays(np.float32, (2, 3, 4, 5), elements=st.floats(-1e6, 1e6, width=32)))
+def test_logits_beyond_half_precision_keep_the_labels(logits):
+    rounded = rounded_logits(logits).astype(np.float32)
+    assert np.isfinite(rounded).all()
+    chosen = np.take_along_axis(rounded, logits.argmax(axis=1)[:, None], axis=1)[:, 0]
+    assert np.array_equal(chosen, rounded.max(axis=1))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_refused(value):
+    logits = np.zeros((3, 4, 5), np.float32)
+    logits[1, 2, 3] = value
+    with pytest.raises(InputError, match="not finite: train it again with a lower learning rate"):
+        rounded_logits(logits)
 
 
 def test_the_same_logits_are_the_same_bytes(folder):

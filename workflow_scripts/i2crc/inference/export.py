@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 
 from i2crc.data.transforms import Preprocessing
+from i2crc.inference.logits import rounded_logits
 from i2crc.inference.model_file import read_model
 from i2crc.inference.prediction import network_label, predict_batch
 from i2crc.models.deeplab import MultiScale
@@ -220,7 +221,7 @@ def _clouds(count: int, height: int, width: int) -> np.ndarray:
 
 def _labels(network: MultiScale, photos: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Return the (N, H, W) uint8 labels that the stage predict would write."""
-    logits = predict_batch(network, list(photos), preprocessing).astype(np.float16)
+    logits = rounded_logits(predict_batch(network, list(photos), preprocessing))
     return np.stack([network_label(one, photos.shape[1:3])[0] for one in logits])
 
 

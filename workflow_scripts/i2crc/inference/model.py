@@ -23,6 +23,7 @@ from i2crc.data.images import (
     upright_rgb,
     working_copy,
 )
+from i2crc.inference.logits import rounded_logits
 from i2crc.inference.model_file import read_model
 from i2crc.inference.prediction import full_precision, network_label, predict_batch
 from i2crc.labels.dense_crf import crf_label
@@ -156,8 +157,8 @@ class Model:
             preprocessing = self.card.preprocessing
             with full_precision():
                 outputs = predict_batch(self.network, batch, preprocessing, scales or (1.0,), flip)
-            for number, output in zip(same, outputs.astype(np.float16), strict=True):
-                logits[number] = output  # in half precision, as the stages store them
+            for number, output in zip(same, rounded_logits(outputs), strict=True):
+                logits[number] = output  # as the stages store them
         found: Iterable[tuple[np.ndarray, np.ndarray]]
         if settings:
             with no_interrupts():

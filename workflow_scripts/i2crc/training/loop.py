@@ -53,14 +53,16 @@ class TrainingError(InputError):
     """The training cannot go on; the message says at which iteration, with which images and why."""
 
 
-def start(arguments: argparse.Namespace, plan: Plan) -> torch.device:
-    """Start the processes of a training; return the device of this one.
+def start(arguments: argparse.Namespace, plan: Plan, images: int) -> torch.device:
+    """Start the processes of a training on `images`; return the device of this one.
 
     On the CPU the number of threads decides how sums are rounded. With `deterministic`, the
     training therefore uses the configured number of threads, even on fewer cores.
     """
     gpus, threads, nodes = arguments.gpus, arguments.threads, plan.runtime.nodes
-    torchrun.launch(gpus, arguments.processes, nodes, threads, plan.settings.batch_size)
+    # A process without a photograph would have nothing to do.
+    most = min(plan.settings.batch_size, images)
+    torchrun.launch(gpus, arguments.processes, nodes, threads, most)
     threads = plan.runtime.training_threads if plan.deterministic else threads
     return distributed.start(gpus, threads, plan.deterministic)
 
