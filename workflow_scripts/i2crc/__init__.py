@@ -10,7 +10,6 @@ cli; each imports only those before it.
 import os
 import platform
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 # The threads of a parallel region wait for the next one asleep. By default they spin, and a
@@ -18,8 +17,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Where numba keeps machine code: a folder for each machine, whose processor may lack instructions
 # of another one. Read when numba loads.
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_CACHE / "i2crc" / "numba" / platform.node()))
+_CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(_CACHE, "i2crc", "numba", platform.node()))
 
 
 def __getattr__(name: str) -> Any:
