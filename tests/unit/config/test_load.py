@@ -43,6 +43,7 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_key(values, key, nea
         ({"classifier": {"flip": 7}}, "classifier.flip", "7"),
         ({"crf": {"image": "fake"}}, "crf.image", "'fake'"),
         ({"classifier": {"color_jitter": [0.3]}}, "classifier.color_jitter", "[0.3]"),
+        ({"classifier": {"color_jitter": [0, 0, 0, 0.7]}}, "classifier.color_jitter", "[0, 0, 0"),
         ({"segmentation": 5}, "segmentation", "5"),
         ({"preset": "papper"}, "preset", "'papper'"),
         ({"saliency": {"sha256": "abc"}}, "saliency.sha256", "'abc'"),

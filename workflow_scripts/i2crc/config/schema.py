@@ -81,6 +81,12 @@ def _number_from_text(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _half_a_circle(strengths: list[float]) -> list[float]:
+    if strengths[3] > 0.5:
+        raise ValueError("the hue, the last one, is turned by at most 0.5, which is half a circle")
+    return strengths
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -94,6 +100,9 @@ PhotoScales = Annotated[
     list[Annotated[float, Field(gt=0, le=LARGEST_SCALE)]], Field(min_length=1, max_length=16)
 ]
 Scales = Annotated[list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=1, max_length=16)]
+ColorJitter = Annotated[
+    list[NotNegative], Field(min_length=4, max_length=4), AfterValidator(_half_a_circle)
+]
 Grey = Annotated[int, Field(ge=0, le=255)]
 OutputStride = Annotated[Literal[8, 16, 32], BeforeValidator(_number_from_text)]
 LastStage = Annotated[int | None, Field(ge=0)]
@@ -367,8 +376,9 @@ class Classifier(Training):
     head_channels: Positive = setting(512, "channels of those convolutions")
     head_std: AboveZero | None = setting(None, "initial deviation of the head; null: as METHOD 6")
     input_size: int = setting(256, "images are resized to a square of this side", ge=32)
-    color_jitter: list[float] = setting(
-        [0.3, 0.3, 0.3, 0.1], "brightness, contrast, saturation, hue", min_length=4, max_length=4
+    color_jitter: ColorJitter = setting(
+        [0.3, 0.3, 0.3, 0.1],
+        "largest random changes of brightness, contrast, saturation and hue; 0: none",
     )
     flip: bool = setting(False, "mirror half of the images")
     epochs: Positive = setting(30, "passes over the training list")
