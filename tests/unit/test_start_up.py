@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from helpers.project import ROOT
 
 SCRIPTS = ROOT / "workflow_scripts"
@@ -72,3 +74,18 @@ def test_idle_threads_sleep_unless_the_user_wants_them_to_spin():
             check=True,
         )
         assert done.stdout.strip() == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_user_without_a_home_folder():
+    """As in a container that runs with a user id of its own."""
+    code = "import importlib, os, pathlib, platform, pwd, typing; os.setuid(54321); import i2crc"
+    others = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**others, "PYTHONPATH": str(SCRIPTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
