@@ -34,11 +34,11 @@ def test_logits_beyond_half_precision_keep_the_labels(logits):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_logits_that_are_not_finite_are_refused(value):
+def test_logits_that_are_not_finite_are_refused(folder, value):
     logits = np.zeros((3, 4, 5), np.float32)
     logits[1, 2, 3] = value
-    with pytest.raises(InputError, match="not finite: train it again with a lower learning rate"):
-        rounded_logits(logits)
+    with pytest.raises(InputError, match="photo_7: .* not finite: train it again with a lower"):
+        write_logits(folder / "photo_7.npz", logits)
 
 
 def test_the_same_logits_are_the_same_bytes(folder):

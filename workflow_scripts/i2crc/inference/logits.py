@@ -30,8 +30,12 @@ def rounded_logits(logits: np.ndarray) -> np.ndarray:
 
 def write_logits(path: Path, logits: np.ndarray) -> None:
     """Write (K+1, h, w) logits, rounded as `rounded_logits` does, deflated (NPZ)."""
+    try:
+        rounded = rounded_logits(logits)
+    except InputError as error:
+        raise InputError(f"{path.stem}: {error}") from None
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, logits=rounded_logits(logits))
+        np.savez_compressed(temporary, logits=rounded)
 
 
 def read_logits(path: Path) -> np.ndarray:
