@@ -37,7 +37,7 @@ def test_logits_beyond_half_precision_keep_the_labels(logits):
 def test_logits_that_are_not_finite_are_refused(folder, value):
     logits = np.zeros((3, 4, 5), np.float32)
     logits[1, 2, 3] = value
-    with pytest.raises(InputError, match="photo_7: .* not finite: train it again with a lower"):
+    with pytest.raises(InputError, match=r"photo_7: .* not finite: train it again with a lower"):
         write_logits(folder / "photo_7.npz", logits)
 
 
