@@ -115,6 +115,14 @@ def test_given_splits_of_class_folders(root):
     assert found(listing, "val") == {"val/dog/1": ["dog"]}
 
 
+def test_folders_of_splits_beside_negatives_are_no_classes(tmp_path):
+    for number, name in enumerate(["train/1.jpg", "dev_set/2.jpg", "_none/3.jpg"]):
+        photograph(tmp_path / name, (number, 0, 0))
+    (problem,) = problems(tmp_path, "folders")
+    assert "its folders are called dev_set, train, which are splits, not classes" in problem
+    assert not problems(tmp_path, "folders", classes=["train", "dev_set"])
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

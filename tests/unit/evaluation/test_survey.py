@@ -59,6 +59,39 @@ def test_folders_of_splits_are_no_classes(tmp_path):
     assert found.listed.classes == ["cat", "dog"]
 
 
+@pytest.mark.parametrize(
+    ("names", "lists"),
+    [
+        (["Training", "Testing"], {"train": "Training"}),
+        (["train", "dev"], {"train": "train", "val": "dev"}),
+        (["train", "dev", "eval", "val"], {"train": "train", "val": "val"}),
+        (["train_set", "test-set", "valset"], {"train": "train_set", "val": "valset"}),
+        (["train", "val", "_none"], {"train": "train", "val": "val"}),
+    ],
+)
+def test_the_names_of_folders_of_splits(tmp_path, names, lists):
+    for number, split in enumerate(names):
+        for name in ("cat", "dog"):
+            draw_photo(tmp_path / split / name / "1.png", 10 * number + len(split + name))
+    said = settings(survey(recognise(tmp_path), 2))
+    found = {key: said.get(f"dataset.{key}_list") for key in ("train", "val")}
+    assert {key: value for key, value in found.items() if value} == lists
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["train", "unlabelled"], "train"), (["cat", "dog", "test"], "test"),
+                        (["cat", "train"], "")]
+)  # fmt: skip
+def test_the_name_of_a_split_among_classes(tmp_path, names, said):
+    draw_class_folders(tmp_path, names, 5)
+    if said == "train":  # with folders in it, it is hardly a vehicle
+        (tmp_path / "train/cat").mkdir()
+        shutil.move(tmp_path / "train/IMG 0.png", tmp_path / "train/cat")
+    texts = survey(recognise(tmp_path), 2).wrong
+    assert bool(texts) == bool(said)
+    assert all(f"names of splits count as classes ({said}): if they" in text for text in texts)
+
+
 def test_photographs_in_a_folder_of_their_own_with_masks_and_maps_beside_it(root):
     images = root.parent / "all" / "images"
     images.parent.mkdir()

@@ -14,15 +14,19 @@ from i2crc.data.photographs import Photographs, without_suffix
 from i2crc.runtime.atomic import digest_file
 from i2crc.runtime.errors import FileError, Problem, counted, listing
 
-SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test")
+# Word for a split -> the split. A word may have `set` behind it.
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val")
+SPLIT_NAME = re.compile(rf"({'|'.join(SPLITS)})([ _-]?set)?", re.IGNORECASE)
 MASK_WORDS = re.compile(r"mask|segm|truth|(^|[_-])gt($|[_-])|labels?$|annot", re.IGNORECASE)
 SALIENCY_WORDS = re.compile(r"salien|(^|[_-])sal($|[_-])", re.IGNORECASE)
 
 
-def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> Labels:
+def read_folders(folder: Path, photographs: Photographs, known: list[str]) -> Labels:
     """Return the photographs below a folder; those below a folder `_none` have no class.
 
-    Masks beside their photographs are left out.
+    Names of splits are no classes unless they are `known`. Masks beside their photographs are left
+    out.
 
     A photograph that is in the folders of several classes has all of them.
     """
@@ -32,6 +36,7 @@ def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> L
         labels.problems.append(Problem(str(folder), "no such folder", remedy))
         return labels
     outside: list[str] = []
+    nested: set[str] = set()
     below = folder.relative_to(photographs.folder).as_posix()
     beginning = "" if below == "." else f"{below}/"
     names = [name for name in photographs.names if name.startswith(beginning)]
@@ -43,18 +48,27 @@ def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> L
                 label = composed(first.strip())
                 place = str(photographs.folder / name)
                 labels.photographs[name] = Labelled({label}, place)
+                nested |= {label} if "/" in rest else set()
             else:
                 outside.append(name)
     found = {label for one in labels.photographs.values() for label in one.labels}
     labels.classes = sorted(label for label in found if not means_none(label))
-    if labels.classes and {name.casefold() for name in found} <= {*SPLIT_NAMES}:
-        problem = f"its folders are called {listing(labels.classes)}, which are splits, not classes"
-        remedy = "name them in dataset.train_list and dataset.val_list"
-        labels.problems.append(Problem(str(folder), problem, remedy))
+    splits = [label for label in labels.classes if is_split(label) and label not in known]
+    if splits and splits == labels.classes:
+        problem = f"its folders are called {listing(splits)}, which are splits, not classes"
+        remedy = "name them in dataset.train_list and dataset.val_list, or in dataset.classes if "
+        labels.problems.append(Problem(str(folder), problem, f"{remedy}they are classes"))
     elif not labels.classes:
         problem = "has no folder of a class with photographs in it"
         remedy = "put the photographs of each class into a folder of the class's name"
         labels.problems.append(Problem(str(folder), problem, remedy))
+    elif {label.casefold() for label in splits} - {"train"} or nested & {*splits}:
+        # Else the folder `train` may show trains.
+        labels.warnings.append(
+            f"{folder}: folders with the names of splits count as classes ({listing(splits)}): if "
+            "they are splits, name them in dataset.train_list and dataset.val_list, else name all "
+            "classes in dataset.classes"
+        )
     if outside:
         labels.warnings.append(
             f"{folder}: {counted(len(outside), 'photograph')} in the folder of no class "
@@ -77,6 +91,11 @@ def read_folders(folder: Path, photographs: Photographs, _known: list[str]) -> L
     labels.warnings += _no_photographs(labels, folder)
     _join_equal(labels, photographs.folder)
     return labels
+
+
+def is_split(name: str) -> bool:
+    """Return whether a folder has the name of a split."""
+    return SPLIT_NAME.fullmatch(name) is not None
 
 
 def hint(name: str) -> str:

@@ -12,12 +12,12 @@ import numpy as np
 from i2crc.config.choices import Choice
 from i2crc.config.schema import MOST_CLASSES, Config
 from i2crc.data.build_index import likely_patterns, mask_name
-from i2crc.data.class_folders import SPLIT_NAMES, hint
+from i2crc.data.class_folders import SPLITS, hint, is_split
 from i2crc.data.coco import KEYS, read_content
 from i2crc.data.images import IGNORE, read_label, read_saliency
 from i2crc.data.label_lists import read_text
 from i2crc.data.label_tables import read_table
-from i2crc.data.labelled import NEGATIVE
+from i2crc.data.labelled import NEGATIVE, means_none
 from i2crc.data.photographs import Photographs, check_readable, find_photographs, ids_of
 from i2crc.runtime.errors import FileError, Problem, counted, listing
 
@@ -100,9 +100,8 @@ def _folders(root: Path) -> list[Path]:
 def _split_of(name: str) -> str:
     """Return the split that a name speaks of: train unless it says another one."""
     words = re.split(r"[^a-z]+", name.lower())
-    if "test" in words:
-        return "test"
-    return "val" if {"val", "valid", "validation"} & {*words} else "train"
+    found = {SPLITS.get(word.removesuffix("set")) for word in words}
+    return next((split for split in ("test", "val") if split in found), "train")
 
 
 def _voc(found: Recognised, root: Path, photographs: Photographs) -> bool:
@@ -240,11 +239,13 @@ def _classes(found: Recognised, root: Path, photographs: Photographs) -> bool:
         first = [last]
     found.add("dataset.format", "folders", f"{counted(len(first), 'folder')} with photographs")
     found.add("dataset.images", base, "the folders are in it" if base else "root itself")
-    if {name.casefold() for name in first} <= {*SPLIT_NAMES}:
-        for name in first:
-            if _split_of(name) != "test" or name.casefold() == "training":
-                split = "train" if name.casefold().startswith("train") else _split_of(name)
-                found.add(f"dataset.{split}_list", name, "its folders are the classes")
+    if all(is_split(name) or means_none(name) for name in first):
+        splits = [name for name in first if is_split(name)]
+        # The last one counts: val comes after dev and eval.
+        lists = {_split_of(name): name for name in sorted(splits, key=str.casefold)}
+        for split in ("train", "val"):
+            if split in lists:
+                found.add(f"dataset.{split}_list", lists[split], "its folders are the classes")
     return True
 
 
