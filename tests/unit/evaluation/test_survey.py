@@ -313,6 +313,36 @@ def test_a_number_of_a_class_that_cannot_be_is_refused(tmp_path):
         recognise(tmp_path)
 
 
+@pytest.mark.parametrize("words", [("cat", "dog"), ("cat", "0")])
+def test_short_names_of_classes_in_the_lists_of_voc(tmp_path, words):
+    for number in range(10):
+        draw_photo(tmp_path / "JPEGImages" / f"{number}.jpg", number)
+    (tmp_path / "train_cls.txt").write_text("".join(f"{n} {words[n % 2]}\n" for n in range(10)))
+    names = [word for word in words if word != "0"]
+    assert settings(survey(recognise(tmp_path), 2))["dataset.classes"] == names
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_without_a_photograph_to_train_on_the_problems_are_said(tmp_path, kind):
+    draw_photo(tmp_path / "JPEGImages" / "1.jpg", 1)
+    if kind == "coco":
+        for split, number in (("train", 0), ("val", 1)):
+            content = {
+                "images": [{"id": 1, "file_name": f"{number}.jpg"}],
+                "categories": [{"id": 7, "name": "cat"}],
+                "annotations": [{"image_id": 1, "category_id": 7}],
+            }
+            (tmp_path / f"instances_{split}.json").write_text(json.dumps(content))
+    else:
+        (tmp_path / "classes.txt").write_text("cat\n")
+        (tmp_path / "train_cls.txt").touch()
+        (tmp_path / "val_cls.txt").write_text("1 cat\n")
+    said = "no photograph '0.jpg' below" if kind == "coco" else "train_cls.txt: lists no image"
+    with pytest.raises(InputError, match=said) as error:
+        survey(recognise(tmp_path), 2)
+    assert "no photograph with a class to train on;" in str(error.value)
+
+
 def test_results_in_the_folder_of_the_photographs_are_no_photographs(root, monkeypatch):
     draw_photo(root / "results" / "mine" / "predictions" / "cat" / "IMG 1.png", 99)
     monkeypatch.chdir(root)

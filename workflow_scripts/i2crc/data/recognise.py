@@ -115,8 +115,9 @@ def _voc(found: Recognised, root: Path, photographs: Photographs) -> bool:
         lines = read_text(root / "train_cls.txt").splitlines()
         words = {word for line in lines for word in line.split()[1:]} - {NEGATIVE}
         names = sorted(word for word in words if not word.isdecimal())
-        beyond = [word for word in words if len(word) > 3 or int(word) >= MOST_CLASSES]
-        if not names and beyond:
+        numbers = words - {*names}
+        beyond = [word for word in numbers if len(word) > 3 or int(word) >= MOST_CLASSES]
+        if beyond:
             problem = f"class {listing(sorted(beyond))}; there are {MOST_CLASSES} at most, from 0"
             remedy = "correct the numbers, or write names instead"
             raise FileError(root / "train_cls.txt", problem, remedy)

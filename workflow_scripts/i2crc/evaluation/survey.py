@@ -134,9 +134,9 @@ def survey(found: Recognised, threads: int) -> Survey:
     config = load_config(nested(found.choices), str(root))
     outside = [Path(name) for name in (config.results, config.saliency.location) if name]
     listed = list_dataset(root, config.dataset, outside)
-    if not any(listed.splits.values()) or not listed.classes:
+    if not listed.splits.get("train") or not listed.classes:
         problems = "\n".join(map(str, listed.problems))
-        raise FileError(root, "no photograph with a class is found", problems or "add some")
+        raise FileError(root, "no photograph with a class to train on", problems or "add some")
     _choose_binary(found, listed, config)
     config = load_config(nested(found.choices), str(root))
     result = Survey(root, found.choices, config, listed, wrong=[*found.wrong])
