@@ -115,6 +115,22 @@ def test_given_splits_of_class_folders(root):
     assert found(listing, "val") == {"val/dog/1": ["dog"]}
 
 
+def test_photographs_beside_the_splits_of_class_folders_are_named(tmp_path):
+    names = ["train/cat/1.jpg", "train/stray.jpg", "val/cat/2.jpg", "test/3.jpg", "_none/4.jpg"]
+    for number, name in enumerate(names):
+        photograph(tmp_path / name, (number, 0, 0))
+    photograph(tmp_path / "train/dog/copy.jpg", (0, 0, 0))
+    stray, copy, beside = listed(tmp_path, "folders", train_list="train", val_list="val").warnings
+    assert "1 photograph in the folder of no class (train/stray.jpg) left out" in stray
+    assert "1 photograph in the folders of several classes" in copy
+    assert beside == (
+        f"{tmp_path}: 2 photographs not in train and val left out (_none/4.jpg, test/3.jpg); to "
+        "train on them, move them into train, negatives into train/_none"
+    )
+    *_, beside = listed(tmp_path, "folders", train_list="train").warnings
+    assert beside.endswith("; to validate with them, name their folder in dataset.val_list")
+
+
 def test_folders_of_splits_beside_negatives_are_no_classes(tmp_path):
     for number, name in enumerate(["train/1.jpg", "dev_set/2.jpg", "_none/3.jpg"]):
         photograph(tmp_path / name, (number, 0, 0))

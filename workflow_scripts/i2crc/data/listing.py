@@ -125,11 +125,19 @@ def _list_photographs(
         listed.problems.extend(_absent(labelled, dataset.classes))
     used = dict.fromkeys(name for labels in found.values() for name in labels.photographs)
     unused = [name for name in photographs.names if name not in used]
-    if unused and used and dataset.format != "folders":
-        in_lists = " and ".join(getattr(dataset, f"{split}_list") for split in found)
+    given = [getattr(dataset, f"{split}_list") for split in found]
+    remedy = ""
+    if dataset.format == "folders":  # read_folders names those in the folders of the splits
+        places = [folder / name for name in given]
+        unused = [n for n in unused if not any((folder / n).is_relative_to(p) for p in places)]
+        train = dataset.train_list
+        remedy = f"; to train on them, move them into {train}, negatives into {train}/_none"
+        if not dataset.val_list:
+            remedy += "; to validate with them, name their folder in dataset.val_list"
+    if unused and used:
         listed.warnings.append(
-            f"{folder}: {counted(len(unused), 'photograph')} not in {in_lists} left out "
-            f"({listing(unused)})"
+            f"{folder}: {counted(len(unused), 'photograph')} not in {' and '.join(given)} left out "
+            f"({listing(unused)}){remedy}"
         )
     ids = ids_of(used)
     for split, labels in found.items():
