@@ -275,6 +275,52 @@ def test_a_coco_file_in_the_folder(tmp_path):
     assert found.counts().classes == [5, 5]
 
 
+def test_a_coco_file_in_the_folder_of_each_split(tmp_path):
+    """As Roboflow exports them; the splits share names of files."""
+    for number, split in enumerate(["train", "valid", "test"]):
+        for photo in range(10):
+            draw_photo(tmp_path / split / f"{photo}.png", 100 * number + photo)
+        content = {
+            "images": [{"id": n, "file_name": f"{n}.png"} for n in range(10)],
+            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            "annotations": [{"image_id": n, "category_id": 1 + n % 2} for n in range(10)],
+        }
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content))
+    found = survey(recognise(tmp_path), 2)
+    assert found.problems == []
+    assert settings(found)["dataset.format"] == "coco"
+    assert settings(found)["dataset.train_list"] == "train/_annotations.coco.json"
+    assert settings(found)["dataset.val_list"] == "valid/_annotations.coco.json"
+    assert found.counts().classes == [5, 5]
+    assert {row.id.partition("/")[0] for row in found.listed.splits["val"]} == {"valid"}
+    assert "test/0.png" in "".join(found.wrong)
+
+
+@pytest.mark.parametrize(
+    ("folders", "lists"), [([""], (".", None)), (["x/a", "x/b"], ("x", None)),
+                           (["train", "test"], ("train", None)),
+                           (["in/train", "in/val"], ("in/train", "in/val"))]
+)  # fmt: skip
+def test_xml_files_beside_the_photographs(tmp_path, folders, lists):
+    for place, folder in enumerate(folders):
+        for number in range(10):
+            draw_photo(tmp_path / folder / f"{number}.jpg", 10 * place + number)
+            name = "cat" if number % 2 else "dog"
+            (tmp_path / folder / f"{number}.xml").write_text(
+                f"<annotation><object><name>{name}</name></object></annotation>"
+            )
+    found = survey(recognise(tmp_path), 2)
+    said = settings(found)
+    assert said["dataset.format"] == "voc-xml" and found.problems == []
+    assert (said["dataset.train_list"], said.get("dataset.val_list")) == lists
+    assert set(found.counts().classes) == {10 if folders[0] == "x/a" else 5}
+
+
+def test_other_xml_files_beside_photographs_are_no_labels(root):
+    (root / "cat/IMG 1.xml").write_text("<metadata/>")
+    assert settings(survey(recognise(root), 2))["dataset.format"] == "folders"
+
+
 def test_an_xml_file_for_each_photograph(tmp_path):
     (tmp_path / "Annotations").mkdir()
     for number in range(10):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ def read_coco(file: Path, photographs: Photographs, _known: list[str]) -> Labels
     with collecting(labels.problems):
         content = read_content(file)
         names = {one["id"]: composed(str(one["name"]).strip()) for one in content["categories"]}
+        folder = os.path.relpath(file.parent, photographs.folder)
         images: dict[Any, Labelled] = {}
         for one in content["images"]:
             place = f"{file}: image {one['id']}"
             with collecting(labels.problems):
-                name = photographs.find(str(one["file_name"]), place)
+                beside = photographs.get(f"{folder}/{one['file_name']}")
+                name = beside or photographs.find(str(one["file_name"]), place)
                 if one["id"] in images or name in labels.photographs:
                     remedy = "take one of its entries out"
                     raise FileError(place, f"{one['file_name']} is listed twice", remedy)

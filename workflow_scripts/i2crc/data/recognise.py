@@ -18,7 +18,13 @@ from i2crc.data.images import IGNORE, read_label, read_saliency
 from i2crc.data.label_lists import read_text
 from i2crc.data.label_tables import read_table
 from i2crc.data.labelled import NEGATIVE, means_none
-from i2crc.data.photographs import Photographs, check_readable, find_photographs, ids_of
+from i2crc.data.photographs import (
+    Photographs,
+    check_readable,
+    find_photographs,
+    ids_of,
+    without_suffix,
+)
 from i2crc.runtime.errors import FileError, Problem, counted, listing
 
 # Share of the files of a folder that have the name of a photograph, if they belong to these.
@@ -69,7 +75,8 @@ def recognise(root: Path) -> Recognised:
     if not photographs.names:
         raise FileError(root, "no photograph in it or below it", "give the folder of photographs")
     found.photographs = len(photographs.names)
-    is_known = any(read(found, root, photographs) for read in (_voc, _xml, _coco, _table, _classes))
+    readers = (_voc, _xml, _coco, _table, _xml_beside, _classes)
+    is_known = any(read(found, root, photographs) for read in readers)
     unused = [*map(str, found.unused)]
     if not is_known and unused:
         problem = f"{counted(found.photographs, 'photograph')}, but their labels cannot be used"
@@ -151,10 +158,33 @@ def _xml(found: Recognised, root: Path, photographs: Photographs) -> bool:
     return True
 
 
+def _xml_beside(found: Recognised, root: Path, photographs: Photographs) -> bool:
+    """Recognise XML files of annotations beside their photographs."""
+    stems = {*map(without_suffix, photographs.names)}
+    files = [name for name in photographs.others if name.endswith(".xml")]
+    files = [name for name in files if name.removesuffix(".xml") in stems]
+    if not files or b"<annotation" not in (root / files[0]).read_bytes():
+        return False
+    base = _common(photographs)
+    found.add("dataset.format", "voc-xml", "XML files lie beside the photographs")
+    found.add("dataset.images", base, "the photographs are below it")
+    lists = _splits(_first_folders(photographs))
+    if "train" not in lists:
+        found.add("dataset.train_list", base or ".", "the XML files are below it")
+        return True
+    for split in ("train", "val"):
+        if split in lists:
+            name = posixpath.join(base, lists[split])
+            found.add(f"dataset.{split}_list", name, "the XML files are below it")
+    return True
+
+
 def _coco(found: Recognised, root: Path, photographs: Photographs) -> bool:
-    """Recognise a JSON file of annotations as COCO has them."""
+    """Recognise a JSON file of annotations as COCO has them, or one in the folder of each split."""
     below = _below(root, photographs)
-    places = dict.fromkeys([root, root / "annotations", below.folder])
+    splits = _splits(_first_folders(photographs)).values()
+    folders = [below.folder / name for name in splits]
+    places = dict.fromkeys([root, root / "annotations", below.folder, *folders])
     files = [path for place in places for path in place.glob("*.json")]
     lists: dict[str, Path] = {}
     for path in sorted(files, key=lambda path: (not path.name.startswith("instances"), path)):
@@ -164,7 +194,7 @@ def _coco(found: Recognised, root: Path, photographs: Photographs) -> bool:
             if _speaks_of_objects(path):
                 _leave_out(found, [error.problem])
             continue
-        lists.setdefault(_split_of(path.stem), path)
+        lists.setdefault(_split_of(os.path.relpath(path, below.folder)), path)
     if "train" not in lists:
         return False
     found.add("dataset.format", "coco", f"{lists['train'].name} has images and annotations")
@@ -230,8 +260,7 @@ def _add_lists(
 def _classes(found: Recognised, root: Path, photographs: Photographs) -> bool:
     """Recognise a folder for each class."""
     base = _common(photographs)
-    names = [posixpath.relpath(name, base or ".") for name in photographs.names]
-    first = sorted({name.partition("/")[0] for name in names if "/" in name})
+    first = _first_folders(photographs)
     if not first:
         # All photographs are in one folder: they are of one class.
         base, _, last = base.rpartition("/")
@@ -240,14 +269,27 @@ def _classes(found: Recognised, root: Path, photographs: Photographs) -> bool:
         first = [last]
     found.add("dataset.format", "folders", f"{counted(len(first), 'folder')} with photographs")
     found.add("dataset.images", base, "the folders are in it" if base else "root itself")
-    if all(is_split(name) or means_none(name) for name in first):
-        splits = [name for name in first if is_split(name)]
-        # The last one counts: val comes after dev and eval.
-        lists = {_split_of(name): name for name in sorted(splits, key=str.casefold)}
-        for split in ("train", "val"):
-            if split in lists:
-                found.add(f"dataset.{split}_list", lists[split], "its folders are the classes")
+    lists = _splits(first)
+    for split in ("train", "val"):
+        if split in lists:
+            found.add(f"dataset.{split}_list", lists[split], "its folders are the classes")
     return True
+
+
+def _first_folders(photographs: Photographs) -> list[str]:
+    """Return the folders with photographs that are in the folder of all of them."""
+    beginning = f"{_common(photographs)}/"
+    names = [name.removeprefix(beginning) for name in photographs.names]
+    return sorted({name.partition("/")[0] for name in names if "/" in name})
+
+
+def _splits(folders: list[str]) -> dict[str, str]:
+    """Return split -> folder if these are folders of splits, with or without one of negatives."""
+    if not all(is_split(name) or means_none(name) for name in folders):
+        return {}
+    splits = [name for name in folders if is_split(name)]
+    # The last one counts: val comes after dev and eval.
+    return {_split_of(name): name for name in sorted(splits, key=str.casefold)}
 
 
 def _common(photographs: Photographs) -> str:
