@@ -55,6 +55,11 @@ def test_bad_value_is_named_with_its_key(values, key, value):
     assert f"`{key}` is {value}" in message
 
 
+def test_a_number_is_no_name_of_an_experiment():
+    """Quotes do not help in --config: Snakemake reads experiment="2" as a number, too."""
+    assert "after --config, begin it with a letter, as in run2" in config_problem({"experiment": 2})
+
+
 @pytest.mark.parametrize(
     ("saliency", "words"),
     [

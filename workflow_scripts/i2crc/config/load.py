@@ -125,7 +125,9 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "finite_number":
         message = "expected a finite number"
     if problem["type"] == "string_type":
-        message += f" ({QUOTES})"
+        # Snakemake takes quoted digits of --config for a number, too.
+        letter = "; after --config, begin it with a letter, as in run2"
+        message += f" ({QUOTES}{letter * (path == 'experiment')})"
     if not path:
         return message
     value = problem["input"]
