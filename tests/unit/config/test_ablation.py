@@ -39,6 +39,12 @@ def test_a_variant_may_change_the_preset():
     assert (base.config.crf.image, paper.config.crf.image) == ("real", "legacy")
 
 
+def test_a_variant_that_changes_the_preset_of_spelled_out_settings_is_refused():
+    """As a run saves them: each of them stands above the preset."""
+    saved = load_config({}, "my.yaml").model_dump()
+    assert "the settings are those of base" in refused({"paper": {"preset": "paper"}}, **saved)
+
+
 def test_settings_without_variants_have_no_runs():
     assert runs({}) == []
 

@@ -48,7 +48,8 @@ def ablation_runs(values: dict[str, Any], config: Config, source: str) -> list[A
         changed = merge(common, changes)
         place = f"{source}: ablation.variants.{variant}"
         settings = load_config(changed, place)
-        known = same.setdefault(settings.model_dump_json(), variant)
+        # Settings that are spelled out, as in saved ones, override those of a preset.
+        known = same.setdefault(settings.model_dump_json(exclude={"preset"}), variant)
         if known != variant:
             raise InputError(
                 f"{place} is {changes}: with it the settings are those of {known}; change another "
