@@ -1,5 +1,6 @@
 """ablation.py: scores over seeds, differences to the base, minutes, table and page."""
 
+import re
 import runpy
 from argparse import Namespace
 from pathlib import Path
@@ -97,6 +98,18 @@ def test_the_interval_covers_what_seeds_change(project):
     assert found["difference_255_as_background"] == pytest.approx(0)
     assert one == -other
     assert low <= min(one, other) * 0.5 and high >= max(one, other) * 0.5
+
+
+def test_photographs_that_the_base_lacks_have_no_difference(project):
+    before = {path: path.read_text() for path in map(images_csv, ("loose-0", "loose-1"))}
+    for path, text in before.items():
+        path.write_text(re.sub("^a", "b", text, flags=re.MULTILINE))
+    row = compared()["results"][1]
+    assert row["difference_255_as_background"] is None
+    assert row["seed_differences_255_as_background"] == [None, None]
+    assert "the same" not in (FOLDER / "table.md").read_text()
+    for path, text in before.items():
+        path.write_text(text)
 
 
 def test_minutes_are_those_of_all_jobs_behind_a_score_once_each(project):

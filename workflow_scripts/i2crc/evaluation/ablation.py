@@ -93,8 +93,9 @@ def seeds_difference(
     """Return how a variant differs from the base in the mean over the seeds, and notes.
 
     pairs: for each seed, the CSV file of scores per image of the base and that of the variant. The
-    difference holds `described_difference` of each kind of `MIOUS`, and "seed_differencesKIND". A
-    replicate draws images, the same for all seeds, and seeds, so the interval covers both.
+    difference holds `described_difference` of each kind of `MIOUS`, and "seed_differencesKIND"
+    (None: no common images). A replicate draws images, the same for all seeds, and seeds, so the
+    interval covers both.
     """
     import numpy as np  # only here: a table that is already made needs none
 
@@ -107,5 +108,7 @@ def seeds_difference(
         drawn = np.stack([one[kind][1] for one, *_ in found])  # (seeds, R)
         means = np.take_along_axis(drawn, picked, axis=0).mean(axis=0)
         difference |= described_difference(kind, float(np.mean(changes)), means)
-        difference[f"seed_differences{kind}"] = list(map(float, changes))
+        difference[f"seed_differences{kind}"] = [
+            None if np.isnan(change) else float(change) for change in changes
+        ]
     return difference, notes

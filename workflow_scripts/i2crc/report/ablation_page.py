@@ -42,6 +42,7 @@ def ablation_figure(rows: Sequence[dict[str, Any]]) -> Figure:
         scores.barh(place, mean(values), 0.8 / len(variants), color=color, alpha=0.5, label=label)
         scores.plot(values, [place] * len(values), ".", color="black", markersize=3)
         changes = row.get("seed_differences_255_as_background", [])
+        changes = [change for change in changes if change is not None]
         differences.plot(changes, [place] * len(changes), ".", color=color, markersize=5)
         if limits := row.get("difference_255_as_background_interval"):
             differences.plot(limits, [place] * 2, color=color)
@@ -91,7 +92,7 @@ def ablation_pages(content: dict[str, Any], figure: Figure) -> tuple[str, str]:
 
 def score_cells(row: dict[str, Any]) -> list[Cell]:
     """Return the cells of the scores of a variant."""
-    is_same = not any(row.get("seed_differences_255_as_background", [1]))
+    is_same = all(change == 0 for change in row.get("seed_differences_255_as_background", [1]))
     return [
         row["stage"], row["split"], row["variant"], row["images"],
         over_seeds(row["miou_255_as_background"]),
