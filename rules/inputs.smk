@@ -37,6 +37,11 @@ def has_masks():
     return IS_DEMO or Path(DATA_ROOT, CONFIG.dataset.masks).is_dir()
 
 
+def names_masks(settings):
+    """Return whether settings name ground truth to score with; a file of the format coco has it."""
+    return bool(settings.dataset.masks) or settings.dataset.format == "coco"
+
+
 def data_set(wildcards):
     """Return what is drawn before a split is indexed; raise WorkflowError if there is no data set.
 
@@ -69,12 +74,17 @@ def compared_experiments(wildcards):
 
 
 def ablation_scores(wildcards):
-    """Return the scores of all runs; raise WorkflowError if there is no variant."""
+    """Return the scores of all runs; raise WorkflowError without a variant or without masks."""
     if not ABLATION_RUNS:
         raise WorkflowError(
             "ablation.variants is empty, but the target ablation needs some; name them as "
             "config/ablation.yaml does, and give that file after yours: --configfile mine.yaml "
             "config/ablation.yaml"
+        )
+    if not any(names_masks(run.config) for run in ABLATION_RUNS):
+        raise WorkflowError(
+            "dataset.masks is empty (none), but the target ablation compares scores: name the folder "
+            "of the masks of some photographs, such as those of val"
         )
     return [
         f"{run.folder}/scores/{stage}.json"

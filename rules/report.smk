@@ -66,8 +66,7 @@ SHOWN_COLUMNS = [
     for title, manifests in SHEETS[split].items()
 ]
 # Without ground truth there is nothing to rank images by.
-HAS_MASKS = CONFIG.dataset.masks or CONFIG.dataset.format == "coco"
-SHEET_KINDS = ["best", "median", "worst"] if HAS_MASKS else ["sample"]
+SHEET_KINDS = ["best", "median", "worst"] if names_masks(CONFIG) else ["sample"]
 
 
 rule score_table:

@@ -17,6 +17,12 @@ def described(*seeds: int) -> dict:
     return {"ablation": {"seeds": list(seeds), "variants": VARIANTS}}
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Project:
+    """A project without results."""
+    return Project.new(tmp_path_factory.mktemp("ablation") / "project")
+
+
 def test_a_dry_run_lists_the_stages_of_every_run(finished):
     planned = finished.planned("ablation", settings=described(3))
     runs = Counter(name.rpartition(".")[0] for name in planned)
@@ -31,6 +37,13 @@ def test_without_variants_the_target_says_how_to_name_some(finished):
     done = finished.snakemake("--dry-run", "ablation")
     assert done.returncode != 0
     assert "ablation.variants is empty" in done.stdout + done.stderr
+
+
+def test_without_masks_the_target_is_refused_before_anything_is_computed(fresh):
+    settings = {"dataset": {"masks": ""}, "ablation": {"seeds": [3], "variants": {"x": CRF}}}
+    done = fresh.snakemake("--dry-run", "ablation", settings=settings)
+    assert done.returncode != 0
+    assert "dataset.masks is empty" in done.stdout + done.stderr
 
 
 @pytest.mark.exhaustive
