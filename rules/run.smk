@@ -9,8 +9,14 @@ from i2crc.config.load import dump_config
 from i2crc.runtime.atomic import write_bytes
 from i2crc.runtime.log import NO_LOCKS, this_process
 
-# The kernel frees it when the run is killed; a soft lock would stay.
-RUN_LOCK = filelock.FileLock(Path(RESULTS) / ".lock", timeout=0, fallback_to_soft=False)
+# Folder of each experiment that this run may work on -> its settings; those of an ablation are
+# below the folder of this experiment, and come first.
+EXPERIMENTS = {**{run.folder: run.config for run in ABLATION_RUNS}, RESULTS: CONFIG}
+# The kernel frees them when the run is killed; soft locks would stay.
+RUN_LOCKS = {
+    folder: filelock.FileLock(Path(folder) / ".lock", timeout=0, fallback_to_soft=False)
+    for folder in EXPERIMENTS
+}
 CRASHED = (
     "crashed in compiled code ({}), which is no lack of memory: look for extreme settings, or "
     "report it as a bug."
@@ -26,37 +32,43 @@ SIGNALS = {
 }
 
 
-def take_results():
+def made_experiments():
+    """Return the folders of the experiments that this run makes files of."""
+    made = {file for job in workflow.dag.needrun_jobs() for file in job.output}
+    made -= {*rules.compare.output, *rules.ablation.output}  # these have no part in the experiment
+    owners = (
+        next((folder for folder in EXPERIMENTS if file.startswith(f"{folder}/")), None)
+        for file in made
+    )
+    return set(owners) - {None}
+
+
+def take_results(folder):
     """Take these results for this run alone; raise WorkflowError if another run works on them."""
+    lock = RUN_LOCKS[folder]
     try:
-        Path(RESULTS).mkdir(parents=True, exist_ok=True)
-        RUN_LOCK.acquire()
-        Path(RUN_LOCK.lock_file).write_text(this_process())
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        Path(lock.lock_file).write_text(this_process())
     except filelock.Timeout:
         raise WorkflowError(
-            f"{RESULTS}: {Path(RUN_LOCK.lock_file).read_text()} is already at work on these "
+            f"{folder}: {Path(lock.lock_file).read_text()} is already at work on these "
             "results. Wait for it, or stop it with Ctrl-C (what it has finished is kept), or give "
             "this run results of its own: --config experiment=NAME"
         ) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise WorkflowError(
-                f"{RESULTS}: cannot be written ({error}); correct that, or choose another folder "
+                f"{folder}: cannot be written ({error}); correct that, or choose another folder "
                 "with the setting `results`"
             ) from None
-        logger.warning(f"{RESULTS}: no locks here ({error.strerror}); do not start two runs")
+        logger.warning(f"{folder}: no locks here ({error.strerror}); do not start two runs")
 
 
-def save_settings():
-    """Save the settings of each experiment of this run; --configfile takes the file again."""
-    made = {file for job in workflow.dag.needrun_jobs() for file in job.output}
-    if made <= set(rules.compare.output):
-        return  # a comparison has no part in the experiment
-    folders = {RESULTS: CONFIG, **{run.folder: run.config for run in ABLATION_RUNS}}
+def save_settings(folder):
+    """Save the settings of an experiment of this run; --configfile takes the file again."""
     try:
-        for folder, settings in folders.items():
-            if any(file.startswith(f"{folder}/") for file in made):
-                write_bytes(Path(folder, "config.yaml"), dump_config(settings).encode())
+        write_bytes(Path(folder, "config.yaml"), dump_config(EXPERIMENTS[folder]).encode())
     except OSError as error:
         raise WorkflowError(str(error)) from None
 
@@ -74,14 +86,14 @@ if workflow.is_main_process:
             "keeps its records there; correct that, or start in another folder"
         )
     # Damaged outputs count as missing, unless another run is at work, which has looked for them.
-    if Path(RUN_LOCK.lock_file).exists():
-        try:
-            with RUN_LOCK:
-                for folder in (RESULTS, *(run.folder for run in ABLATION_RUNS)):
+    for folder, lock in RUN_LOCKS.items():
+        if Path(lock.lock_file).exists():
+            try:
+                with lock:
                     for problem in forget_damaged(Path(folder)):
                         logger.warning(problem)
-        except (filelock.Timeout, OSError):
-            pass  # another run is at work, or the results can only be read
+            except (filelock.Timeout, OSError):
+                pass  # another run is at work, or the results can only be read
 
 
 onstart:
@@ -97,8 +109,11 @@ onstart:
     if is_submitted:
         workarounds = runpy.run_path(str(PROJECT / "profiles/workarounds.py"))
         workarounds["apply"](logger, executor)
-    take_results()
-    save_settings()
+    made = made_experiments()
+    for folder in sorted({RESULTS} | made):
+        take_results(folder)
+    for folder in made:
+        save_settings(folder)
 
 
 onerror:

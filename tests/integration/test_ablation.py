@@ -2,15 +2,19 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
+import filelock
 import pytest
 
 from helpers.project import SCORED_IMAGES, Project, merge
 from i2crc.artifacts.provenance import content_digest
 from i2crc.runtime.atomic import read_json
+from i2crc.runtime.log import this_process
 
 CRF = {"crf": {"labels": "all"}}
 VARIANTS = {"crf-all": CRF, "ceiling": {"segmentation": {"supervision": "full"}}}
+ONE_VARIANT = {"ablation": {"seeds": [3], "variants": {"x": CRF}}}
 
 
 def described(*seeds: int) -> dict:
@@ -40,10 +44,35 @@ def test_without_variants_the_target_says_how_to_name_some(finished):
 
 
 def test_without_masks_the_target_is_refused_before_anything_is_computed(fresh):
-    settings = {"dataset": {"masks": ""}, "ablation": {"seeds": [3], "variants": {"x": CRF}}}
+    settings = {"dataset": {"masks": ""}, **ONE_VARIANT}
     done = fresh.snakemake("--dry-run", "ablation", settings=settings)
     assert done.returncode != 0
     assert "dataset.masks is empty" in done.stdout + done.stderr
+
+
+def test_a_run_is_locked_and_its_settings_are_saved_where_files_are_made(fresh):
+    folder = fresh.results / "ablation/base-3"
+    manifest = folder / "dataset/manifest.json"
+    wanted = str(manifest.relative_to(fresh.folder))
+
+    def text(*arguments: str) -> str:
+        done = fresh.snakemake(*arguments, wanted, settings=ONE_VARIANT)
+        return done.stdout + done.stderr
+
+    folder.mkdir(parents=True)
+    with filelock.FileLock(folder / ".lock"):
+        (folder / ".lock").write_text(this_process())
+        assert f"base-3: process {os.getpid()} on " in text()
+    assert not manifest.exists()
+    text()
+    saved = [path.relative_to(fresh.results) for path in fresh.results.rglob("config.yaml")]
+    assert saved == [Path("ablation/base-3/config.yaml")]
+    assert not (fresh.results / "ablation/x-3").exists()
+
+    (folder / "dataset/classes.txt").unlink()
+    with filelock.FileLock(folder / ".lock"):
+        assert "removed, so that its stage makes it again" not in text("--dry-run")
+    assert "removed, so that its stage makes it again" in text("--dry-run")
 
 
 @pytest.mark.exhaustive
