@@ -13,7 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 from i2crc.artifacts.code_digest import code_digest
 from i2crc.artifacts.damage import forget_damaged
 from i2crc.artifacts.stages import FINAL_SCORES, PSEUDO_SCORES, SCORED, STAGES
-from i2crc.config.ablation import ablation_folder, ablation_runs
+from i2crc.config.ablation import ablation_folder, ablation_runs, outer_results
 from i2crc.config.load import load_run_config, name_sources
 from i2crc.fetch.sources import local_path
 from i2crc.runtime.addresses import hidden_queries
@@ -53,6 +53,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={library}; ")
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 RESULTS = f"{CONFIG.results}/{CONFIG.experiment}"
+OUTER_RESULTS = outer_results(CONFIG)
 RUNTIME = CONFIG.runtime
 SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]
 DETERMINISTIC = "--deterministic" if CONFIG.deterministic else ""
@@ -81,7 +82,7 @@ def code(stage):
 
 
 # What the workflow writes may lie in the folder of the user's photographs.
-OUTPUT_FOLDERS = (CONFIG.results, RESULTS, *([RUNTIME.cache] if RUNTIME.cache else []))
+OUTPUT_FOLDERS = tuple(filter(None, (CONFIG.results, RESULTS, RUNTIME.cache, OUTER_RESULTS)))
 # All splits have the same folder of photographs.
 looked_at_once = functools.cache(files_digest)
 

@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 import filelock
+import numpy as np
 import pytest
 
 from helpers.project import SCORED_IMAGES, Project, merge
 from i2crc.artifacts.provenance import content_digest
+from i2crc.data.images import write_gray
 from i2crc.runtime.atomic import read_json
 from i2crc.runtime.log import this_process
 
@@ -73,6 +75,33 @@ def test_a_run_is_locked_and_its_settings_are_saved_where_files_are_made(fresh):
     with filelock.FileLock(folder / ".lock"):
         assert "removed, so that its stage makes it again" not in text("--dry-run")
     assert "removed, so that its stage makes it again" in text("--dry-run")
+
+
+def test_results_among_the_photographs_are_none_of_a_run(fresh):
+    """Neither its own, nor those of an experiment beside the ablation."""
+    for name in ("cat/0.png", "cat/1.png", "dog/2.png", "dog/3.png"):
+        write_gray(fresh.folder / "data" / name, np.zeros((8, 8), np.uint8))
+    index = "data/results/demo/ablation/base-3/data/train.json"
+    dataset = {"format": "folders", "root": "data", "val_share": 0}
+    settings = {"results": "data/results", "dataset": dataset, **ONE_VARIANT}
+    done = fresh.snakemake(index, settings=settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    write_gray(fresh.folder / "data/results/other/pig/0.png", np.zeros((8, 8), np.uint8))
+    assert not fresh.planned(index, settings=settings)
+
+
+def test_memory_is_planned_for_the_jobs_of_several_runs(fresh):
+    """They run at the same time, whatever the number of shards of each."""
+    checks = [f"results/demo/{run}preflight/pipeline.json" for run in ("", "ablation/base-3/")]
+    done = fresh.snakemake("--dry-run", "-pF", *checks, settings=described(3))
+    assert done.returncode == 0, done.stdout + done.stderr
+    commands = (done.stdout + done.stderr).splitlines()
+    jobs = {
+        words[words.index("--experiment") + 1]: words[words.index("--crf-jobs") + 1]
+        for words in map(str.split, commands)
+        if "--crf-jobs" in words
+    }
+    assert jobs == {"results/demo": "1", "results/demo/ablation/base-3": "2"}
 
 
 @pytest.mark.exhaustive

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from helpers.project import ROOT
-from i2crc.config.ablation import ablation_runs
+from i2crc.config.ablation import ablation_runs, outer_results
 from i2crc.config.load import load_config
 from i2crc.runtime.errors import InputError
 
@@ -32,6 +32,15 @@ def test_every_variant_runs_with_every_seed_and_changes_only_what_it_names():
     assert smooth.model_copy(update=same) == base
     for run in found:  # what Snakemake hands to the rules of the run
         assert load_config(run.values, "the run") == run.config
+
+
+def test_a_run_knows_the_folder_of_all_results_also_from_its_saved_settings():
+    found = runs({"smooth": {"crf": {"iterations": 5}}}, results="data/out", experiment="mine")
+    for run in found:
+        saved = load_config(run.config.model_dump(), "the run")
+        assert outer_results(run.config) == outer_results(saved) == "data/out"
+    for other in ({}, {"results": "ablation"}, {"results": "data/out", "experiment": "mine-0"}):
+        assert outer_results(load_config(other, "my.yaml")) is None
 
 
 def test_a_variant_may_change_the_preset():

@@ -1,11 +1,14 @@
 """The runs of an ablation: its variants with its seeds, each an experiment of its own."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from i2crc.config.load import load_config, merge
 from i2crc.config.schema import BASE, Config
 from i2crc.runtime.errors import InputError
+
+FOLDER = "ablation"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,14 @@ class AblationRun:
 
 def ablation_folder(config: Config) -> str:
     """Return the folder of all runs of the ablation of an experiment."""
-    return f"{config.results}/{config.experiment}/ablation"
+    return f"{config.results}/{config.experiment}/{FOLDER}"
+
+
+def outer_results(config: Config) -> str | None:
+    """Return the results folder that holds the ablation of a run; None for any other experiment."""
+    results = Path(config.results)
+    is_run = results.name == FOLDER and config.experiment.endswith(run_name("", config.seed))
+    return str(results.parent.parent) if is_run else None
 
 
 def run_name(variant: str, seed: int) -> str:
