@@ -42,7 +42,9 @@ def jobs_at_once(threads):
     if is_submitted or not workflow.is_main_process:
         return 0
     cores = workflow.resource_settings.cores or 1
-    return min(cores // min(threads, cores), CONFIG.shards)
+    fitting = cores // min(threads, cores)
+    # Beside the shards of a run of an ablation, those of other runs are computed.
+    return fitting if OUTER_RESULTS else min(fitting, CONFIG.shards)
 
 
 def growing(mem_mb, minutes):
