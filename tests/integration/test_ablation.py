@@ -93,20 +93,6 @@ def test_results_among_the_photographs_are_none_of_a_run(fresh):
 def test_memory_is_planned_for_the_jobs_of_several_runs(fresh):
     """They run at the same time, whatever the number of shards of each."""
     checks = [f"results/demo/{run}preflight/pipeline.json" for run in ("", "ablation/base-3/")]
-    done = fresh.snakemake("--dry-run", "-pF", *checks, settings=described(3))
-    assert done.returncode == 0, done.stdout + done.stderr
-    commands = (done.stdout + done.stderr).splitlines()
-    jobs = {
-        words[words.index("--experiment") + 1]: words[words.index("--crf-jobs") + 1]
-        for words in map(str.split, commands)
-        if "--crf-jobs" in words
-    }
-    assert jobs == {"results/demo": "1", "results/demo/ablation/base-3": "2"}
-
-
-def test_memory_is_planned_for_the_jobs_of_several_runs(fresh):
-    """They run at the same time, whatever the number of shards of each."""
-    checks = [f"results/demo/{run}preflight/pipeline.json" for run in ("", "ablation/base-3/")]
     done = fresh.snakemake("--dry-run", "-pF", *checks, settings=ONE_VARIANT)
     assert done.returncode == 0, done.stdout + done.stderr
     commands = (done.stdout + done.stderr).splitlines()
