@@ -182,9 +182,7 @@ def _add_small(add: Any, train: int, side: int, size: str, machine: Machine, cla
     add("cam.scales", [1.0] if tiny else [1.0, 1.5], size if tiny else MEASURED)
     add("segmentation.aspp_rates", [2, 4] if tiny else [3, 6, 9, 12], size if tiny else MEASURED)
     add("segmentation.crop_size", 128 if tiny else 224, size if tiny else MEASURED)
-    if not tiny:
-        add("segmentation.scale_jitter", [0.75, 1.0, 1.25, 1.5, 2.0], MEASURED)
-    add("prediction.scales", [1.0] if tiny else [0.35, 0.5, 0.75, 1.0], size if tiny else MEASURED)
+    add("prediction.scales", [1.0] if tiny else [0.75, 1.0], size if tiny else MEASURED)
     batch = max(1, min(8, train))
     add("segmentation.batch_size", batch, "8, or all photographs if they are fewer")
     most = 10_000 if machine.gpus else 3000
