@@ -91,7 +91,7 @@ def test_results_among_the_photographs_are_none_of_a_run(fresh):
 
 
 def test_memory_is_planned_for_the_jobs_of_several_runs(fresh):
-    """They run at the same time, whatever the number of shards of each."""
+    """Jobs of several runs are computed at the same time, also if each run has one shard."""
     checks = [f"results/demo/{run}preflight/pipeline.json" for run in ("", "ablation/base-3/")]
     done = fresh.snakemake("--dry-run", "-pF", *checks, settings=ONE_VARIANT)
     assert done.returncode == 0, done.stdout + done.stderr

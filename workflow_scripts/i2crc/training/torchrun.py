@@ -53,7 +53,7 @@ def _on_nodes(nodes: int, count: int, threads: int, batch_size: int) -> tuple[li
     if nodes * count > batch_size:
         raise InputError(
             f"runtime.nodes {nodes} with {count} processes each: more than the {batch_size} images "
-            "of a batch (batch_size); set runtime.nodes or runtime.gpus lower"
+            "of a batch (batch_size, or all photographs); set runtime.nodes or runtime.gpus lower"
         )
     # The processes meet at a port that is free on the first node.
     with socket.socket() as server:
