@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from matplotlib import get_data_path
 from matplotlib.font_manager import FontEntry, fontManager
 
 from i2crc.report import fonts
 
-BOXES = next(font for font in fontManager.ttflist if font.name.startswith(fonts.BOXES))
+# From its file: a list of fonts that matplotlib has kept may lack it.
+FILE = str(Path(get_data_path(), "fonts/ttf/LastResortHE-Regular.ttf"))
+BOXES = FontEntry(fname=FILE, name=f"{fonts.BOXES} High-Efficiency")
 
 
 @pytest.fixture(autouse=True)
