@@ -112,6 +112,23 @@ def test_photographs_that_the_base_lacks_have_no_difference(project):
         path.write_text(text)
 
 
+def test_a_seed_without_common_photographs_is_left_out_of_the_difference(project):
+    """A mean over both seeds would be no number."""
+    files = [
+        [images_csv(name) for name in pair] for pair in (["base-0", "loose-0"], ["base-1"] * 2)
+    ]
+    files[1][1] = project / "other.csv"
+    files[1][1].write_text(re.sub("^a", "b", files[1][0].read_text(), flags=re.MULTILINE))
+    found, notes = seeds_difference(files, 3, 200)
+    alone, _ = seeds_difference(files[:1], 3, 200)
+    of_seeds = found.pop("seed_differences_255_as_background")
+    assert of_seeds == [alone["difference_255_as_background"], None]
+    assert {key: found[key] for key in alone if not key.startswith("seed_")} == {
+        key: value for key, value in alone.items() if not key.startswith("seed_")
+    }
+    assert "the mean difference leaves out 1 of 2 seeds, which have no common images." in notes
+
+
 def test_minutes_are_those_of_all_jobs_behind_a_score_once_each(project):
     """Each of them takes a second here, but shard 1 of gen_gt, which takes ten minutes more."""
     score = scores_of("base-0")

@@ -94,21 +94,29 @@ def seeds_difference(
 
     pairs: for each seed, the CSV file of scores per image of the base and that of the variant. The
     difference holds `described_difference` of each kind of `MIOUS`, and "seed_differencesKIND"
-    (None: no common images). A replicate draws images, the same for all seeds, and seeds, so the
-    interval covers both.
+    (None: no common pixels; the mean is of the other seeds). A replicate draws images, the same for
+    all seeds, and seeds, so the interval covers both.
     """
     import numpy as np  # only here: a table that is already made needs none
 
     found = [paired_changes(pair, labels, replicates) for pair in pairs]
     notes = list(dict.fromkeys(note for *_, said in found for note in said))
-    picked = np.random.default_rng(0).integers(len(pairs), size=(len(pairs), replicates))
+    lacking = sum(common == 0 for _, common, _ in found)
+    if 0 < lacking < len(pairs):
+        notes.append(
+            f"the mean difference leaves out {lacking} of {len(pairs)} seeds, which have no common "
+            "images."
+        )
     difference: dict[str, Any] = {}
     for kind in MIOUS:
-        changes = [one[kind][0] for one, *_ in found]
-        drawn = np.stack([one[kind][1] for one, *_ in found])  # (seeds, R)
+        of_seeds = [changes[kind] for changes, *_ in found]
+        known = [one for one in of_seeds if not np.isnan(one[0])] or of_seeds
+        change = float(np.mean([one for one, _ in known]))
+        drawn = np.stack([one for _, one in known])  # (seeds, R)
+        picked = np.random.default_rng(0).integers(len(known), size=(len(known), replicates))
         means = np.take_along_axis(drawn, picked, axis=0).mean(axis=0)
-        difference |= described_difference(kind, float(np.mean(changes)), means)
+        difference |= described_difference(kind, change, means)
         difference[f"seed_differences{kind}"] = [
-            None if np.isnan(change) else float(change) for change in changes
+            None if np.isnan(one) else float(one) for one, _ in of_seeds
         ]
     return difference, notes
