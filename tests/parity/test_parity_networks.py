@@ -123,7 +123,7 @@ def test_segmentation_learning_rates(golden):
     settings = Segmentation()
     steps = described["iter_max"]
     rates = [
-        settings.optimizer.learning_rate * learning_rate_factor(settings.schedule, step, steps, 1)
+        settings.optimizer.learning_rate * learning_rate_factor(settings.schedule, step, steps, 0)
         for step in range(steps)
     ]
     np.testing.assert_allclose(rates, described["lr_used_at_iteration_1_to_200"], rtol=TOLERANCE)

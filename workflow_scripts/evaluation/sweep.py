@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--parameter", required=True, help="the setting that varies")
-    parser.add_argument("--values", type=float, nargs="+", required=True, help="values to try")
+    parser.add_argument("--values", type=float, nargs="*", required=True, help="values to try")
     parser.add_argument("--index", type=Path, required=True, help="index of the split")
     parser.add_argument("--cams", type=Path, nargs="+", required=True, help="manifests of the CAMs")
     parser.add_argument(

@@ -52,7 +52,7 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
     """Return what the model card says of the data, the scores and the origin of the network."""
     from i2crc.evaluation.data_checks import check_splits
     from i2crc.models.pretrained import licence_of
-    from i2crc.report.findings import fallen_stages
+    from i2crc.report.findings import fallen_stages, measured
     from i2crc.report.score_table import warnings
 
     metadata = read_metadata(arguments.weights)
@@ -60,7 +60,7 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
     train = indexes.get("train") or Index("train", metadata["classes"], [])
     counts = Counter(number for entry in train.images for number in entry.classes or ())
     changed = {*train.corrections.get("exclude", ()), *train.corrections.get("relabel", ())}
-    keys = ("split", "images", "miou", "miou_interval", "iou")
+    keys = ("split", "images", "miou", "miou_interval")
     by_stage = {one["stage"]: one for one in scores}
     fallen = fallen_stages(by_stage, arguments.images, arguments.bootstrap)
     source = metadata["weights"]["source"]
@@ -70,7 +70,10 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
         "photographs": {split: len(index.images) for split, index in indexes.items()},
         "of_class": {name: counts[number] for number, name in enumerate(train.classes)},
         "corrected": len(changed),
-        "scores": {name: {key: one[key] for key in keys} for name, one in by_stage.items()},
+        "scores": {
+            name: {**{key: one[key] for key in keys}, "iou": measured(one, "iou")}
+            for name, one in by_stage.items()
+        },
         "fallen": [one.text for one in fallen],
         "backbone": {"source": source, "licence": licence_of(source)},
         "saliency": saliency_licence(arguments.saliency),

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from i2crc.data.build_index import build_index
 from i2crc.data.given_photographs import find_photos, name_photos
 from i2crc.data.images import read_label, read_photo, resize_nearest
 from i2crc.inference.model_file import read_model
-from i2crc.inference.prediction import network_label, predict_logits
+from i2crc.inference.prediction import network_label, predict_batch, predict_logits
 from i2crc.models.weight_files import read_state, save_state
 from i2crc.runtime.errors import InputError
 
@@ -144,6 +145,37 @@ def test_broken_photographs_are_named_and_the_others_are_done(model, photos, tmp
     assert said.err.startswith("1 of 4 photographs failed:\n")
     assert "broken.jpg: cannot be decoded" in said.err
     assert len(files(tmp_path / "out")) == 7
+
+
+def test_a_photograph_with_an_output_that_is_not_finite_does_not_stop_the_others(
+    model, photos, tmp_path, monkeypatch, capsys
+):
+    """In half precision the output of a photograph may overflow."""
+
+    def predict(network, images, *options):
+        outputs = predict_batch(network, images, *options)
+        for image, output in zip(images, outputs, strict=True):
+            output[:] = np.where(image[0, 0, 0] == 255, np.nan, output)
+        return outputs
+
+    Image.new("RGB", SIZE, "white").save(photos / "white.png")
+    monkeypatch.setattr("i2crc.inference.model.predict_batch", predict)
+    out = tmp_path / "out"
+    assert segment(model, photos, "--output", out, "--format", "png,coco", "--batch", "4") == 1
+    said = capsys.readouterr()
+    assert "3 photographs segmented" in said.out
+    assert said.err.startswith("1 of 4 photographs failed:\n")
+    assert f"{photos}/white.png: the network's output is not finite" in said.err
+    assert len(json.loads((out / "annotations.json").read_text())["images"]) == 3
+
+
+def test_photographs_of_one_name_have_a_row_and_an_annotation_each(model, photos, tmp_path):
+    given = [photos / "a.jpg", photos / "sub/a.jpg"]
+    assert segment(model, *given, "--output", tmp_path, "--format", "png,coco") == 0
+    with open(tmp_path / "areas.csv", newline="") as file:
+        assert {row["file"] for row in csv.DictReader(file)} == {"a.jpg", "sub/a.jpg"}
+    images = json.loads((tmp_path / "annotations.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == ["a.jpg", "sub/a.jpg"]
 
 
 def test_class_names_do_not_control_the_terminal(photos, tmp_path, capsys):

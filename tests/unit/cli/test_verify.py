@@ -1,5 +1,6 @@
 """`i2crc verify`: every listed file is hashed, and what changed is named with its list."""
 
+import os
 import shutil
 from argparse import Namespace
 
@@ -99,6 +100,19 @@ def test_each_file_is_checked_once_though_some_are_json(tree, verified):
     status, (after,) = verified()
     assert status == 0
     assert int(after.split()[0]) == int(before.split()[0]) + 3
+
+
+def test_manifests_of_an_earlier_number_of_shards_are_left_out(tree, verified):
+    """The labels were made again with one shard and other settings."""
+    earlier = tree.shards("labels/initial")
+    manifests = [read_json(path) for path in earlier]
+    _, before = verified()
+    for path, manifest in zip(earlier, manifests, strict=True):
+        write_json(path, {**manifest, "files": dict.fromkeys(manifest["files"], "0" * 64)})
+        os.utime(path, (1, 1))
+    files = {name: sha for manifest in manifests for name, sha in manifest["files"].items()}
+    write_json(earlier[0].with_name("1-of-1.json"), {**manifests[0], "files": files})
+    assert verified() == (0, before)
 
 
 def test_a_folder_of_no_run_is_refused_with_a_remedy(tmp_path):

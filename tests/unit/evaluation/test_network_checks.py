@@ -10,6 +10,17 @@ from i2crc.data.index import Entry, Index
 from i2crc.evaluation.network_checks import judge_saliency_model
 
 
+def test_a_photograph_with_a_map_that_is_not_finite_is_a_problem(tmp_path):
+    write_mean(tmp_path / "net.onnx")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
+    entry = Entry("0", str(tmp_path / "white.png"), None, [0], 64, 64, "")
+    model = SaliencyModel(path=str(tmp_path / "net.onnx"), input_size=64, std=[1e-39] * 3)
+    (problem,), _ = judge_saliency_model(model, Index("train", ["cat"], [entry]))
+    assert problem.file == entry.image
+    assert problem.problem == "a saliency network's output is not finite"
+    assert problem.remedy == "correct saliency.model"
+
+
 @pytest.mark.parametrize("inverted", [False, True])
 def test_a_network_that_marks_the_border_is_warned_of(tmp_path, inverted):
     """The network's map is the brightness of the photograph."""

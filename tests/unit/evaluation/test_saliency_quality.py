@@ -86,6 +86,11 @@ def test_an_image_of_unknown_truth_alone_does_not_count(tmp_path):
     assert (found["iou"], found["mae"], found["images"]) == (1, 0, 2)
 
 
+def test_without_foreground_in_any_mask_there_is_no_iou(tmp_path):
+    found = quality(tmp_path, [image([0, 0])], [image([255, 0])])
+    assert [found[name] for name in ("iou", "precision", "recall", "mae")] == [None] * 3 + [0.5]
+
+
 def test_a_map_of_another_size_is_named(tmp_path):
     done = run(tmp_path, [image([0, 1])], [image([0])])
     assert done.returncode == 1

@@ -97,6 +97,7 @@ def expected_point(data: Path, value: float, label_of) -> dict:
         ("conflict_threshold", ["1", "0.6"], [0.6, 0.9, 1]),
         ("object_threshold", ["0.2", "0.2", "0.4"], [0.2, 0.4, 0.7]),
         ("salient_value", ["200", "64"], [32, 64, 200]),
+        ("salient_value", [], [32]),
     ],
 )
 def test_points_equal_the_labels_of_each_value(data, tmp_path, parameter, given, tried):

@@ -21,6 +21,7 @@ from i2crc.report.findings import (
     fallen_stages,
     findings,
     headline,
+    measured,
     still_falls,
 )
 
@@ -63,6 +64,16 @@ def test_the_headline_is_the_score_on_val_with_crf():
         "0.612 (95 % interval 0.500 to 0.700); without the CRF it is 0.590."
     )
     assert "3 classes, background included" in meaning
+
+
+def test_a_class_that_no_mask_has_is_neither_counted_nor_missed():
+    """One pixel of a cat is predicted as a dog."""
+    scores = rising()
+    scores["val_crf"] |= {"confusion": [[9, 0, 0, 0], [0, 8, 1, 0], [0, 0, 0, 0]]}
+    scores["val_crf"]["iou_255_as_background"]["dog"] = 0.0
+    assert "2 classes, background included" in headline(scores)[1]
+    assert not [text for text, _ in told(scores) if "dog" in text and "wrong places" in text]
+    assert measured(scores["val_crf"])["dog"] is None
 
 
 def test_without_val_the_headline_says_that_labels_were_scored():

@@ -109,6 +109,16 @@ def test_history_has_every_iteration_and_the_weights_their_fingerprint(tmp_path)
     assert (metadata["fingerprint"], metadata["masks_seen"]) == (done.fingerprint, [])
 
 
+def test_a_milestone_counts_epochs_though_no_number_of_steps_is_one(tmp_path):
+    """An epoch is four batches, a step three."""
+    schedule = {"name": "step", "milestones": [3], "gamma": 0.1}
+    done = plan(tmp_path, accumulate=3, schedule=schedule)
+    train(done)
+    with open(done.history) as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([1e-3] * 4 + [1e-4])
+
+
 def test_tensorboard_has_pictures_at_their_interval_and_at_the_end(tmp_path):
     done = plan(tmp_path)
     done = replace(done, runtime=Runtime(workers=0, picture_iterations=2))

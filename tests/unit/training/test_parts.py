@@ -65,7 +65,9 @@ def test_order_differs_between_epochs_and_seeds():
 
 
 def test_step_schedule_of_the_paper():
-    factors = [learning_rate_factor(Classifier().schedule, step, 30 * 7, 7) for step in range(210)]
+    factors = [
+        learning_rate_factor(Classifier().schedule, step, 30 * 7, step // 7) for step in range(210)
+    ]
     assert factors == pytest.approx([1.0] * 35 + [0.1] * 35 + [0.01] * 140)
 
 
@@ -80,14 +82,14 @@ def test_step_schedule_of_the_paper():
 )
 def test_poly_schedule_of_the_paper(iteration, rate):
     settings = Segmentation()
-    factor = learning_rate_factor(settings.schedule, iteration - 1, settings.iterations, 1)
+    factor = learning_rate_factor(settings.schedule, iteration - 1, settings.iterations, 0)
     assert settings.optimizer.learning_rate * factor == pytest.approx(rate)
 
 
 @given(st.integers(1, 300), st.integers(1, 20), st.floats(0.1, 3))
 def test_poly_falls_and_stays_positive(steps, hold, power):
     schedule = Schedule(name="poly", hold=hold, power=power)
-    factors = [learning_rate_factor(schedule, step, steps, 1) for step in range(steps)]
+    factors = [learning_rate_factor(schedule, step, steps, 0) for step in range(steps)]
     assert factors[0] == 1
     assert all(first >= second > 0 for first, second in pairwise(factors))
 

@@ -203,11 +203,12 @@ def segment(
     arguments: argparse.Namespace,
     at_a_time: int,
 ) -> Iterator[tuple[str, Segmented | InputError]]:
-    """Segment photographs; yield the name of each with its result, or why it could not be read."""
+    """Segment photographs; yield the name of each with its result, or why it has none."""
     from i2crc.labels.crf_memory import worker_bytes, workers_that_fit
     from i2crc.runtime.parallel import map_in_order, processes
 
     options = arguments.crf, arguments.scales, arguments.flip
+    model.check_options(arguments.crf, arguments.scales)
     sizes = {name: working_size(photo, model) for name, photo in photos.items()}
     with ExitStack() as stack:
         pool = None
@@ -224,10 +225,21 @@ def segment(
                     opened[name] = model.open(photos[name].file)
                 except InputError as error:
                     done.append((name, error))
-            predictions = model.segment([*opened.values()], *options, pool)
-            for (name, photo), prediction in zip(opened.items(), predictions, strict=True):
-                done.append((name, written(arguments, name, photos[name], photo, prediction)))
-            return done
+            return done + predicted(opened)
+
+        def predicted(
+            opened: dict[str, "WorkingPhoto"],
+        ) -> list[tuple[str, Segmented | InputError]]:
+            try:
+                predictions = model.segment([*opened.values()], *options, pool)
+            except InputError as error:  # of one of them
+                if len(opened) > 1:
+                    return [one for item in opened.items() for one in predicted(dict([item]))]
+                return [(name, InputError(f"{photos[name].file}: {error}")) for name in opened]
+            return [
+                (name, written(arguments, name, photos[name], photo, prediction))
+                for (name, photo), prediction in zip(opened.items(), predictions, strict=True)
+            ]
 
         for results in map_in_order(work, batches(sizes, arguments.batch), at_a_time):
             yield from results

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print a line for each file that is not as recorded; return 1 if there is any, else 0."""
     results = Path(os.path.abspath(arguments.results))
-    lists = sorted([*results.rglob("*.json"), *results.rglob("*.provenance")])
+    lists = sorted([*newest_shards(results.rglob("*.json")), *results.rglob("*.provenance")])
     count = 0
     problems = []
     for path in tqdm(lists, unit=" lists", leave=False, disable=None):
@@ -44,3 +45,12 @@ def main(arguments: argparse.Namespace) -> int:
     if problems:
         print("Delete the changed ones and start the run again: it makes all of them again.")
     return 1 if problems else 0
+
+
+def newest_shards(files: Iterable[Path]) -> list[Path]:
+    """Return files without the manifests of an earlier number of shards in the same folder."""
+    found = sorted(files, key=os.path.getmtime)
+    counts = {path.parent: count for path in found if (count := path.stem.partition("-of-")[2])}
+    return [
+        path for path in found if path.stem.partition("-of-")[2] in ("", counts.get(path.parent))
+    ]

@@ -92,6 +92,6 @@ def name_photos(photos: Sequence[tuple[Path, str]]) -> dict[str, GivenPhoto]:
         whole = paths
     ids = ids_of(whole)
     return {
-        ids[unique]: GivenPhoto(file, name)
-        for unique, (file, name) in zip(whole, photos, strict=True)
+        ids[unique]: GivenPhoto(file, unique)
+        for unique, (file, _) in zip(whole, photos, strict=True)
     }

@@ -73,6 +73,9 @@ def judge_saliency_model(
             facts.add(f"{entry.id}.png", saliency_map(network, photo, model))
     except FileError as error:
         return [error.problem], []
+    except InputError as error:
+        what, _, remedy = str(error).partition("; ")
+        return [Problem(entry.image, what, remedy)], []
     negatives = {f"{entry.id}.png" for entry in tried if entry.classes == []}
     found = {**facts.summary(), "count": len(tried), "source": str(path)}
     return check_saliency(found, negatives) if tried else ([], [])

@@ -37,7 +37,11 @@ def measure_saliency(
     return {
         "images": len(masked),
         "threshold": threshold,
-        **{name: found[name]["foreground"] for name in ("iou", "precision", "recall")},
+        # Without foreground in any mask, an IoU of 0 would look as if it were measured.
+        **{
+            name: found[name]["foreground"] if total[1].any() else None
+            for name in ("iou", "precision", "recall")
+        },
         "mae": sum(known) / len(known) if known else None,
         "images_without_mask": unmasked,
     }

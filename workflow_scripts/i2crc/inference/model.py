@@ -140,15 +140,10 @@ class Model:
         The network takes those of the same working size together. The CRF, which holds the
         interpreter's lock, runs in the processes of `pool`.
         """
+        self.check_options(crf, scales)
         scales = tuple(self.card.prediction.scales if scales is None else scales)
         flip = self.card.prediction.flip if flip is None else flip
-        if wrong := [scale for scale in scales if not 0 < scale <= LARGEST_SCALE]:
-            problem = f"scale {wrong[0]:g}, expected a number above 0, at most {LARGEST_SCALE}"
-            raise InputError(f"{problem}; give multiples of the photograph's size, such as 0.75 1")
         settings = self.card.crf if crf else None
-        if crf and settings is None:
-            problem = "has no settings of the CRF, because an earlier version made it"
-            raise FileError(self.path, problem, "make it again with this version, or use no CRF")
         pixels = [photo.pixels for photo in photos]
         logits = [np.empty(0)] * len(photos)
         for shape in {values.shape for values in pixels}:
@@ -171,6 +166,15 @@ class Model:
             self._prediction(label, probability, photo.own_size)
             for (label, probability), photo in zip(found, photos, strict=True)
         ]
+
+    def check_options(self, crf: bool, scales: Sequence[float] | None) -> None:
+        """Raise InputError for options that this model cannot predict with."""
+        if wrong := [scale for scale in scales or () if not 0 < scale <= LARGEST_SCALE]:
+            problem = f"scale {wrong[0]:g}, expected a number above 0, at most {LARGEST_SCALE}"
+            raise InputError(f"{problem}; give multiples of the photograph's size, such as 0.75 1")
+        if crf and self.card.crf is None:
+            problem = "has no settings of the CRF, because an earlier version made it"
+            raise FileError(self.path, problem, "make it again with this version, or use no CRF")
 
     def _prediction(
         self, label: np.ndarray, probability: np.ndarray, own_size: tuple[int, int]

@@ -101,7 +101,7 @@ def headline(scores: Scores) -> list[str]:
     limits = score[f"{MIOU}_interval"]
     known = f" (95 % interval {limits[0]:.3f} to {limits[1]:.3f})" if limits else ""
     figure = f"a mean IoU of {score[MIOU]:.3f}{known}"
-    classes = counted(sum(v is not None for v in score[IOU].values()), "class", "classes")
+    classes = counted(sum(map(any, score["confusion"])), "class", "classes")
     meaning = MEANING.format(classes=classes)
     photographs = counted(score["images"], "photograph")
     if score["split"] == "val":
@@ -115,6 +115,16 @@ def headline(scores: Scores) -> list[str]:
         "their pixels have a class. The figure is that of the labels, not of the network.",
         meaning,
     ]  # fmt: skip
+
+
+def measured(score: Mapping[str, Any], key: str = IOU) -> dict[str, float | None]:
+    """Return the IoU of each class, None for one that no mask has.
+
+    The score has 0 for such a class if a pixel is predicted as it, which says nothing of how well
+    it is found.
+    """
+    pairs = zip(score[key].items(), score["confusion"], strict=True)
+    return {name: value if any(truth) else None for (name, value), truth in pairs}
 
 
 def findings(
@@ -171,7 +181,7 @@ def missed_classes(scores: Scores) -> list[Finding]:
         return []
     score = scores[stage]
     predicted = np.sum(score["confusion"], axis=0)
-    missed = [number for number, value in enumerate(score[IOU].values()) if value == 0]
+    missed = [number for number, value in enumerate(measured(score).values()) if value == 0]
     names = list(score[IOU])
     page = "report/confusion.html" if stage == "val_crf" else "report/iou_per_class.html"
     found = {

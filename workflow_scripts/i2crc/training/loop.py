@@ -478,10 +478,13 @@ class TrainingRun:
     def step(self, network: nn.Module, batches: Iterator[Batch]) -> None:
         """Do one step of the optimiser; `read` adds it to the history."""
         settings = self.settings
-        per_epoch = batches_per_epoch(len(self.samples), settings.batch_size)
-        steps_per_epoch = max(1, per_epoch // settings.accumulate)
+        epoch = (
+            self.iteration
+            * settings.accumulate
+            // batches_per_epoch(len(self.samples), settings.batch_size)
+        )
         factor = learning_rate_factor(
-            settings.schedule, self.iteration, self.plan.iterations, steps_per_epoch
+            settings.schedule, self.iteration, self.plan.iterations, epoch
         )
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor

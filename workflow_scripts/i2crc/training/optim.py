@@ -31,11 +31,10 @@ def parameter_groups(model: nn.Module, head: str, optimizer: Optimizer) -> list[
     return groups
 
 
-def learning_rate_factor(schedule: Schedule, step: int, steps: int, steps_per_epoch: int) -> float:
-    """Return the factor of the learning rates at 0-based optimiser step `step` of `steps`."""
+def learning_rate_factor(schedule: Schedule, step: int, steps: int, epoch: int) -> float:
+    """Return the factor of the learning rates at 0-based `step` of `steps`, in 0-based `epoch`."""
     if schedule.name == "poly":
         return (1 - schedule.hold * (step // schedule.hold) / steps) ** schedule.power
-    epoch = step // steps_per_epoch
     return schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
 
 
