@@ -79,6 +79,17 @@ def test_an_index_of_class_folders(root):
     assert entries["dog/7.tif"].image == str(root / "dog/7.tif")
 
 
+def test_masks_in_linked_folders(root):
+    """As photographs in linked folders, they belong to the data."""
+    write_label(root / "elsewhere/007.png", np.full((8, 12), 2, np.uint8))
+    (root / "masks").mkdir()
+    (root / "masks/dog").symlink_to(root / "elsewhere")
+    dataset = settings(root, "folders", masks="masks")
+    index = build_index("train", root, dataset, root / "made", 1, list_dataset(root, dataset))
+    assert not index.problems
+    assert [entry.id for entry in index.images if entry.mask] == ["dog/007"]
+
+
 def test_what_is_no_photograph_is_counted(root):
     for name in ("dog/notes.txt", "dog/.hidden.jpg", ".DS_Store", "dog/Thumbs.db"):
         (root / name).write_text("x")
@@ -113,6 +124,18 @@ def test_given_splits_of_class_folders(root):
     assert not listing.problems
     assert found(listing) == {"train/cat/1": ["cat"], "train/dog/2": ["dog"]}
     assert found(listing, "val") == {"val/dog/1": ["dog"]}
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "photos/../elsewhere"])
+def test_a_split_that_is_not_below_the_photographs_is_a_problem(tmp_path, where):
+    for name in ("photos/cat/1.jpg", "elsewhere/cat/2.jpg"):
+        photograph(tmp_path / name)
+    more = {"images": "photos", "val_list": str(tmp_path / where)}
+    (problem,) = problems(tmp_path, "folders", train_list=".", **more)
+    assert problem == (
+        f"{where}: is not below the photographs, {tmp_path}/photos; set dataset.images to a folder "
+        "that holds both"
+    ).replace(f"{tmp_path}/", "")
 
 
 def test_photographs_beside_the_splits_of_class_folders_are_named(tmp_path):
@@ -171,8 +194,21 @@ def test_a_link_to_a_class_folder_is_followed_and_circles_end(root):
         "dog/007.png,dog\ndog/007.png,big cat\n_none/a.jpg,_none\ndog/7.tif, dog \n",
         "Image|x|Class\ndog\\007.png|1|dog\ndog/007.png|2|big cat\na|3|Background\n7.tif|4|dog\n",
         "\ufefffilename,label\r\n./dog/007.png,dog,big cat\r\na.jpg\r\ndog/7.tif,dog\r\n",
+        "file,labels,,\ndog/007.png,dog,big cat,\na.jpg,,,\ndog/7.tif,dog,,\n",
+        "file,labels\ndog/007.png,\"['dog', 'big cat']\"\na.jpg,[]\ndog/7.tif,['dog']\n",
+        'file,labels\n007.png,"[""dog"", ""big cat""]"\na.jpg,[]\n7.tif,"[""dog""]"\n',
     ],
-    ids=["cell", "semicolon", "tab", "rows", "heading", "BOM, short names"],
+    ids=[
+        "cell",
+        "semicolon",
+        "tab",
+        "rows",
+        "heading",
+        "BOM, short names",
+        "spreadsheet",
+        "Python",
+        "JSON",
+    ],
 )
 def test_a_table_of_any_form(root, text):
     (root / "labels.csv").write_text(text, newline="")
@@ -338,6 +374,13 @@ def test_what_is_odd_in_a_coco_file_is_a_warning(root, changes, warning):
 )
 def test_wrong_coco_files(root, changes, message):
     assert any(message in problem for problem in problems(coco(root, **changes), "coco"))
+
+
+def test_numbers_of_annotations_must_be_whole(root):
+    """As a table of pandas with empty cells writes them."""
+    annotations = [{"image_id": 1.0, "category_id": 7}]
+    (problem,) = problems(coco(root, annotations=annotations), "coco")
+    assert "has no `image_id` and `category_id` that are whole numbers or texts" in problem
 
 
 def test_an_object_of_no_category_leaves_its_photograph_out(root):

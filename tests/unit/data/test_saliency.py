@@ -143,6 +143,14 @@ def test_maps_of_photographs_in_sub_folders(place):
     assert [place.placed(name).max() for name in ("a/x", "b/x")] == [0, 1]
 
 
+def test_the_map_of_a_photograph_in_a_sub_folder_is_not_that_of_its_namesake(place):
+    for number, name in enumerate(("x", "a/x")):
+        place.photograph(name)
+        place.map(name, Image.new("L", SIZE, number), folder="")
+    place.collect()
+    assert [place.placed(name).max() for name in ("x", "a/x")] == [0, 1]
+
+
 def test_map_found_twice(place):
     place.photograph("a")
     files = [place.map("a", folder=folder) for folder in ("one", "two")]

@@ -19,6 +19,17 @@ def test_a_polygon_holds_the_pixels_whose_centres_are_in_it():
     assert region([[0.7, 0, 2.3, 0, 2.3, 1, 0.7, 1]]) == [[0, 1, 0, 0], [0] * 4, [0] * 4]
 
 
+@pytest.mark.parametrize("area", [{}, {"area": 0}, {"area": None}])
+def test_the_smaller_object_covers_the_larger_one_without_areas_as_well(area):
+    small, large = [[1, 1, 2, 1, 2, 2, 1, 2]], [[0, 0, 4, 0, 4, 3, 0, 3]]
+    shapes = [
+        {"value": value, "segmentation": segmentation, **area}
+        for value, segmentation in ((1, small), (2, large))
+    ]
+    expected = [[2, 2, 2, 2], [2, 1, 2, 2], [2, 2, 2, 2]]
+    assert draw_mask(shapes, (4, 3)).tolist() == expected
+
+
 def test_a_polygon_may_leave_the_photograph():
     assert region([[2, 1, 9, 1, 9, 9, 2, 9]]) == [[0] * 4, [0, 0, 1, 1], [0, 0, 1, 1]]
     assert region([[-9, -9, -1, -9, -1, -1]]) == [[0] * 4] * 3

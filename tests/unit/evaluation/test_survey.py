@@ -275,6 +275,21 @@ def test_a_coco_file_in_the_folder(tmp_path):
     assert found.counts().classes == [5, 5]
 
 
+def test_of_two_coco_files_of_a_split_the_one_that_is_not_used_is_named(tmp_path):
+    for number in range(10):
+        draw_photo(tmp_path / f"{number}.png", number)
+    for batch in (0, 1):
+        own = range(5 * batch, 5 * batch + 5)
+        content = {
+            "images": [{"id": n, "file_name": f"{n}.png"} for n in own],
+            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            "annotations": [{"image_id": n, "category_id": 1 + n % 2} for n in own],
+        }
+        (tmp_path / f"batch{batch}.json").write_text(json.dumps(content))
+    wrong = "".join(recognise(tmp_path).wrong)
+    assert "batch1.json: not used: batch0.json is used, too, as the annotations of train" in wrong
+
+
 def test_a_coco_file_in_the_folder_of_each_split(tmp_path):
     """As Roboflow exports them; the splits share names of files."""
     for number, split in enumerate(["train", "valid", "test"]):

@@ -19,7 +19,8 @@ from i2crc.artifacts.provenance import read_provenance
 from i2crc.artifacts.stages import STAGES
 from i2crc.data.images import voc_palette, write_gray, write_label
 from i2crc.data.index import Entry
-from i2crc.report.contact_sheet import SIDE, choose, legend
+from i2crc.evaluation.scoring import summarize
+from i2crc.report.contact_sheet import SIDE, choose, legend, read_scores
 from i2crc.report.tiles import TILE, label_tile, overlay_tile, photo_tile
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / STAGES["contact_sheet"].script
@@ -56,9 +57,22 @@ def split(tmp_path) -> Path:
     write_manifest(tmp_path, "labels", "all", [f"{name}.png" for name in names])
     write_manifest(tmp_path, "cams", "1-of-2", ["photo_0_0.png", "photo_1_0.png"])
     write_manifest(tmp_path, "cams", "2-of-2", ["photo_1_1.png"])
-    rows = "photo_0,0.25,1,0.9,\nphoto_1,0.75,1,0.1,\n"
+    rows = "photo_0,0.25,1,0.9,0:1:2:2\nphoto_1,0.75,1,0.1,0:3:4:4\n"
     (tmp_path / "images.csv").write_text(f"id,miou_255_as_background,coverage,miou,counts\n{rows}")
     return tmp_path
+
+
+def test_a_photograph_without_a_known_pixel_has_no_score(tmp_path):
+    """Its mask is 255 everywhere; an IoU of 0 would make it the worst one."""
+    counts = np.zeros((2, 2, 3), np.int64)
+    counts[0] += 1
+    images = [
+        (name, one, np.zeros((3, 2), int), np.zeros((4, 3), int))
+        for name, one in zip("ab", counts, strict=True)
+    ]
+    _, table = summarize(images, ["background", "cat"], 10)
+    (tmp_path / "images.csv").write_bytes(table)
+    assert list(read_scores(tmp_path / "images.csv")) == ["a"]
 
 
 def write_manifest(folder: Path, stage: str, name: str, files: list[str]) -> None:

@@ -117,6 +117,12 @@ def test_json_with_dataclasses_is_what_it_would_be_with_their_fields(tmp_path):
     assert (tmp_path / "a.json").read_text() == f"{text}\n"
 
 
+def test_json_holds_file_names_that_are_no_utf_8(tmp_path):
+    names = [os.fsdecode(b"caf\xe9.jpg"), "café.jpg"]
+    write_json(tmp_path / "a.json", names)
+    assert read_json(tmp_path / "a.json") == names
+
+
 def test_objects_are_converted_while_a_file_is_read(tmp_path):
     write_json(tmp_path / "a.json", {"images": [{"id": "a"}, {"id": "b"}]})
     found = read_json(tmp_path / "a.json", lambda one: one.get("id", one))

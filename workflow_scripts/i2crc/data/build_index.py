@@ -26,7 +26,7 @@ from i2crc.data.labelled import NEGATIVE
 from i2crc.data.listing import Listing
 from i2crc.data.photographs import plain_name
 from i2crc.data.shapes import draw_mask
-from i2crc.runtime.atomic import digest_file, write_bytes
+from i2crc.runtime.atomic import digest_file, visible_files, write_bytes
 from i2crc.runtime.errors import FileError, Problem, counted, listing
 from i2crc.runtime.parallel import map_in_order
 
@@ -174,7 +174,7 @@ def _check_mask_names(
     fitting = {mask_name(pattern, name) for name in ids}
     names = {
         f"{place}/{name}".removeprefix(f"{folder}/")
-        for place, _, files in os.walk(folder)
+        for place, _, files in visible_files(folder)
         for name in files
         if not name.startswith(".")
     }

@@ -35,9 +35,15 @@ def read_folders(folder: Path, photographs: Photographs, known: list[str]) -> La
         remedy = "correct dataset.train_list or dataset.val_list: a folder of class folders"
         labels.problems.append(Problem(str(folder), "no such folder", remedy))
         return labels
+    below = os.path.relpath(folder, photographs.folder)
+    if below.split(os.sep)[0] == os.pardir:
+        remedy = "set dataset.images to a folder that holds both"
+        labels.problems.append(
+            Problem(str(folder), f"is not below the photographs, {photographs.folder}", remedy)
+        )
+        return labels
     outside: list[str] = []
     nested: set[str] = set()
-    below = folder.relative_to(photographs.folder).as_posix()
     beginning = "" if below == "." else f"{below}/"
     names = [name for name in photographs.names if name.startswith(beginning)]
     masks = _masks_among(photographs.folder, names, beginning)

@@ -120,6 +120,6 @@ def read_content(file: Path) -> dict[str, Any]:
         for number, one in enumerate(entries):
             values = [one.get(key) if isinstance(one, dict) else None for key in keys]
             if not all(isinstance(value, int | str) for value in values):
-                problem = f"has no `{keys[0]}` and `{keys[1]}`"
+                problem = f"has no `{keys[0]}` and `{keys[1]}` that are whole numbers or texts"
                 raise FileError(f"{file}: {name}[{number}]", problem, remedy)
     return content

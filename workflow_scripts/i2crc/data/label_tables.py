@@ -106,6 +106,8 @@ def _columns(
     """
     hits = _hits(rows, photographs)
     heading = [field.casefold() for field in rows[0][1]]
+    while heading and not heading[-1].strip():  # spreadsheets fill up short rows
+        heading.pop()
     named = {n for n, name in enumerate(heading) if LABEL_COLUMN.fullmatch(name)}
     of_files = [n for n, name in enumerate(heading) if FILE_COLUMN.fullmatch(name)]
     column = max(of_files or range(len(hits)), key=lambda n: hits[n])
@@ -149,5 +151,10 @@ def _refuse_numbers(file: Path, rows: list[Row], columns: set[int], known: list[
 def _labels_in(cell: str, known: list[str]) -> list[str]:
     """Return the labels of a cell, which are separated as columns may be."""
     cell = composed(cell)
-    parts = [cell] if cell in known else re.split(f"[{SEPARATORS}]", cell)
-    return [part.strip() for part in parts if part.strip()]
+    if cell in known:
+        return [cell]
+    around = ""
+    if cell.startswith("[") and cell.endswith("]"):  # a list as Python and JSON write it
+        cell, around = cell[1:-1], "'\""
+    parts = (part.strip().strip(around or None) for part in re.split(f"[{SEPARATORS}]", cell))
+    return [part for part in parts if part]

@@ -194,7 +194,12 @@ def _coco(found: Recognised, root: Path, photographs: Photographs) -> bool:
             if _speaks_of_objects(path):
                 _leave_out(found, [error.problem])
             continue
-        lists.setdefault(_split_of(os.path.relpath(path, below.folder)), path)
+        split = _split_of(os.path.relpath(path, below.folder))
+        if split in lists:
+            problem = f"{lists[split].name} is used, too, as the annotations of {split}"
+            remedy = "put all annotations into one file, or delete the other"
+            _leave_out(found, [Problem(str(path), problem, remedy)])
+        lists.setdefault(split, path)
     if "train" not in lists:
         return False
     found.add("dataset.format", "coco", f"{lists['train'].name} has images and annotations")

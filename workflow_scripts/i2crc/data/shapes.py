@@ -18,11 +18,17 @@ FARTHEST = 10
 def draw_mask(shapes: list[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
     """Return the (H, W) uint8 mask of a photograph of (width, height) `size`.
 
-    A shape is {"value", "segmentation", "area", "iscrowd"}. The smaller of two objects covers the
-    larger one. Crowds are 255 where no object is. Raise ValueError for a malformed segmentation.
+    A shape is {"value", "segmentation", "area", "iscrowd"}; without an area its pixels are counted.
+    The smaller of two objects covers the larger one. Crowds are 255 where no object is. Raise
+    ValueError for a malformed segmentation.
     """
+
+    def order(shape: dict[str, Any]) -> tuple[bool, float]:
+        area = shape.get("area") or np.count_nonzero(_region(shape["segmentation"], size))
+        return not shape.get("iscrowd"), -float(area)
+
     mask = np.zeros(size[::-1], np.uint8)
-    for shape in sorted(shapes, key=lambda one: (not one.get("iscrowd"), -one.get("area", 0))):
+    for shape in sorted(shapes, key=order):
         value = IGNORE if shape.get("iscrowd") else shape["value"]
         mask[_region(shape["segmentation"], size)] = value
     return mask

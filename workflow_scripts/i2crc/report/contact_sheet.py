@@ -21,11 +21,12 @@ Scores = Mapping[str, tuple[float, float]]  # image id -> mIoU (255 as backgroun
 
 
 def read_scores(path: Path) -> Scores:
-    """Return the scores of the images from their CSV file."""
+    """Return the scores of the images from their CSV file; none of one without a known pixel."""
     with open(path, newline="") as file:
         return {
             row["id"]: (float(row["miou_255_as_background"]), float(row["coverage"]))
             for row in csv.DictReader(file)
+            if row["counts"]
         }
 
 

@@ -42,7 +42,7 @@ def start_log(file: Path | None) -> None:
     # Not the log itself, which Snakemake deletes before the job starts.
     lock = file.with_name(f".{file.name}.lock")
     _held.append(take_lock(lock, "already does this; then it continues"))
-    log_to(LogFile(file, mode="w"))
+    log_to(LogFile(file, mode="w", errors="backslashreplace"))
     if WARNINGS_ONLY in os.environ:
         stderr.addFilter(lambda record: record.levelno < logging.ERROR)
 
