@@ -94,6 +94,7 @@ def targets(words: list[str]) -> list[str]:
         elif "=" in word or "$" in word:
             continue
         elif values:
+            assert not several or word.endswith(".yaml"), f"{word}: put it before --configfile"
             values = several
         else:
             found.append(word)
