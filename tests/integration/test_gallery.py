@@ -60,8 +60,8 @@ def inputs(tmp_path_factory) -> Path:
     index = {"split": "train", "classes": CLASSES, "images": images}
     index["corrections"] = {"exclude": [EXCLUDED_BEFORE], "relabel": {"photo_001": [CLASSES[2]]}}
     (folder / "index.json").write_text(json.dumps(index))
-    rows = "".join(f"{name},{number / COUNT},1\n" for number, name in enumerate(IDS[-100:]))
-    (folder / "images.csv").write_text(f"id,miou_255_as_background,coverage\n{rows}")
+    rows = "".join(f"{name},{number / COUNT},1,0:1:2:2\n" for number, name in enumerate(IDS[-100:]))
+    (folder / "images.csv").write_text(f"id,miou_255_as_background,coverage,counts\n{rows}")
     return folder
 
 
@@ -425,7 +425,7 @@ def test_without_masks_there_is_no_iou(inputs, browser, tmp_path):
     content = json.loads((inputs / "index.json").read_text())
     images = [{**one, "mask": None, "mask_sha256": None} for one in content["images"][:9]]
     (tmp_path / "copy/few.json").write_text(json.dumps({**content, "images": images}))
-    (tmp_path / "copy/images.csv").write_text("id,miou_255_as_background,coverage\n")
+    (tmp_path / "copy/images.csv").write_text("id,miou_255_as_background,coverage,counts\n")
     make(tmp_path / "copy", "few.json")
     browser.get((tmp_path / "copy/gallery/index.html").as_uri())
     assert text(browser, "count") == "9 photographs"

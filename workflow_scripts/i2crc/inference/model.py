@@ -169,7 +169,8 @@ class Model:
 
     def check_options(self, crf: bool, scales: Sequence[float] | None) -> None:
         """Raise InputError for options that this model cannot predict with."""
-        if wrong := [scale for scale in scales or () if not 0 < scale <= LARGEST_SCALE]:
+        given = () if scales is None else scales  # it may be an array
+        if wrong := [scale for scale in given if not 0 < scale <= LARGEST_SCALE]:
             problem = f"scale {wrong[0]:g}, expected a number above 0, at most {LARGEST_SCALE}"
             raise InputError(f"{problem}; give multiples of the photograph's size, such as 0.75 1")
         if crf and self.card.crf is None:
