@@ -71,7 +71,7 @@ def model_facts(arguments: argparse.Namespace, scores: list[dict[str, Any]]) -> 
         "of_class": {name: counts[number] for number, name in enumerate(train.classes)},
         "corrected": len(changed),
         "scores": {
-            name: {**{key: one[key] for key in keys}, "iou": measured(one, "iou")}
+            name: {key: one[key] for key in keys} | {"iou": measured(one, "iou")}
             for name, one in by_stage.items()
         },
         "fallen": [one.text for one in fallen],

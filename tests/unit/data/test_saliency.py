@@ -151,6 +151,13 @@ def test_the_map_of_a_photograph_in_a_sub_folder_is_not_that_of_its_namesake(pla
     assert [place.placed(name).max() for name in ("x", "a/x")] == [0, 1]
 
 
+def test_the_map_of_a_namesake_does_not_stand_in_for_one_that_is_missing(place):
+    for name in ("x", "a/x"):
+        place.photograph(name)
+    place.map("a/x", folder="")
+    assert place.problem() == f"x.png: no such saliency map; {ADD_MAP}"
+
+
 def test_map_found_twice(place):
     place.photograph("a")
     files = [place.map("a", folder=folder) for folder in ("one", "two")]

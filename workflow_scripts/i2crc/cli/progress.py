@@ -122,9 +122,9 @@ def shows_life(job: Status, patience: float) -> bool:
     return time.time() - age < job.written + 1  # a later process has the number of an earlier one
 
 
-def shard_count(log: Path) -> str:
-    """Return "2" for the log 1-of-2.log; "" for a job that is no shard."""
-    return log.stem.partition("-of-")[2]
+def shard_count(file: Path) -> str:
+    """Return "2" for 1-of-2.log or 1-of-2.json; "" for a file of no shard."""
+    return file.stem.partition("-of-")[2]
 
 
 def row(stage: str, jobs: Jobs) -> str:

@@ -234,7 +234,8 @@ def segment(
                 predictions = model.segment([*opened.values()], *options, pool)
             except InputError as error:  # of one of them
                 if len(opened) > 1:
-                    return [one for item in opened.items() for one in predicted(dict([item]))]
+                    alone = ({name: photo} for name, photo in opened.items())
+                    return [result for one in alone for result in predicted(one)]
                 return [(name, InputError(f"{photos[name].file}: {error}")) for name in opened]
             return [
                 (name, written(arguments, name, photos[name], photo, prediction))

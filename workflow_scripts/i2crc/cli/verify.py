@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from i2crc.artifacts.lineage import UNCHANGED, read_artifact, shown, state
+from i2crc.cli.progress import shard_count
 from i2crc.runtime.errors import InputError, counted
 
 
@@ -49,8 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def newest_shards(files: Iterable[Path]) -> list[Path]:
     """Return files without the manifests of an earlier number of shards in the same folder."""
-    found = sorted(files, key=os.path.getmtime)
-    counts = {path.parent: count for path in found if (count := path.stem.partition("-of-")[2])}
-    return [
-        path for path in found if path.stem.partition("-of-")[2] in ("", counts.get(path.parent))
-    ]
+    found = [*files]
+    shards = sorted(filter(shard_count, found), key=os.path.getmtime)
+    newest = {path.parent: shard_count(path) for path in shards}
+    return [path for path in found if shard_count(path) in ("", newest.get(path.parent))]

@@ -20,7 +20,7 @@ GIVE = "give photographs, or folders of photographs"
 
 
 class GivenPhoto(NamedTuple):
-    """A photograph: its file, and its path below what was given, by which tables name it."""
+    """A photograph: its file, and the name in tables, which no other photograph has."""
 
     file: Path
     name: str

@@ -153,8 +153,8 @@ def _labels_in(cell: str, known: list[str]) -> list[str]:
     cell = composed(cell)
     if cell in known:
         return [cell]
-    around = ""
+    around = None  # white space
     if cell.startswith("[") and cell.endswith("]"):  # a list as Python and JSON write it
-        cell, around = cell[1:-1], "'\""
-    parts = (part.strip().strip(around or None) for part in re.split(f"[{SEPARATORS}]", cell))
+        cell, around = cell[1:-1], " '\""
+    parts = (part.strip(around) for part in re.split(f"[{SEPARATORS}]", cell))
     return [part for part in parts if part]

@@ -194,12 +194,7 @@ def _coco(found: Recognised, root: Path, photographs: Photographs) -> bool:
             if _speaks_of_objects(path):
                 _leave_out(found, [error.problem])
             continue
-        split = _split_of(os.path.relpath(path, below.folder))
-        if split in lists:
-            problem = f"{lists[split].name} is used, too, as the annotations of {split}"
-            remedy = "put all annotations into one file, or delete the other"
-            _leave_out(found, [Problem(str(path), problem, remedy)])
-        lists.setdefault(split, path)
+        _use(found, lists, _split_of(os.path.relpath(path, below.folder)), path, "annotations")
     if "train" not in lists:
         return False
     found.add("dataset.format", "coco", f"{lists['train'].name} has images and annotations")
@@ -213,6 +208,16 @@ def _speaks_of_objects(file: Path) -> bool:
         content = file.read_bytes()
         return any(f'"{key}"'.encode() in content for key in KEYS)
     return True
+
+
+def _use(found: Recognised, lists: dict[str, Path], split: str, path: Path, kind: str) -> None:
+    """Use a file as the list of a split, or take down that another one already is."""
+    if split in lists:
+        problem = f"{lists[split].name} is used, too, as the {kind} of {split}"
+        remedy = "put all into one file, or delete the other"
+        _leave_out(found, [Problem(str(path), problem, remedy)])
+    else:
+        lists[split] = path
 
 
 def _leave_out(found: Recognised, problems: list[Problem]) -> None:
@@ -238,12 +243,8 @@ def _table(found: Recognised, root: Path, photographs: Photographs) -> bool:
             split = _split_of(path.stem)
             if len(labels.photographs) <= len(labels.problems):
                 _leave_out(found, labels.problems)
-            elif split in lists:
-                problem = f"{lists[split].name} is used, too, as the table of {split}"
-                remedy = "put all rows into one table, or delete the other"
-                _leave_out(found, [Problem(str(path), problem, remedy)])
             else:
-                lists[split] = path
+                _use(found, lists, split, path, "table")
     if "train" not in lists:
         return False
     found.add("dataset.format", "csv", f"{lists['train'].name} names the photographs")

@@ -98,9 +98,9 @@ def collect(
             parts = Path(name).parts  # the id of a photograph in a sub-folder has a /
             paths = [Path(folder, parts[-1]) for folder in maps.get(parts[-1], ())]
             found = sorted(path for path in paths if path.parts[-len(parts) :] == parts)
-            if len(found) > 1:  # some may be of photographs in sub-folders
-                own = {path: str(path.relative_to(source))[:-4] for path in found}
-                found = [path for path in found if own[path] == image_id or own[path] not in sizes]
+            # Those of photographs in sub-folders that have the same name are not its own.
+            own = {path: path.relative_to(source).with_suffix("").as_posix() for path in found}
+            found = [path for path in found if own[path] == image_id or own[path] not in sizes]
             image, content = _checked_map(found or [source / name], sizes[image_id], max_pixels)
             truth = None
             if image_id in masks:

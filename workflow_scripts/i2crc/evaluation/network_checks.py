@@ -10,7 +10,7 @@ from i2crc.data.saliency import MapFacts
 from i2crc.evaluation.data_checks import check_saliency
 from i2crc.fetch.sources import local_path
 from i2crc.inference.prediction import load_published
-from i2crc.inference.saliency import load_saliency, saliency_map
+from i2crc.inference.saliency import NOT_FINITE, load_saliency, saliency_map
 from i2crc.models.cam_classifier import build_classifier
 from i2crc.models.deeplab import build_segmentation
 from i2crc.models.pretrained import insert, load_pretrained
@@ -70,12 +70,12 @@ def judge_saliency_model(
         network = load_saliency(path, model)
         for entry in tried:
             photo = read_photo(Path(entry.image))
-            facts.add(f"{entry.id}.png", saliency_map(network, photo, model))
+            try:
+                facts.add(f"{entry.id}.png", saliency_map(network, photo, model))
+            except InputError:  # the only one that a map raises
+                return [Problem(entry.image, *NOT_FINITE)], []
     except FileError as error:
         return [error.problem], []
-    except InputError as error:
-        what, _, remedy = str(error).partition("; ")
-        return [Problem(entry.image, what, remedy)], []
     negatives = {f"{entry.id}.png" for entry in tried if entry.classes == []}
     found = {**facts.summary(), "count": len(tried), "source": str(path)}
     return check_saliency(found, negatives) if tried else ([], [])

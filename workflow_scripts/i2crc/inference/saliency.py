@@ -13,6 +13,8 @@ from i2crc.config.schema import SaliencyModel
 from i2crc.runtime.errors import FileError, InputError
 
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+# What is wrong, and the remedy.
+NOT_FINITE = "a saliency network's output is not finite", "correct saliency.model"
 
 
 def load_saliency(path: Path, model: SaliencyModel, gpus: int = 0) -> onnxruntime.InferenceSession:
@@ -65,5 +67,5 @@ def _run(session: onnxruntime.InferenceSession, values: np.ndarray) -> np.ndarra
     name = session.get_inputs()[0].name
     output = session.run([session.get_outputs()[0].name], {name: values})[0]
     if not np.isfinite(output).all():
-        raise InputError("a saliency network's output is not finite; correct saliency.model")
+        raise InputError("; ".join(NOT_FINITE))
     return output

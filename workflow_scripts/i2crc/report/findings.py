@@ -101,7 +101,7 @@ def headline(scores: Scores) -> list[str]:
     limits = score[f"{MIOU}_interval"]
     known = f" (95 % interval {limits[0]:.3f} to {limits[1]:.3f})" if limits else ""
     figure = f"a mean IoU of {score[MIOU]:.3f}{known}"
-    classes = counted(sum(map(any, score["confusion"])), "class", "classes")
+    classes = counted(sum(v is not None for v in measured(score).values()), "class", "classes")
     meaning = MEANING.format(classes=classes)
     photographs = counted(score["images"], "photograph")
     if score["split"] == "val":

@@ -63,9 +63,11 @@ def write_json(path: Path, value: Any) -> None:
 
     It may hold dataclasses.
     """
-    # A file name that is no UTF-8 becomes an escape of JSON, which is read as the same name.
-    escape = "backslashreplace"
-    with atomic_path(path) as temporary, open(temporary, "w", -1, "utf-8", escape) as file:
+    with (
+        atomic_path(path) as temporary,
+        # A file name that is no UTF-8 becomes an escape of JSON, which is read as the same name.
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         # In pieces, because the text of a million images takes gigabytes.
         json.dump(value, file, indent=1, ensure_ascii=False, default=asdict)
         file.write("\n")

@@ -478,11 +478,8 @@ class TrainingRun:
     def step(self, network: nn.Module, batches: Iterator[Batch]) -> None:
         """Do one step of the optimiser; `read` adds it to the history."""
         settings = self.settings
-        epoch = (
-            self.iteration
-            * settings.accumulate
-            // batches_per_epoch(len(self.samples), settings.batch_size)
-        )
+        per_epoch = batches_per_epoch(len(self.samples), settings.batch_size)
+        epoch = self.iteration * settings.accumulate // per_epoch
         factor = learning_rate_factor(
             settings.schedule, self.iteration, self.plan.iterations, epoch
         )
