@@ -27,7 +27,7 @@ SALIENCY_MODEL = (
 def checked_settings(networks):
     """Return what decides whether networks can be built, and how large their files become."""
     keys = ["backbone", "output_stride", "backbone_stage", "weights", "head_convs", "head_channels"]
-    keys += ["freeze_stages", "aspp_rates", "supervision"]
+    keys += ["freeze_stages", "average_last", "aspp_rates", "supervision"]
     keys = dict.fromkeys(keys, True) | {"optimizer": {"name"}}
     return as_json({name: getattr(CONFIG, name).model_dump(include=keys) for name in networks})
 

@@ -118,6 +118,10 @@ def test_masks_must_exist_where_they_are_used(values):
             {"dataset": {"dev_list": "dev.txt"}, "segmentation": {"hold_out": 0.05}},
             "segmentation.hold_out leaves photographs out for nothing where dataset.dev_list",
         ),
+        (
+            {"classifier": {"average_last": 0.5}},
+            "classifier.average_last: averaged weights have no statistics of their own; set",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other(values, words):

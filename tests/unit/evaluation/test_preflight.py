@@ -123,6 +123,10 @@ def test_plan_of_a_run():
     plan = preflight.planned_bytes([train, val, dev], networks, parameters)
     assert "images of dev" not in plan
     assert plan["checkpoints, until a training ends"] == 2 * 4 * 9 * (2 + 1)
+    # Averaged weights are a further copy.
+    networks["segmentation"] = Segmentation(**LITE, average_last=0.5)
+    plan = preflight.planned_bytes([train, val, dev], networks, parameters)
+    assert plan["checkpoints, until a training ends"] == 2 * 4 * 9 * (2 + 1 + 1)
     full = {"segmentation": Segmentation(**LITE, supervision="full")}
     assert list(preflight.planned_bytes([train, val], full, {"segmentation": 7})) == [
         "images of val",

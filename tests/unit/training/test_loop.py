@@ -30,6 +30,8 @@ from i2crc.training.options import Plan
 from i2crc.training.samples import Samples, loading_workers
 
 CPU = torch.device("cpu")
+# Of five iterations: the mean of the last three.
+AVERAGED = {"batch_norm": "freeze", "average_last": 0.6}
 FACTS: dict = {"weights": {"source": "random"}, "masks_seen": []}
 
 
@@ -546,8 +548,9 @@ def stop_at(iteration: int):
 
 
 @pytest.mark.parametrize("iteration", [1, 3, 4])
-def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, iteration):
-    whole, interrupted = plan(tmp_path / "whole/run"), plan(tmp_path / "interrupted/run")
+@pytest.mark.parametrize("settings", [{}, AVERAGED])
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, iteration, settings):
+    whole, interrupted = (plan(tmp_path / n / "run", **settings) for n in ("whole", "interrupted"))
     expected = published(whole)
     with pytest.raises(Stopped):
         train(interrupted, stop_at(iteration))
@@ -674,6 +677,26 @@ def scores(plan: Plan) -> dict[int, float]:
     with open(plan.history) as file:
         rows = csv.DictReader(file)
         return {int(r["iteration"]): float(r["dev_miou"]) for r in rows if r["dev_miou"]}
+
+
+def test_the_mean_of_the_last_weights_is_scored_and_kept(tmp_path):
+    plain, averaged = Watch(chooses=False), Watch(chooses=False)
+    done = plan(tmp_path / "averaged", **AVERAGED)
+    train(plan(tmp_path / "plain", batch_norm="freeze"), validation=plain.validation)
+    train(done, validation=averaged.validation)
+    each = [state for _, state in plain.seen]  # those after each iteration
+    for number, (_, state) in enumerate(averaged.seen, 1):
+        first = 2 if number > 2 else number - 1
+        expected = {n: torch.stack([s[n] for s in each[first:number]]).mean(0) for n in state}
+        torch.testing.assert_close(state, expected)
+    torch.testing.assert_close(read_state(done.weights)[0], averaged.seen[-1][1])
+
+
+def test_the_best_of_the_averaged_weights_are_kept(tmp_path):
+    done, watch = plan(tmp_path, **AVERAGED), Watch()
+    train(done, validation=watch.validation)
+    best = max(watch.seen, key=lambda one: one[0])[1]
+    torch.testing.assert_close(read_state(done.weights)[0], best)
 
 
 def test_the_best_weights_are_published_if_the_score_chooses(tmp_path):

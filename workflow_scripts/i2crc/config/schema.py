@@ -363,6 +363,12 @@ class Training(Section):
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    average_last: Fraction = setting(
+        0.0,
+        "the trained weights are the mean of those after each of this share of the iterations, the "
+        "last ones, which costs no time; needs batch_norm: freeze; 0: the last weights, as "
+        "published",
+    )
 
 
 class Classifier(Training):
@@ -715,6 +721,12 @@ class Config(Section):
             raise ValueError("segmentation.output_stride: resnet101 has 8; choose a timm backbone")
         if segmentation.scales[0] != 1:
             raise ValueError(f"segmentation.scales is {segmentation.scales}: the first must be 1.0")
+        for name, training in (("classifier", classifier), ("segmentation", segmentation)):
+            if training.average_last and training.batch_norm == "train":
+                raise ValueError(
+                    f"{name}.average_last: averaged weights have no statistics of their own; set "
+                    f"{name}.batch_norm: freeze, or take average_last out"
+                )
         if gpus % nodes:
             raise ValueError(
                 f"runtime.gpus: {gpus} cannot be shared out equally to {nodes} nodes; give a "

@@ -70,6 +70,7 @@ def planned_bytes(
     """Return the most bytes that a run takes at a time, by what takes them.
 
     Only trainings read the photographs of dev, and their checkpoints then hold the best weights.
+    Those of averaged weights hold these, too.
 
     `networks` are the settings of the networks; a classifier among them means that the training is
     on pseudo labels. `parameters` are the numbers of parameters of those that are trained.
@@ -88,8 +89,9 @@ def planned_bytes(
         rounds = 2 if is_pseudo and name == "segmentation" else 1
         in_model_file = 4 * count if name == "segmentation" else 0
         planned[f"weights of {name}"] = rounds * count * WEIGHTS + in_model_file
-        best = WEIGHTS if name == "segmentation" and "dev" in splits else 0
-        checkpoints.append(count * (CHECKPOINTS[networks[name].optimizer.name] + best))
+        copies = (name == "segmentation" and "dev" in splits) + bool(networks[name].average_last)
+        state = CHECKPOINTS[networks[name].optimizer.name] + copies * WEIGHTS
+        checkpoints.append(count * state)
     if parameters:
         planned["checkpoints, until a training ends"] = max(checkpoints)  # one trains at a time
     return planned

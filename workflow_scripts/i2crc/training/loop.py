@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import default_collate
 from torch.utils.tensorboard import SummaryWriter
 
@@ -115,6 +116,7 @@ class TrainingRun:
         self.model.to(self.device, memory_format=order)  # type: ignore[call-overload]
         groups = parameter_groups(self.model, self.head, self.settings.optimizer)
         self.optimizer = build_optimizer(groups, self.settings.optimizer)
+        self.average = AveragedModel(self.model) if self.settings.average_last else None
         self.compute_in(choose_precision(self.settings.precision, self.device))
         self.iteration = self.first_iteration = 0
         self.history: list[dict[str, float]] = []
@@ -191,6 +193,8 @@ class TrainingRun:
             keeps = saved["precision"] == "bf16" and has_bf16_units()
             self.compute_in("bf16" if keeps else "fp32")
         self.model.load_state_dict(saved["model"])
+        if self.average:
+            self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         # Fused steps take values in the order of memory, and it may be that of another device.
         for parameter, state in self.optimizer.state.items():
@@ -213,6 +217,7 @@ class TrainingRun:
         state = {
             "iteration": self.iteration,
             "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "precision": self.precision,
@@ -234,6 +239,12 @@ class TrainingRun:
                 "lower the learning rate"
             )
 
+    def result(self) -> nn.Module:
+        """Return the network that a training which ended now would keep."""
+        if self.average and self.average.n_averaged:
+            return self.average.module
+        return self.model
+
     def seconds(self) -> float:
         """Return the seconds spent on this training over all attempts."""
         return round(self.seconds_before + time.monotonic() - self.begin, 3)
@@ -252,10 +263,11 @@ class TrainingRun:
         origin.device, origin.precision = str(self.device), self.precision
         provenance = origin.lasting(plan.weights)
         del provenance["inputs"]  # they depend on the shards
+        network = self.result()
         if self.best:
             chosen = best_of(self.validated)
             provenance["chosen"] = {"iteration": chosen, name: self.validated[chosen]}
-            self.model.load_state_dict(self.best)
+            network.load_state_dict(self.best)
             log.info("the weights of iteration %d are kept, with the highest %s", chosen, name)
         metadata = {
             "stage": origin.stage,
@@ -266,7 +278,7 @@ class TrainingRun:
             "provenance": provenance,
             **facts,
         }
-        save_weights(plan.weights, self.model, metadata)
+        save_weights(plan.weights, network, metadata)
         finished = {
             "fingerprint": plan.fingerprint,
             "determined_by": plan.determined_by,
@@ -434,14 +446,14 @@ class TrainingRun:
     def _validate(self, validation: Validation, board: SummaryWriter) -> None:
         """Score the network; if the score chooses, copy the weights with the highest so far."""
         done, name = self.iteration, validation.name
-        self.model.eval()
-        score = validation.score(self.model, self.samples.preprocessing)
+        network = self.result().eval()
+        score = validation.score(network, self.samples.preprocessing)
         self.train_mode()
         self.validated[done] = score
         board.add_scalar(name, score, done)
         log.info("iteration %d/%d %s %.4g", done, self.plan.iterations, name, score)
         if validation.chooses and done == best_of(self.validated):
-            state = self.model.state_dict()
+            state = network.state_dict()
             self.best = {key: weight.to("cpu", copy=True) for key, weight in state.items()}
 
     def _show(self, board: SummaryWriter, rows: list[dict[str, float]]) -> None:
@@ -497,6 +509,8 @@ class TrainingRun:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.iteration += 1
+        if self.average and self.iteration > (1 - settings.average_last) * self.plan.iterations:
+            self.average.update_parameters(self.model)
         rate = settings.optimizer.learning_rate * factor
         self.unread.append(UnreadStep(self.iteration, rate, done))
 
