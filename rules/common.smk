@@ -60,6 +60,7 @@ DETERMINISTIC = "--deterministic" if CONFIG.deterministic else ""
 IS_DEMO = not CONFIG.dataset.root
 DATA_ROOT = CONFIG.dataset.root or f"{RESULTS}/dataset"
 PSEUDO = CONFIG.segmentation.supervision == "pseudo"
+ONE_ROUND = PSEUDO and CONFIG.rounds == 1
 # The first page of the report looks its content up here. The `config` of a module is the user's own,
 # which stays as it was.
 config = {**config, "front_page": f"{RESULTS}/report/landing.html"}

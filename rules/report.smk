@@ -17,7 +17,8 @@ if HAS_VAL:
     confusion = ("confusion", "1 Scores", "3 Confusion matrix (val, CRF)", SHOWN_SCORES[-1:])
     FIGURES["confusion.html"] = confusion
 if PSEUDO:
-    TRAININGS = ["classifier", "segmentation/initial", *TRAININGS]
+    SECOND = [] if ONE_ROUND else TRAININGS
+    TRAININGS = ["classifier", "segmentation/initial", *SECOND]
     INPUTS = "3 Thresholds and inputs"
     SWEPT = expand(f"{RESULTS}/sweeps/{{parameter}}.json", parameter=SWEEPS)
     QUALITY = [*rules.saliency_quality.output]

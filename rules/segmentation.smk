@@ -2,7 +2,13 @@
 #
 # initial: trained on the initial labels, predicts train_aug. final: trained on the refined labels,
 # predicts val. published: a checkpoint from elsewhere (rules/published.smk).
+#
+# With a single round, the training of the final network is that of the initial one, and is found
+# finished in its folder of kept trainings.
 LABELS_OF_ROUND = {"initial": "labels/initial", "final": "labels/refined"}
+FOLDER_OF_ROUND = {"initial": "segmentation/initial", "final": "segmentation/final"}
+if ONE_ROUND:
+    LABELS_OF_ROUND["final"], FOLDER_OF_ROUND["final"] = "labels/initial", "segmentation/initial"
 
 
 rule train_segmentation:
@@ -11,6 +17,11 @@ rule train_segmentation:
         labels=lambda wildcards: shards(LABELS_OF_ROUND[wildcards.round]) if PSEUDO else [],
         dev=DEV_INDEX,
         preflight=PREFLIGHT,
+        first=lambda wildcards: (
+            f"{RESULTS}/segmentation/initial/weights.safetensors"
+            if ONE_ROUND and wildcards.round == "final"
+            else []
+        ),
     output:
         weights=f"{RESULTS}/segmentation/{{round}}/weights.safetensors",
         history=f"{RESULTS}/segmentation/{{round}}/history.csv",
@@ -41,7 +52,7 @@ rule train_segmentation:
         ),
         seed=f"--seed {CONFIG.seed}",
         deterministic=DETERMINISTIC,
-        run=f"{RESULTS}/segmentation/{{round}}/run",
+        run=lambda wildcards: f"{RESULTS}/{FOLDER_OF_ROUND[wildcards.round]}/run",
         script=script("train_segmentation"),
         code=code("train_segmentation"),
     shell:

@@ -12,6 +12,7 @@ from i2crc.cli import verify
 from i2crc.config.load import load_config
 
 WEIGHTS = "results/demo/classifier/weights.safetensors"
+ROUNDS = ("initial", "final")
 OTHER = {"classifier": {"epochs": 2}}
 AGAIN = "train_classifier again: classifier.epochs was 1, is 2"
 FOLLOWS = "again only if these files change, which are made again: results/demo/labels/refined"
@@ -35,6 +36,22 @@ def test_going_back_trains_nothing_and_going_on_says_why_it_trains(copied):
     assert "train_classifier again" not in said(copied, WEIGHTS)
     assert "already trained" in (copied.results / "logs/train_classifier.log").read_text()
     assert (copied.folder / WEIGHTS).read_bytes() == before
+
+
+def test_with_one_round_the_first_network_is_the_final_one(copied):
+    """It trains nothing, nor does the way back."""
+    initial, final = (copied.results / f"segmentation/{n}/weights.safetensors" for n in ROUNDS)
+    before = final.read_bytes()
+    text = said(copied, "scores", "report", settings={"rounds": 1})
+    assert "start  predict/final/val" in text and "again" not in text
+    assert final.read_bytes() == initial.read_bytes() != before
+    log = copied.results / "logs/train_segmentation/final.log"
+    assert "already trained" in log.read_text()
+    page = (copied.results / "report/landing.html").read_text()
+    assert "first network, CRF" in page and "round two" not in page
+    said(copied, "scores")
+    assert "already trained" in log.read_text()
+    assert final.read_bytes() == before
 
 
 def test_a_dry_run_says_what_would_train_again(finished):

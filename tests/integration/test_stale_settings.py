@@ -24,12 +24,15 @@ PREFLIGHTS = {"preflight", "preflight_published"}
 # What preflight builds networks by.
 BUILDING = ("backbone", "output_stride", "backbone_stage", "weights", "freeze_stages")
 INDEXES = "prepare_data:data/(train|val)"
+# The pages of the report that list the trainings.
+PAGES = {"front_page", "plot", "score_table"}
 # The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
 # `rule:pattern` for those of the rule's files in whose name this is found.
 MAKES_STALE = {
     # By what it sets.
     "preset": {*TRAININGS, "crf", "fetch_checkpoint", INDEXES, "pack_model", *PREFLIGHTS},
     "seed": TRAININGS,
+    "rounds": {"train_segmentation:segmentation/final", *PAGES},
     "deterministic": NETWORKS,
     "dataset": {INDEXES},
     "dataset.max_pixels": {INDEXES, "download_saliency"},

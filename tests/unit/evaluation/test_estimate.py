@@ -71,6 +71,9 @@ def test_what_is_not_done_takes_no_time():
     without_val = seconds("voc12-small.yaml", replace(VOC, val=0), VOC_STEPS)
     assert not {"predictions of val", "CRF of val"} & {*without_val}
     assert "saliency maps" not in without_val
+    assert "train the final segmentation network" not in seconds(
+        "voc12-small.yaml", VOC, VOC_STEPS, rounds=1
+    )
     computed = seconds("voc12-small.yaml", replace(VOC, saliency=True), VOC_STEPS)
     assert computed["saliency maps"] > 311 * 0.4 / 2
 

@@ -82,7 +82,7 @@ def split(tmp_path):
     return shown
 
 
-def test_the_picture_tells_two_rounds_from_a_training_on_masks(split):
+def test_the_picture_tells_two_rounds_from_one_and_from_a_training_on_masks(split):
     def made(*names: str) -> str:
         splits = {name: split(name) for name in names}
         return front_page(Path("a"), "", {}, {}, splits, [], [], [])
@@ -90,6 +90,10 @@ def test_the_picture_tells_two_rounds_from_a_training_on_masks(split):
     both, full = made("train", "val"), made("val")
     assert "second network" in both and "round two" in both
     assert "The final prediction is of a photograph of val" in both
+    splits = {name: split(name) for name in ("train", "val")}
+    one = front_page(Path("a"), "", {}, {"initial": np.ones(99)}, splits, [], [], [])
+    assert "first network" in one
+    assert "second network" not in one and "round two" not in one
     for words in ("first", "second", "round", "all other pictures"):
         assert words not in full.split("The workflow, with a photograph")[1]
     assert "trained on masks" in full

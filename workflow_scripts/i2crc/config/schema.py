@@ -657,6 +657,11 @@ class Config(Section):
         "several GPUs or a cluster",
         le=10_000,
     )
+    rounds: Literal[1, 2] = setting(
+        2,
+        "trainings of the segmentation network; 2: the final network learns from the refined "
+        "labels, as published; 1: the network that learnt from the initial labels is the final one",
+    )
     dataset: Dataset = Dataset()
     saliency: Saliency = Saliency()
     classifier: Classifier = Classifier()

@@ -277,7 +277,7 @@ def stage_seconds(
         "train the first segmentation network": segmentation,
         "its predictions": sharded(train, steps.predict, on_gpu),
         "their CRF": sharded(train, steps.crf[0] * megapixels, at_once, workers),
-        "train the final segmentation network": segmentation,
+        "train the final segmentation network": segmentation if config.rounds == 2 else 0,
         "predictions of val": sharded(val, steps.predict, on_gpu),
         "CRF of val": sharded(val, steps.crf[1] * megapixels, at_once, workers),
         "labels, scores, report": labels / cores
@@ -286,6 +286,7 @@ def stage_seconds(
         + FIGURES,
     }
     if config.segmentation.supervision == "full":
+        seconds["train the final segmentation network"] = segmentation
         wanted = ("check", "train the final", "predictions of val", "CRF of val", "labels")
         seconds = {name: value for name, value in seconds.items() if name.startswith(wanted)}
     return {name: value for name, value in seconds.items() if value}

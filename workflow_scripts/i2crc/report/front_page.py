@@ -68,7 +68,8 @@ def front_page(
     `fallen_stages`.
     """
     found = [Finding(text, "scores/table.html") for text in warnings]
-    steps = flow_steps(scores, splits)
+    one_round = "initial" in histories and "final" not in histories
+    steps = flow_steps(scores, splits, one_round)
     widths = {"wide": 8, "narrow": 4} if steps else {}
     return render(
         "front_page.html",
@@ -144,11 +145,18 @@ def layers(entry: Entry, file: Path, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def flow_steps(scores: Mapping[str, dict[str, Any]], splits: Mapping[str, Shown]) -> list[Step]:
-    """Return the steps of the workflow with the pictures of a photograph of each split."""
+def flow_steps(
+    scores: Mapping[str, dict[str, Any]], splits: Mapping[str, Shown], one_round: bool
+) -> list[Step]:
+    """Return the steps of the workflow with the pictures of a photograph of each split.
+
+    With `one_round`, the network that predicts train is also the final one.
+    """
 
     def step(name: str, made_by: str, part: str, stage: str | None, picture: str) -> Step:
         score = scores[stage][MIOU] if stage and stage in scores else None
+        if one_round and part == TWO:
+            made_by, part = made_by.replace("second", "first"), ONE
         return Step(name, made_by, picture, part, score)
 
     steps = []
