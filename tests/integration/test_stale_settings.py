@@ -24,8 +24,8 @@ PREFLIGHTS = {"preflight", "preflight_published"}
 # What preflight builds networks by.
 BUILDING = ("backbone", "output_stride", "backbone_stage", "weights", "freeze_stages")
 INDEXES = "prepare_data:data/(train|val)"
-# The pages of the report that list the trainings.
-PAGES = {"front_page", "plot", "score_table"}
+# The pages of the report that list the trainings; with one round there is no second one.
+PAGES = {"front_page", "plot:^(?!report/training_final)", "score_table"}
 # The beginning of a setting's name (the longest one counts) -> the rules that it makes stale, or
 # `rule:pattern` for those of the rule's files in whose name this is found.
 MAKES_STALE = {
