@@ -266,6 +266,8 @@ def stage_seconds(
 
     single = JOB + steps.start
     segmentation = single + config.segmentation.iterations * steps.segmentation
+    is_full = config.segmentation.supervision == "full"
+    one_round = config.rounds == 1 and not is_full
     labels = train * LABELS * max(megapixels, amount.own_megapixels / 4)
     if amount.masks:
         labels += megapixels * (train * (SWEEPS + 5 * SCORE) + val * 2 * SCORE)
@@ -277,7 +279,7 @@ def stage_seconds(
         "train the first segmentation network": segmentation,
         "its predictions": sharded(train, steps.predict, on_gpu),
         "their CRF": sharded(train, steps.crf[0] * megapixels, at_once, workers),
-        "train the final segmentation network": segmentation if config.rounds == 2 else 0,
+        "train the final segmentation network": 0 if one_round else segmentation,
         "predictions of val": sharded(val, steps.predict, on_gpu),
         "CRF of val": sharded(val, steps.crf[1] * megapixels, at_once, workers),
         "labels, scores, report": labels / cores
@@ -285,8 +287,7 @@ def stage_seconds(
         + single
         + FIGURES,
     }
-    if config.segmentation.supervision == "full":
-        seconds["train the final segmentation network"] = segmentation
+    if is_full:
         wanted = ("check", "train the final", "predictions of val", "CRF of val", "labels")
         seconds = {name: value for name, value in seconds.items() if name.startswith(wanted)}
     return {name: value for name, value in seconds.items() if value}
